@@ -1,0 +1,95 @@
+import { checkHeader, envelopeDigest, verifyEnvelope, type KeyRing } from '@capstan/identity';
+import {
+  bytesEqual,
+  decodeStrict,
+  Direction,
+  ReceiptSchema,
+  WireFault,
+  type Envelope,
+  type Receipt,
+} from '@capstan/protocol';
+import { checkAnswers } from './answered-command.js';
+import { verifyObservation, type VerifiedObservation } from './observation.js';
+import { receiptKind, type ReceiptKind } from './receipt-kind.js';
+
+export { receiptKind, type ReceiptKind } from './receipt-kind.js';
+
+/** A receipt of which everything that it claims about signatures, command and deaths holds. */
+export interface VerifiedReceipt {
+  kind: ReceiptKind;
+  receipt: Receipt;
+  /** The instance that signed it. */
+  issuer: string;
+  /** SHA-256 of the receipt's own PAE. */
+  digest: Uint8Array;
+  /** True when the command was given, and it is the one that the receipt answers. */
+  commandBound: boolean;
+  /** The observed death of a `killed` receipt. */
+  observation?: VerifiedObservation;
+  /** The observed deaths of a `killed-all` receipt. */
+  observations: VerifiedObservation[];
+}
+
+export interface ReceiptToVerify {
+  envelope: Envelope;
+  /** Pinned keys: the instance's of purpose `receipt`, its reaper's of purpose `observe`. */
+  keys: KeyRing;
+  /** The command or query that it should answer. */
+  command?: Envelope;
+  /** The hub that it should be addressed to. */
+  hubId?: string;
+}
+
+/**
+ * Verifies a receipt at any time after it was made, online or offline; no clock is asked.
+ *
+ * @throws {WireFault} as `verifyEnvelope`, `decodeStrict` and `checkHeader`; `receipt-mismatch` where it does not answer the command;
+ *   `observation-missing` or `observation-invalid` where it claims a death that the reaper did not sign
+ */
+export function verifyReceipt({ envelope, keys, command, hubId }: ReceiptToVerify): VerifiedReceipt {
+  const { key, digest } = verifyEnvelope(envelope, { kind: 'receipt', purpose: 'receipt', keys });
+  const receipt = decodeStrict(ReceiptSchema, envelope.payload);
+  const header = checkHeader(receipt.header, {
+    issuer: key.owner,
+    audience: hubId ?? receipt.header?.audience ?? '',
+    direction: Direction.SPOKE_TO_HUB,
+    nowMs: 0,
+    expiry: 'exempt',
+  });
+  const kind = receiptKind(receipt);
+  checkSubject(receipt);
+  if (command !== undefined) {
+    if (!bytesEqual(envelopeDigest(command), receipt.commandDigest)) throw new WireFault('receipt-mismatch', 'digest');
+    checkAnswers(receipt, kind, header, command);
+  }
+  const observations = observedDeaths(receipt, key.owner, keys);
+  return {
+    kind,
+    receipt,
+    issuer: key.owner,
+    digest,
+    commandBound: command !== undefined,
+    observations: kind === 'killed-all' ? observations : [],
+    ...(kind === 'killed' && observations[0] !== undefined ? { observation: observations[0] } : {}),
+  };
+}
+
+/** A receipt about one agent cannot carry the state of another. */
+function checkSubject({ agentId, result }: Receipt): void {
+  if (result.case !== 'spawned' && result.case !== 'status' && result.case !== 'finished') return;
+  if (result.value.agentId !== agentId) throw new WireFault('receipt-mismatch', 'the state is that of another agent');
+}
+
+function observedDeaths(receipt: Receipt, instance: string, keys: KeyRing): VerifiedObservation[] {
+  const { commandDigest, result } = receipt;
+  if (result.case === 'killed') {
+    const claim = { instance, agentId: receipt.agentId, commandDigest, result: result.value };
+    return [verifyObservation(claim, keys)].filter((seen) => seen !== undefined);
+  }
+  if (result.case !== 'killedAll') return [];
+  return result.value.agents.flatMap((agent) => {
+    if (agent.result === undefined) throw new WireFault('payload-malformed', `no result for ${agent.agentId}`);
+    const seen = verifyObservation({ instance, agentId: agent.agentId, commandDigest, result: agent.result }, keys);
+    return seen === undefined ? [] : [seen];
+  });
+}

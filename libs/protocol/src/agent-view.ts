@@ -1,0 +1,103 @@
+import { create } from '@bufbuild/protobuf';
+import { agentState, agentStateName, type AgentStateName } from './agent-state.js';
+import { AgentSnapshotSchema, type AgentSnapshot } from './gen/capstan/v1/agent_pb.js';
+
+/** An agent as every HTTP API and the CLI show it. Times are ISO 8601, null where it has not happened. */
+export interface AgentView {
+  agentId: string;
+  taskId: string;
+  state: AgentStateName;
+  runtime: string;
+  queuedAt: string | null;
+  startedAt: string | null;
+  completedAt: string | null;
+  error: { code: string; sentence: string } | null;
+  harvest: HarvestView | null;
+  usage: UsageView;
+  unsandboxed: boolean;
+  /** Grows by one with each change; orders views of the same agent. */
+  revision: number;
+}
+
+export interface HarvestView {
+  branch: string;
+  baseCommit: string;
+  commit: string;
+  tree: string;
+  files: string[];
+  pushed: boolean;
+}
+
+export interface UsageView {
+  requests: number;
+  inputTokens: number;
+  outputTokens: number;
+  cacheReadTokens: number;
+  cacheWriteTokens: number;
+  /** Millionths of a US dollar. */
+  costMicroUsd: number;
+}
+
+// The farthest moment that a Date can hold: ECMA-262, 21.4.1.1.
+const LAST_MS = 8_640_000_000_000_000n;
+const iso = (ms: bigint): string | null => (ms <= 0n || ms > LAST_MS ? null : new Date(Number(ms)).toISOString());
+const milliseconds = (time: string | null): bigint => (time === null ? 0n : BigInt(Date.parse(time)));
+
+/** What a snapshot says, as JSON. @throws {WireFault} `payload-malformed` where its state is none. */
+export function agentView(s: AgentSnapshot): AgentView {
+  return {
+    agentId: s.agentId,
+    taskId: s.taskId,
+    state: agentStateName(s.state),
+    runtime: s.runtime,
+    queuedAt: iso(s.queuedAtMs),
+    startedAt: iso(s.startedAtMs),
+    completedAt: iso(s.completedAtMs),
+    error: s.error === undefined ? null : { code: s.error.code, sentence: s.error.sentence },
+    harvest: s.harvest === undefined ? null : harvestView(s.harvest),
+    usage: usageView(s.usage),
+    unsandboxed: s.unsandboxed,
+    revision: Number(s.revision),
+  };
+}
+
+function harvestView(h: NonNullable<AgentSnapshot['harvest']>): HarvestView {
+  const { branch, baseCommit, commit, tree, files, pushed } = h;
+  return { branch, baseCommit, commit, tree, files: [...files], pushed };
+}
+
+function usageView(u: AgentSnapshot['usage']): UsageView {
+  return {
+    requests: Number(u?.requests ?? 0n),
+    inputTokens: Number(u?.inputTokens ?? 0n),
+    outputTokens: Number(u?.outputTokens ?? 0n),
+    cacheReadTokens: Number(u?.cacheReadTokens ?? 0n),
+    cacheWriteTokens: Number(u?.cacheWriteTokens ?? 0n),
+    costMicroUsd: Number(u?.costMicroUsd ?? 0n),
+  };
+}
+
+/** The reverse of {@link agentView}. */
+export function agentSnapshot(v: AgentView): AgentSnapshot {
+  return create(AgentSnapshotSchema, {
+    agentId: v.agentId,
+    taskId: v.taskId,
+    state: agentState(v.state),
+    runtime: v.runtime,
+    queuedAtMs: milliseconds(v.queuedAt),
+    startedAtMs: milliseconds(v.startedAt),
+    completedAtMs: milliseconds(v.completedAt),
+    ...(v.error === null ? {} : { error: { code: v.error.code, sentence: v.error.sentence } }),
+    ...(v.harvest === null ? {} : { harvest: { ...v.harvest } }),
+    usage: {
+      requests: BigInt(v.usage.requests),
+      inputTokens: BigInt(v.usage.inputTokens),
+      outputTokens: BigInt(v.usage.outputTokens),
+      cacheReadTokens: BigInt(v.usage.cacheReadTokens),
+      cacheWriteTokens: BigInt(v.usage.cacheWriteTokens),
+      costMicroUsd: BigInt(v.usage.costMicroUsd),
+    },
+    unsandboxed: v.unsandboxed,
+    revision: BigInt(v.revision),
+  });
+}

@@ -1,0 +1,104 @@
+interface Fault {
+  /** Whether the same message, sent again later, can succeed. */
+  readonly retryable: boolean;
+  /** One sentence for people; says nothing about the receiver's insides. */
+  readonly sentence: string;
+}
+
+const never = (sentence: string): Fault => ({ retryable: false, sentence });
+const later = (sentence: string): Fault => ({ retryable: true, sentence });
+
+/** Every code that can travel, with its verdict on retrying and its public sentence. Codes are never renamed. */
+export const FAULTS = {
+  // Envelope and payload
+  'envelope-too-large': never('The envelope is larger than 1 MiB.'),
+  'envelope-malformed': never('The envelope cannot be read.'),
+  'payload-type-unknown': never('The payload type is not the one that is expected here.'),
+  'payload-malformed': never('The payload cannot be read.'),
+  'unknown-field': never('The payload has a field or a value that this version of the protocol does not know.'),
+  'id-malformed': never('An id must match [a-z0-9-]{1,63}; a message id must be a UUIDv7.'),
+  // Keys and signatures
+  'signature-missing': never('The envelope carries no signature.'),
+  'signature-invalid': never('The signature does not fit the payload.'),
+  'key-unknown': never('The signing key is not pinned here.'),
+  'key-revoked': never('The signing key was revoked.'),
+  'key-purpose': never('The signing key was not made for this purpose.'),
+  'key-weak': never('The public key is not a sound Ed25519 key.'),
+  // Header
+  'wrong-audience': never('The message is for somebody else.'),
+  'wrong-direction': never('The message travels in a direction that is refused here.'),
+  'wrong-issuer': never('The issuer is not the owner of the signing key.'),
+  'wrong-tenant': never('The message belongs to another tenant.'),
+  expired: never('The message has expired.'),
+  'not-yet-valid': later('The message is not valid yet.'),
+  'clock-skew': later('The clocks of sender and receiver differ by more than 30 seconds.'),
+  replayed: never('The message was seen before.'),
+  // Receipts
+  'receipt-mismatch': never('The receipt does not answer this command.'),
+  'observation-missing': never('The receipt claims a death without an observation of it.'),
+  'observation-invalid': never('The observation in the receipt does not prove the death that the receipt claims.'),
+  // Owner's policy
+  'policy-runtime': never("The instance's owner does not allow this runtime."),
+  'policy-repository': never("The instance's owner does not allow this repository."),
+  'policy-tenant': never("The instance's owner does not allow this tenant."),
+  'policy-concurrency': later('The instance runs as many agents as its owner allows.'),
+  'policy-budget': never("The budget is higher than the instance's owner allows."),
+  'policy-timeout': never("The time limit is longer than the instance's owner allows."),
+  'policy-sandbox': never("The instance's owner does not allow this sandbox."),
+  // Instances and agents
+  'agent-unknown': never('The instance does not know this agent.'),
+  'agent-exists': never('An agent with this id exists already.'),
+  'instance-unknown': never('There is no such instance.'),
+  'instance-away': later('The instance is not connected.'),
+  'connection-not-active': later('The connection to this instance is not active.'),
+  'kill-epoch': never('The kill epoch does not fit: it must be exactly one more than the current one.'),
+  disarmed: later('The scope was stopped by a kill-all and has not been re-armed.'),
+  tombstoned: never('The agent was killed before it started; it will never run.'),
+  'queue-unavailable': later("The instance's queue cannot be reached."),
+  'repository-missing': never('The repository cannot be found.'),
+  'repository-empty': never('The repository has no commit.'),
+  'branch-missing': never('The repository has no such branch.'),
+  // Ends of an agent
+  'agent-timeout': never('The agent ran out of time.'),
+  'agent-budget': never('The agent spent its budget.'),
+  'agent-iterations': never('The agent used all its iterations.'),
+  'agent-no-submit': never('The agent ended without submitting its work.'),
+  'agent-no-change': never('The agent submitted no change.'),
+  'agent-crashed': never('The agent ended by itself with an error.'),
+  'model-unavailable': later('The model cannot be reached.'),
+  'harvest-refused': never("The agent's work tree holds what cannot be taken into the repository."),
+  'push-rejected': later('The remote refused the branch.'),
+  'orchestrator-lost': later('The orchestrator stopped while the agent ran.'),
+  'sandbox-failed': later('The sandbox could not be started.'),
+  // Enrolment
+  'enrollment-token': never('The enrolment token is unknown or was used.'),
+  'enrollment-expired': never('The enrolment token has expired.'),
+  'enrollment-mismatch': never('The enrolment does not fit its token.'),
+  // Link
+  'handshake-version': never('The peers share no version of the protocol.'),
+  'handshake-signature': never('The peer could not prove that it holds its key.'),
+  'handshake-timeout': later('The peer did not authenticate in time.'),
+  'frame-malformed': never('A frame cannot be read.'),
+  'frame-too-large': never('A frame is larger than allowed.'),
+  'sequence-gap': later('A piece of a message is missing.'),
+  'link-silent': later('The peer was silent for too long.'),
+  'too-many-connections': later('There are too many connections from this address.'),
+  // HTTP
+  internal: later('Something went wrong inside; the log says what.'),
+  unauthorized: never('A valid token is required.'),
+  forbidden: never('The token does not allow this.'),
+  validation: never('The request is not well-formed.'),
+  'not-found': never('There is no such thing.'),
+} as const satisfies Record<string, Fault>;
+
+export type FaultCode = keyof typeof FAULTS;
+
+/** Whether a string, say from a peer, is a code of this version. */
+export function isFaultCode(code: string): code is FaultCode {
+  return Object.hasOwn(FAULTS, code);
+}
+
+/** The public sentence of a code; for a code of another version, one that only names it. */
+export function faultSentence(code: string): string {
+  return isFaultCode(code) ? FAULTS[code].sentence : `Refused with the code ${code}, which this version does not know.`;
+}

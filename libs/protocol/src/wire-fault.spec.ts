@@ -1,0 +1,101 @@
+import { FAULTS, faultSentence, isFaultCode } from './faults.js';
+import { WireFault } from './wire-fault.js';
+
+/** As peers, logs and dashboards know them: a code is added here, never changed or taken away. */
+const PINNED: Record<string, 'never' | 'later'> = {
+  'envelope-too-large': 'never',
+  'envelope-malformed': 'never',
+  'payload-type-unknown': 'never',
+  'payload-malformed': 'never',
+  'unknown-field': 'never',
+  'id-malformed': 'never',
+  'signature-missing': 'never',
+  'signature-invalid': 'never',
+  'key-unknown': 'never',
+  'key-revoked': 'never',
+  'key-purpose': 'never',
+  'key-weak': 'never',
+  'wrong-audience': 'never',
+  'wrong-direction': 'never',
+  'wrong-issuer': 'never',
+  'wrong-tenant': 'never',
+  expired: 'never',
+  'not-yet-valid': 'later',
+  'clock-skew': 'later',
+  replayed: 'never',
+  'receipt-mismatch': 'never',
+  'observation-missing': 'never',
+  'observation-invalid': 'never',
+  'policy-runtime': 'never',
+  'policy-repository': 'never',
+  'policy-tenant': 'never',
+  'policy-concurrency': 'later',
+  'policy-budget': 'never',
+  'policy-timeout': 'never',
+  'policy-sandbox': 'never',
+  'agent-unknown': 'never',
+  'agent-exists': 'never',
+  'instance-unknown': 'never',
+  'instance-away': 'later',
+  'connection-not-active': 'later',
+  'kill-epoch': 'never',
+  disarmed: 'later',
+  tombstoned: 'never',
+  'queue-unavailable': 'later',
+  'repository-missing': 'never',
+  'repository-empty': 'never',
+  'branch-missing': 'never',
+  'agent-timeout': 'never',
+  'agent-budget': 'never',
+  'agent-iterations': 'never',
+  'agent-no-submit': 'never',
+  'agent-no-change': 'never',
+  'agent-crashed': 'never',
+  'model-unavailable': 'later',
+  'harvest-refused': 'never',
+  'push-rejected': 'later',
+  'orchestrator-lost': 'later',
+  'sandbox-failed': 'later',
+  'enrollment-token': 'never',
+  'enrollment-expired': 'never',
+  'enrollment-mismatch': 'never',
+  'handshake-version': 'never',
+  'handshake-signature': 'never',
+  'handshake-timeout': 'later',
+  'frame-malformed': 'never',
+  'frame-too-large': 'never',
+  'sequence-gap': 'later',
+  'link-silent': 'later',
+  'too-many-connections': 'later',
+  internal: 'later',
+  unauthorized: 'never',
+  forbidden: 'never',
+  validation: 'never',
+  'not-found': 'never',
+};
+
+describe('faults', () => {
+  it('has exactly the codes and verdicts that peers know', () => {
+    const verdicts = Object.entries(FAULTS).map(([code, { retryable }]) => [code, retryable ? 'later' : 'never']);
+    expect(Object.fromEntries(verdicts)).toEqual(PINNED);
+  });
+
+  it('has one sentence for each code', () => {
+    const sentences = Object.values(FAULTS).map(({ sentence }) => sentence);
+    expect(new Set(sentences).size).toBe(sentences.length);
+    for (const sentence of sentences) expect(sentence).toMatch(/^[A-Z][^\n]+\.$/);
+  });
+
+  it('knows its own codes and nothing that objects inherit', () => {
+    expect(isFaultCode('expired')).toBe(true);
+    expect(isFaultCode('toString')).toBe(false);
+    expect(faultSentence('from-the-future')).toContain('from-the-future');
+  });
+
+  it('keeps the public sentence apart from the private detail', () => {
+    const cause = new Error('inner');
+    const fault = new WireFault('expired', 'at 17', { cause });
+    expect(fault).toMatchObject({ code: 'expired', retryable: false, detail: 'at 17', cause });
+    expect(fault.sentence).not.toContain('17');
+  });
+});
