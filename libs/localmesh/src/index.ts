@@ -1,1 +1,17 @@
-export {};
+/**
+ * A whole mesh on one machine: PostgreSQL, Valkey, one hub, any number of instances, started as the real processes,
+ * enrolled over the real path, supervised, and taken down without a trace. Used by `capstan up` and by the tests.
+ * Imports `protocol` and `identity`; no app and no Nest.
+ */
+export { Mesh } from './mesh.js';
+export { type MeshOptions, type MeshModel, type MeshStep } from './mesh-options.js';
+export { MeshInstance } from './instance/mesh-instance.js';
+export { MeshHub } from './hub/mesh-hub.js';
+export { HubClient, HubProblem } from './client/hub-client.js';
+export type * from './client/hub-types.js';
+export { SupervisedProcess } from './process/supervised-process.js';
+export { type MeshContext, defaultContextFile, loadContext } from './state/context.js';
+export { defaultStateDir, stateRoot } from './state/state-dir.js';
+export { type LockHolder, lockHolder, stopHolder } from './state/state-lock.js';
+export { type Remote, addRemote } from './git/remote.js';
+export { checkoutRoot } from './state/checkout.js';

@@ -1,1 +1,31 @@
-export {};
+/**
+ * The shell around our Nest processes: configuration, logs, HTTP problems, health, metrics, Valkey, the owner's policy,
+ * shutdown. Imports `protocol` and nothing else of ours; knows nothing of hubs, spokes or agents.
+ */
+export { LocalFault } from '@capstan/protocol';
+export { loadConfig } from './config/load-config.js';
+export { createLogger, type Logger, type LoggerOptions } from './logging/logger.js';
+export { NestLog } from './logging/nest-log.js';
+export { redactText, redactValue } from './logging/redaction.js';
+export { type Problem, problemOf } from './http/problem.js';
+export { ProblemFilter } from './http/problem.filter.js';
+export { RequestFault, type FieldError, requestValidation } from './http/request-validation.js';
+export { BearerGuard, Open, bearerOf, tokenMatches } from './http/bearer.guard.js';
+export { type ListenTarget, parseListenTarget, listen } from './http/listen.js';
+export { HealthModule, type ReadinessChecks } from './health/health.module.js';
+export { HealthController } from './health/health.controller.js';
+export { type RunAppOptions, runApp, runContext, runMain } from './lifecycle/run-app.js';
+export { type ValkeyAddress, parseValkeyUrl } from './valkey/valkey-url.js';
+export { connectValkey, closeValkey } from './valkey/connect-valkey.js';
+export { type OwnerPolicy, type SpawnPolicy, loadPolicy, parsePolicy } from './policy/owner-policy.js';
+export { type SpawnRequestFacts, type SpawnLimits, checkPolicy } from './policy/check-policy.js';
+export { metrics } from './metrics/metrics.js';
+export { MetricsController } from './metrics/metrics.controller.js';
+export {
+  ReaperClient,
+  type DeathReport,
+  type KillAllResult,
+  type KillOrder,
+  type KillScopeName,
+  type RegisterResult,
+} from './reaper-client/reaper-client.js';

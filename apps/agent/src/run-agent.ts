@@ -1,0 +1,49 @@
+import Anthropic, { APIError } from '@anthropic-ai/sdk';
+import { AgentLoop } from './agent-loop.js';
+import { openForwarder } from './forwarder.js';
+import type { EndReason, Report } from './output.js';
+import { readTask } from './task.js';
+import { bashTool } from './tools/bash.js';
+import { editTool } from './tools/edit.js';
+import { submitTool } from './tools/submit.js';
+
+export interface AgentPlaces {
+  /** The task, as JSON. */
+  taskFile: string;
+  /** Unix socket of the model gateway. */
+  gatewaySocket: string;
+}
+
+/** Longest delay that a timer of Node holds. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** The gateway's answer where the budget does not allow another request. */
+const PAYMENT_REQUIRED = 402;
+
+/** Runs one agent from its task to its end, and reports why it ended. @throws where the task cannot be read */
+export async function runAgent({ taskFile, gatewaySocket }: AgentPlaces, report: Report): Promise<EndReason> {
+  const task = await readTask(taskFile);
+  await using forwarder = await openForwarder(gatewaySocket);
+  const signal = AbortSignal.timeout(Math.min(task.limits.timeoutMs, LONGEST_TIMER_MS));
+  const client = new Anthropic({
+    baseURL: forwarder.url,
+    // The key is added outside of the sandbox; the SDK insists on one.
+    apiKey: 'held-by-the-gateway',
+    authToken: null,
+    maxRetries: 4,
+    logLevel: 'off',
+  });
+  const tools = [bashTool(task.repositoryDir), editTool(task.repositoryDir), submitTool()];
+  const reason = await new AgentLoop({ client, task, tools, report, signal }).run().catch((error: unknown) => {
+    const end = endOf(error, signal);
+    report({ type: 'log', source: 'agent', text: error instanceof Error ? error.message : String(error) });
+    return end;
+  });
+  report({ type: 'end', reason });
+  return reason;
+}
+
+function endOf(error: unknown, signal: AbortSignal): EndReason {
+  if (signal.aborted) return 'agent-timeout';
+  if (error instanceof APIError) return error.status === PAYMENT_REQUIRED ? 'agent-budget' : 'model-unavailable';
+  throw error;
+}

@@ -1,0 +1,61 @@
+import { spawn } from 'node:child_process';
+import { basename, resolve } from 'node:path';
+import { checkoutRoot } from '@capstan/localmesh';
+import { LocalFault } from '@capstan/protocol';
+import { openContext } from '../open-context.js';
+import type { Output } from '../output/output.js';
+import { table } from '../output/table.js';
+
+export async function listSpokes(output: Output, options: { context?: string }): Promise<void> {
+  const { client } = await openContext(options);
+  const connections = await client.connections();
+  const rows = connections.map(({ id, instanceId, state, online }) => [
+    instanceId,
+    state,
+    online ? 'online' : 'away',
+    id,
+  ]);
+  output.result('spokes', { connections }, table([['INSTANCE', 'STATE', 'LINK', 'CONNECTION'], ...rows]));
+}
+
+export async function invite(
+  output: Output,
+  options: { context?: string; autoApprove?: true; ttl?: number; name?: string },
+): Promise<void> {
+  const { client } = await openContext(options);
+  const invitation = await client.invite({
+    autoApprove: options.autoApprove ?? false,
+    ...(options.ttl === undefined ? {} : { ttlSeconds: options.ttl }),
+    ...(options.name === undefined ? {} : { displayName: options.name }),
+  });
+  output.result('invitation', { ...invitation }, [
+    invitation.invite,
+    `Good once, until ${invitation.expiresAt}: npx capstan spoke join INVITATION --dir DIRECTORY`,
+  ]);
+}
+
+export async function approve(output: Output, id: string, options: { context?: string }): Promise<void> {
+  const { client } = await openContext(options);
+  const connection = await client.approve(id);
+  output.result('connection', { connection }, [`${connection.instanceId} is ${connection.state}.`]);
+}
+
+/** Runs the spoke's own enrolment in the instance's directory. @throws LocalFault `join-failed` */
+export async function join(output: Output, invitation: string, options: { dir: string; name?: string }): Promise<void> {
+  const directory = resolve(options.dir);
+  const name = options.name ?? basename(directory);
+  const program = resolve(checkoutRoot(), 'dist/apps/spoke/src/join.js');
+  const child = spawn(process.execPath, [program, directory, invitation, name], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let said = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    said += chunk;
+  });
+  const code = await new Promise<number | null>((done, fail) => {
+    child.once('error', fail);
+    child.once('close', done);
+  });
+  if (code !== 0) throw new LocalFault('join-failed', 'The instance could not enrol.', said);
+  output.result('joined', { instance: name, directory }, [said.trim() === '' ? `${name} has joined.` : said.trim()]);
+}

@@ -1,0 +1,61 @@
+import { defaultContextFile, type Mesh } from '@capstan/localmesh';
+import type { DemoReport } from './run-demo.js';
+
+/** What happened, in short: each line with the command to do it yourself. */
+export function summaryLines(mesh: Mesh, { first, second, kill }: DemoReport): string[] {
+  const { harvest } = first.agent;
+  const capstan = capstanCommand(mesh);
+  const remote = mesh.repository?.path ?? '';
+  const killed = second.receipts.find(({ kind }) => kind === 'killed');
+  const finished = first.receipts.find(({ kind }) => kind === 'finished');
+  return [
+    '',
+    'What was done, and how to do it yourself',
+    ...entry(`Enrolled ${mesh.instances.map(({ id }) => id).join(' and ')} with the hub`, `${capstan} spoke ls`),
+    ...entry(
+      `Agent ${first.agent.agentId} on ${first.agent.instance}: ${first.agent.state}`,
+      `${capstan} ${first.order.command}`,
+    ),
+    ...entry(
+      `Its work: commit ${harvest?.commit.slice(0, 12) ?? 'none'} on ${harvest?.branch ?? 'no branch'} (${harvest?.files.join(', ') ?? ''})`,
+      `git -c safe.directory=* -C ${remote} show ${harvest?.branch ?? 'HEAD'}`,
+    ),
+    ...entry('Its state, asked of the instance and signed by it', `${capstan} agents status ${first.agent.agentId}`),
+    ...entry(killSentence(second.agent.agentId, kill), `${capstan} agents kill ${second.agent.agentId}`),
+    ...observedLines(kill),
+    ...(killed === undefined
+      ? []
+      : entry('The receipt of the kill, checked offline', `${capstan} verify ${killed.file}`)),
+    ...(finished === undefined
+      ? []
+      : entry('The signed result of the first agent, checked offline', `${capstan} verify ${finished.file}`)),
+    '',
+    `Hub    ${mesh.hub.url}   (API described at ${mesh.hub.url}/docs)`,
+    `Token  ${mesh.hub.tokenFile}`,
+    `State  ${mesh.stateDir}`,
+  ];
+}
+
+/** What to type: the mesh of this checkout needs no naming, another one does. */
+function capstanCommand(mesh: Mesh): string {
+  return mesh.contextFile === defaultContextFile() ? 'npx capstan' : `npx capstan --context ${mesh.contextFile}`;
+}
+
+function killSentence(agentId: string, kill: DemoReport['kill']): string {
+  if (!kill.confirmed || kill.ms === null) return `Agent ${agentId}: its death is UNCONFIRMED`;
+  return `Agent ${agentId}: ${kill.outcome}, observed dead ${String(kill.ms)} ms after the order`;
+}
+
+function observedLines({ observed }: DemoReport['kill']): string[] {
+  if (observed === null || observed === undefined) return [];
+  const gone = [
+    ...observed.processes.map(({ pid }) => `pid ${String(pid)}`),
+    ...(observed.pidNamespace === 0 ? [] : [`PID namespace ${String(observed.pidNamespace)}`]),
+    ...(observed.cgroup === '' ? [] : [`control group ${observed.cgroup}`]),
+  ];
+  return [`      observed gone: ${gone.join(', ')}`];
+}
+
+function entry(what: string, command: string): string[] {
+  return [`  • ${what}`, `      ${command}`];
+}

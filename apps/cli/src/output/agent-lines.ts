@@ -1,0 +1,18 @@
+import type { HubAgentView } from '@capstan/localmesh';
+
+/** One agent for people. */
+export function agentLines(agent: HubAgentView): string[] {
+  const { harvest, error, usage } = agent;
+  const cost = `$${(usage.costMicroUsd / 1_000_000).toFixed(4)}`;
+  return [
+    `agent ${agent.agentId} on ${agent.instance}: ${agent.state}${agent.unsandboxed ? ' (WITHOUT A SANDBOX)' : ''}`,
+    ...(error === null ? [] : [`  ${error.sentence} (${error.code})`]),
+    ...(harvest === null
+      ? []
+      : [
+          `  branch ${harvest.branch}, commit ${harvest.commit}${harvest.pushed ? '' : ' (not pushed)'}`,
+          `  files ${harvest.files.join(', ')}`,
+        ]),
+    `  ${String(usage.requests)} model requests, ${String(usage.inputTokens + usage.outputTokens)} tokens, ${cost}`,
+  ];
+}

@@ -1,0 +1,119 @@
+import { Injectable } from '@nestjs/common';
+import {
+  type AgentView,
+  faultSentence,
+  isFaultCode,
+  type KillOutcomeName,
+  killOutcomeName,
+  newId,
+  WireFault,
+} from '@capstan/protocol';
+import { type Answer, Answers } from '../commands/answers.js';
+import { CommandDesk } from '../commands/command-desk.js';
+import type { Order } from '../commands/command-factory.js';
+import type { CommandRecord } from '../commands/command-record.js';
+import { type ReceiptView, receiptView } from '../receipts/receipt-view.js';
+import { AgentDirectory } from './agent.directory.js';
+import type { KillAgentDto } from './agent.dto.js';
+import type { SpawnAgentDto } from './spawn.dto.js';
+import { spawnOrder } from './spawn-order.js';
+
+/** Who orders: the token's owner. There is one in this version. */
+const BY = 'admin';
+const STATUS_WAIT_MS = 10_000;
+const KILL_WAIT_MS = 10_000;
+/** A kill is retried that long; no receiver looks at its expiry. */
+const KILL_LIFETIME_MS = 24 * 60 * 60 * 1000;
+
+export interface KillAnswer {
+  commandId: string;
+  outcome: KillOutcomeName;
+  /** Whether the reaper's signed observation says so. */
+  confirmed: boolean;
+  receipt?: ReceiptView;
+}
+
+/** Orders about agents, and their answers. */
+@Injectable()
+export class AgentOrders {
+  constructor(
+    private readonly desk: CommandDesk,
+    private readonly directory: AgentDirectory,
+    private readonly answers: Answers,
+  ) {}
+
+  /** @throws WireFault `instance-unknown`, `connection-not-active`, `agent-exists`; RequestFault */
+  async spawn(body: SpawnAgentDto): Promise<CommandRecord> {
+    const order = spawnOrder(body, BY);
+    if (this.directory.peek(order.agentId) !== undefined) throw new WireFault('agent-exists', order.agentId);
+    const record = await this.desk.issue(order);
+    this.directory.keep(record.agentId, record.instance);
+    return record;
+  }
+
+  /** Asks the agent's instance now. @throws WireFault `instance-away` where it does not answer, or why it refused */
+  async status(agentId: string): Promise<{ agent: AgentView; receipt: ReceiptView }> {
+    const instance = await this.instanceOf(agentId);
+    const order = orderOf(instance, agentId, { case: 'status', value: { agentId } }, STATUS_WAIT_MS);
+    using listener = this.answers.listen(order.id);
+    await this.desk.issue(order);
+    const answer = await listener.next(STATUS_WAIT_MS);
+    const refusal = refusalOf(answer);
+    if (refusal !== undefined) throw refusal;
+    if (answer?.receipt === undefined) throw new WireFault('instance-away', instance);
+    const receipt = receiptView(answer.receipt);
+    return { agent: receipt.result as AgentView, receipt };
+  }
+
+  /** Works while the database is away, for every agent that is not over. @throws WireFault `agent-unknown`, `instance-unknown`, … */
+  async kill(agentId: string, { reason, instance: named, waitMs = KILL_WAIT_MS }: KillAgentDto): Promise<KillAnswer> {
+    const instance = await this.killTarget(agentId, named);
+    const body = { case: 'kill', value: { agentId, reason: reason ?? '' } } as const;
+    const order = orderOf(instance, agentId, body, KILL_LIFETIME_MS);
+    using listener = this.answers.listen(order.id);
+    this.desk.kill(order);
+    const answer = (await listener.next(waitMs, isFinal)) ?? (await listener.next(0));
+    const refusal = refusalOf(answer);
+    if (refusal !== undefined) throw refusal;
+    const outcome = outcomeOf(answer);
+    const receipt = answer?.receipt === undefined ? {} : { receipt: receiptView(answer.receipt) };
+    return { commandId: order.id, outcome, confirmed: outcome !== 'unconfirmed', ...receipt };
+  }
+
+  /** @throws WireFault `agent-unknown` */
+  async instanceOf(agentId: string): Promise<string> {
+    const instance = await this.directory.instanceOf(agentId);
+    if (instance === undefined) throw new WireFault('agent-unknown', agentId);
+    return instance;
+  }
+
+  private async killTarget(agentId: string, named: string | undefined): Promise<string> {
+    const known = this.directory.peek(agentId);
+    // An order for the wrong instance would leave a tombstone there and say so, while the agent lives on elsewhere.
+    if (known !== undefined && named !== undefined && named !== known)
+      throw new WireFault('agent-unknown', `it is on ${known}`);
+    return known ?? named ?? (await this.instanceOf(agentId));
+  }
+}
+
+function orderOf(instance: string, agentId: string, body: Order['body'], lifetimeMs: number): Order {
+  return { id: newId(), instance, agentId, body, lifetimeMs, tenant: 'default', onBehalfOf: BY };
+}
+
+/** Whether waiting longer can bring nothing better; an unconfirmed kill is tried again by the instance. */
+function isFinal(answer: Answer): boolean {
+  return answer.record.refusal !== null || outcomeOf(answer) !== 'unconfirmed';
+}
+
+function outcomeOf(answer: Answer | undefined): KillOutcomeName {
+  const result = answer?.receipt?.receipt.result;
+  return result?.case === 'killed' ? killOutcomeName(result.value.outcome) : 'unconfirmed';
+}
+
+/** What the instance, or time, has refused. A code of a later version is told as what it is to us: internal. */
+function refusalOf(answer: Answer | undefined): WireFault | undefined {
+  const code = answer?.record.refusal?.code;
+  if (code === undefined) return undefined;
+  if (code === 'expired') return new WireFault('instance-away', answer?.record.instance);
+  return isFaultCode(code) ? new WireFault(code) : new WireFault('internal', faultSentence(code));
+}

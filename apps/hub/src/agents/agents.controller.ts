@@ -1,0 +1,79 @@
+import { Body, Controller, Get, HttpCode, HttpStatus, Param, Post, Query, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { type AgentView, isFaultCode, WireFault } from '@capstan/protocol';
+import { Queries } from '../queries/queries.js';
+import { ReceiptStore } from '../receipts/receipt.store.js';
+import type { ReceiptView } from '../receipts/receipt-view.js';
+import { AgentIdPipe } from './agent-id.pipe.js';
+import { AgentOrders, type KillAnswer } from './agent-orders.js';
+import { KillAgentDto, LogsQuery } from './agent.dto.js';
+import { AgentStore, type ReportedAgentView } from './agent.store.js';
+import { type LogPageView, logPageView } from './log-page.js';
+import { SpawnAgentDto } from './spawn.dto.js';
+
+@ApiTags('agents')
+@ApiBearerAuth()
+@Controller('api/v1/federation/agents')
+export class AgentsController {
+  constructor(
+    private readonly orders: AgentOrders,
+    private readonly agents: AgentStore,
+    private readonly receipts: ReceiptStore,
+    private readonly queries: Queries,
+  ) {}
+
+  @ApiOperation({ summary: 'Order an agent; the command is on disk when this answers, not yet delivered' })
+  @HttpCode(202)
+  @Post('spawn')
+  async spawn(
+    @Body() body: SpawnAgentDto,
+  ): Promise<{ commandId: string; agentId: string; instance: string; state: string }> {
+    const { id, agentId, instance, state } = await this.orders.spawn(body);
+    return { commandId: id, agentId, instance, state };
+  }
+
+  @ApiOperation({ summary: 'Agents as their instances last reported them' })
+  @Get()
+  list(): Promise<ReportedAgentView[]> {
+    return this.agents.list();
+  }
+
+  @ApiOperation({ summary: 'One agent as last reported, with its receipts' })
+  @Get(':agentId')
+  async get(@Param('agentId', AgentIdPipe) agentId: string): Promise<ReportedAgentView & { receipts: ReceiptView[] }> {
+    const [agent, receipts] = await Promise.all([this.agents.find(agentId), this.receipts.ofAgent(agentId)]);
+    if (agent === undefined) throw new WireFault('agent-unknown', agentId);
+    return { ...agent, receipts };
+  }
+
+  @ApiOperation({ summary: 'Ask the instance now: the answer is signed by it, and verified here' })
+  @Get(':agentId/status')
+  status(@Param('agentId', AgentIdPipe) agentId: string): Promise<{ agent: AgentView; receipt: ReceiptView }> {
+    return this.orders.status(agentId);
+  }
+
+  @ApiOperation({ summary: 'Kill an agent: 200 with the proof, or 202 while its death is not observed' })
+  @Post(':agentId/kill')
+  async kill(
+    @Param('agentId', AgentIdPipe) agentId: string,
+    @Body() body: KillAgentDto,
+    @Res({ passthrough: true }) response: { status(code: number): unknown },
+  ): Promise<KillAnswer> {
+    const answer = await this.orders.kill(agentId, body);
+    response.status(answer.confirmed ? HttpStatus.OK : HttpStatus.ACCEPTED);
+    return answer;
+  }
+
+  @ApiOperation({ summary: "A page of the agent's log, from its instance" })
+  @Get(':agentId/logs')
+  async logs(
+    @Param('agentId', AgentIdPipe) agentId: string,
+    @Query() { after, limit }: LogsQuery,
+  ): Promise<LogPageView> {
+    const instance = await this.orders.instanceOf(agentId);
+    const { result } = await this.queries.logs(instance, agentId, BigInt(after ?? 0), limit ?? 500);
+    if (result.case === 'refused') throw new WireFault(isFaultCode(result.value.code) ? result.value.code : 'internal');
+    if (result.case !== 'logs') throw new WireFault('receipt-mismatch', 'no logs');
+    return logPageView(result.value);
+  }
+}

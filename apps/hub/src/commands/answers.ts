@@ -1,0 +1,71 @@
+import { Injectable } from '@nestjs/common';
+import type { TakenReceipt } from '../receipts/taken-receipt.js';
+import type { CommandRecord } from './command-record.js';
+
+/** News of a command: a verified receipt, or an end without one. */
+export interface Answer {
+  record: CommandRecord;
+  receipt?: TakenReceipt;
+}
+
+/** Somebody who listens for answers to one command until he is disposed. */
+export interface AnswerListener extends Disposable {
+  /** The first answer, since listening began, that is enough; undefined where none has come within `ms`. */
+  next(ms: number, isEnough?: (answer: Answer) => boolean): Promise<Answer | undefined>;
+}
+
+/** Brings answers to the requests that wait for them. */
+@Injectable()
+export class Answers {
+  private readonly listeners = new Map<string, Set<Listener>>();
+
+  publish(answer: Answer): void {
+    for (const listener of this.listeners.get(answer.record.id) ?? []) listener.hear(answer);
+  }
+
+  /** Begin to listen before the command is sent, and an answer cannot be missed. */
+  listen(commandId: string): AnswerListener {
+    const all = this.listeners.get(commandId) ?? new Set<Listener>();
+    const listener = new Listener(() => {
+      all.delete(listener);
+      if (all.size === 0 && this.listeners.get(commandId) === all) this.listeners.delete(commandId);
+    });
+    all.add(listener);
+    this.listeners.set(commandId, all);
+    return listener;
+  }
+}
+
+class Listener implements AnswerListener {
+  private readonly heard: Answer[] = [];
+  private tell: ((answer: Answer) => void) | undefined;
+
+  constructor(private readonly leave: () => void) {}
+
+  hear(answer: Answer): void {
+    this.heard.push(answer);
+    this.tell?.(answer);
+  }
+
+  async next(ms: number, isEnough: (answer: Answer) => boolean = () => true): Promise<Answer | undefined> {
+    const known = this.heard.find(isEnough);
+    if (known !== undefined || ms <= 0) return known;
+    const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
+    const timer = setTimeout(() => {
+      resolve(undefined);
+    }, ms);
+    this.tell = (answer) => {
+      if (isEnough(answer)) resolve(answer);
+    };
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      this.tell = undefined;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.leave();
+  }
+}

@@ -1,0 +1,55 @@
+import { Injectable } from '@nestjs/common';
+import { WireFault } from '@capstan/protocol';
+import { ConnectionStore } from '../connections/connection.store.js';
+import { CommandBook } from './command.book.js';
+import { CommandFactory, type Order } from './command-factory.js';
+import type { CommandRecord } from './command-record.js';
+import { CommandStore } from './command.store.js';
+import { Outbox } from './outbox.js';
+
+/** Commands that may wait for one instance; beyond it something is wrong, and memory is not endless. */
+const MOST_PENDING = 10_000;
+
+/** Issues commands. */
+@Injectable()
+export class CommandDesk {
+  constructor(
+    private readonly connections: ConnectionStore,
+    private readonly factory: CommandFactory,
+    private readonly book: CommandBook,
+    private readonly store: CommandStore,
+    private readonly outbox: Outbox,
+  ) {}
+
+  /**
+   * Signs a command, commits it, then sends it or keeps it for the instance's return.
+   *
+   * @throws WireFault `instance-unknown`, `connection-not-active`, `agent-exists`, `queue-unavailable`
+   */
+  async issue(order: Order): Promise<CommandRecord> {
+    const { state, instanceId } = this.connections.ofInstance(order.instance);
+    if (state !== 'ACTIVE') throw new WireFault('connection-not-active', `${instanceId} is ${state}`);
+    if (this.book.pendingCount(instanceId) >= MOST_PENDING)
+      throw new WireFault('queue-unavailable', `${instanceId} is full`);
+    const record = this.factory.make(order);
+    await this.store.add(record, order.onBehalfOf);
+    this.outbox.offer(record);
+    return record;
+  }
+
+  /**
+   * Sends a kill at once; its row is written meanwhile, or later where the database is away.
+   *
+   * @throws WireFault `instance-unknown`, `connection-not-active`
+   */
+  kill(order: Order): CommandRecord {
+    const { state, instanceId } = this.connections.ofInstance(order.instance);
+    if (state !== 'ACTIVE' && state !== 'SUSPENDED')
+      throw new WireFault('connection-not-active', `${instanceId} is ${state}`);
+    const record = this.factory.make(order);
+    // First on its way, then on paper.
+    this.outbox.offer(record);
+    this.store.addKill(record, order.onBehalfOf);
+    return record;
+  }
+}

@@ -1,0 +1,126 @@
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { asc, eq } from 'drizzle-orm';
+import { createLogger } from '@capstan/platform';
+import { DatabaseService } from '../database/database.service.js';
+import { hurtConstraint } from '../database/database-faults.js';
+import type { AuditEntry } from '../audit/audit-chain.js';
+import { RecordWriter } from '../database/record-writer.js';
+import { commands } from '../database/schema.js';
+import { WireFault } from '@capstan/protocol';
+import { CommandBook } from './command.book.js';
+import type { CommandRecord, Refusal } from './command-record.js';
+import { commandMove, commandOfRow, newCommandRow } from './command-rows.js';
+import { type CommandState, mayBecome } from './command-state.js';
+
+/** The audit entry before a kill waits no longer than this. */
+const KILL_AUDIT_MS = 50;
+const AGENT_EXISTS = ['agents_pkey', 'commands_spawn_of_agent'];
+
+/** Commands on disk, with the book of those that matter now kept in step. */
+@Injectable()
+export class CommandStore implements OnModuleInit {
+  private readonly log = createLogger('hub.commands');
+
+  constructor(
+    private readonly database: DatabaseService,
+    private readonly writer: RecordWriter,
+    private readonly book: CommandBook,
+  ) {}
+
+  async onModuleInit(): Promise<void> {
+    await this.loadPending();
+    // A commit whose answer was lost with the connection left a row that nobody here knows of.
+    this.writer.onReturn = () => {
+      this.loadPending().catch((err: unknown) => {
+        this.log.error({ err, msg: 'pending commands were not read again' });
+      });
+    };
+  }
+
+  /** Resolves once the command is committed. @throws WireFault `agent-exists`; LocalFault `database-unavailable` */
+  async add(record: CommandRecord, issuedBy: string): Promise<void> {
+    const isSpawn = record.kind === 'agent.spawn';
+    const newAgent = { agent_id: record.agentId, instance: record.instance };
+    try {
+      await this.writer.write({
+        command: newCommandRow(record),
+        ...(isSpawn ? { newAgent } : {}),
+        audit: [issued(record, issuedBy)],
+      });
+    } catch (error) {
+      if (!AGENT_EXISTS.includes(hurtConstraint(error) ?? '')) throw error;
+      throw new WireFault('agent-exists', record.agentId, { cause: error });
+    }
+    this.book.keep(record);
+  }
+
+  /** A kill is known at once and written when the database can: it must work without one. */
+  addKill(record: CommandRecord, issuedBy: string): void {
+    this.book.keep(record);
+    const audit = [{ ...issued(record, issuedBy), lateAfterMs: KILL_AUDIT_MS }];
+    this.writer.write({ command: newCommandRow(record), audit }, { whenAway: 'keep' }).catch((err: unknown) => {
+      this.log.error({ err, command: record.id, msg: 'a kill was sent but could not be written' });
+    });
+  }
+
+  /** The command, from memory or from disk. */
+  async find(id: string): Promise<CommandRecord | undefined> {
+    const known = this.book.get(id);
+    if (known !== undefined) return known;
+    const [row] = await this.database.db.select().from(commands).where(eq(commands.id, id));
+    return row === undefined ? undefined : commandOfRow(row);
+  }
+
+  /** The command in its new state; undefined where it may not go there. Whoever calls writes it and keeps it. */
+  moved(
+    record: CommandRecord,
+    to: CommandState,
+    news: { isAnswered?: boolean; refusal?: Refusal } = {},
+  ): CommandRecord | undefined {
+    const current = this.book.get(record.id) ?? record;
+    if (current.state !== to && !mayBecome(current.state, to)) return undefined;
+    const now = new Date();
+    const isSettled = to === 'FAILED' || to === 'TIMEOUT' || news.isAnswered === true;
+    return {
+      ...current,
+      state: to,
+      deliveredAt: current.deliveredAt ?? (to === 'DELIVERED' ? now : null),
+      settledAt: current.settledAt ?? (isSettled ? now : null),
+      refusal: news.refusal ?? (to === current.state ? current.refusal : null),
+    };
+  }
+
+  /** Makes the new state known. */
+  keep(record: CommandRecord): void {
+    this.book.keep(record);
+  }
+
+  /** Makes a move known that nobody waits for, and writes it soon. */
+  keepAndWrite(record: CommandRecord, audit: readonly AuditEntry[] = []): void {
+    this.book.keep(record);
+    this.writer
+      .write({ move: commandMove(record), audit }, { whenAway: 'keep', isLazy: true })
+      .catch((err: unknown) => {
+        this.log.error({ err, command: record.id, state: record.state, msg: 'the state of a command was not written' });
+      });
+  }
+
+  private async loadPending(): Promise<void> {
+    const rows = await this.database.db
+      .select()
+      .from(commands)
+      .where(eq(commands.state, 'PENDING'))
+      .orderBy(asc(commands.createdAt));
+    for (const row of rows) if (this.book.get(row.id) === undefined) this.book.keep(commandOfRow(row));
+  }
+}
+
+function issued(record: CommandRecord, issuedBy: string): AuditEntry {
+  const { id, kind, instance, agentId, digest, createdAt } = record;
+  return {
+    kind: 'command.issued',
+    subject: id,
+    atMs: createdAt.getTime(),
+    detail: { command: kind, instance, agent: agentId, digest, by: issuedBy },
+  };
+}

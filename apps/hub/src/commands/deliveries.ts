@@ -1,0 +1,46 @@
+import { Injectable } from '@nestjs/common';
+import { metrics } from '@capstan/platform';
+import { type Acknowledgement, faultSentence, isFaultCode, type Rejection } from '@capstan/protocol';
+import { Answers } from './answers.js';
+import { CommandBook } from './command.book.js';
+import type { CommandRecord } from './command-record.js';
+import { CommandStore } from './command.store.js';
+
+/** Takes what an instance says of a command without signing it: that it has it on disk, or will not have it. */
+@Injectable()
+export class Deliveries {
+  constructor(
+    private readonly book: CommandBook,
+    private readonly store: CommandStore,
+    private readonly answers: Answers,
+  ) {}
+
+  acknowledged(instance: string, { digest }: Acknowledgement): void {
+    const record = this.ownCommand(instance, digest);
+    if (record === undefined || record.state === 'DELIVERED') return;
+    const moved = this.store.moved(record, 'DELIVERED');
+    if (moved !== undefined) this.store.keepAndWrite(moved);
+  }
+
+  /** What may succeed later stays pending and is offered again. */
+  rejected(instance: string, { digest, code, retryable }: Rejection): void {
+    const record = this.ownCommand(instance, digest);
+    if (record === undefined || retryable) return;
+    // An acknowledged command is beyond an unsigned word; only a receipt can say what became of it.
+    if (record.state === 'DELIVERED') return;
+    const known = isFaultCode(code) ? code : 'internal';
+    const moved = this.store.moved(record, 'FAILED', { refusal: { code: known, sentence: faultSentence(known) } });
+    if (moved === undefined) return;
+    const detail = { instance, code: known };
+    this.store.keepAndWrite(moved, [{ kind: 'command.rejected', subject: record.id, atMs: Date.now(), detail }]);
+    this.answers.publish({ record: moved });
+  }
+
+  /** An instance has no say about a command that was for another. */
+  private ownCommand(instance: string, digest: Uint8Array): CommandRecord | undefined {
+    const record = this.book.byDigest(Buffer.from(digest).toString('hex'));
+    if (record === undefined || record.instance === instance) return record;
+    metrics.countRefusal('wrong-issuer');
+    return undefined;
+  }
+}

@@ -1,0 +1,225 @@
+import pg from 'pg';
+import { AgentState, KillOutcome } from '@capstan/protocol';
+import { startTestPostgres, type TestPostgres } from '../../../../test/support/postgres.js';
+import { proves } from '../../../../test/support/proves.js';
+import { until } from '../../../../test/support/until.js';
+import { TestHub } from '../../test/test-hub.js';
+import { type Ordered, snapshot, TestSpoke } from '../../test/test-spoke.js';
+import type { CommandView } from './command-view.js';
+import { Outbox } from './outbox.js';
+
+let postgres: TestPostgres;
+let hub: TestHub;
+let spoke: TestSpoke;
+
+beforeAll(async () => {
+  postgres = await startTestPostgres();
+}, 60_000);
+
+afterAll(async () => {
+  await postgres.stop();
+});
+
+beforeEach(async () => {
+  hub = await TestHub.start(await postgres.freshDatabase());
+  spoke = await TestSpoke.connected(hub, 'harbor');
+});
+
+afterEach(async () => {
+  await spoke.disconnect();
+  await hub[Symbol.asyncDispose]();
+});
+
+function spawn(overrides: object = {}) {
+  const context = { repository: '/srv/repository', workItems: ['Map it.'] };
+  const body = { instance: 'harbor', agentType: 'worker', context, ...overrides };
+  return hub.post<{ commandId: string; agentId: string; code: string }>('agents/spawn', body);
+}
+
+function orderOf(commandId: string): Promise<Ordered> {
+  return until('the order has come', () => spoke.ordered.find(({ command }) => command.header?.id === commandId));
+}
+
+async function command(id: string): Promise<CommandView> {
+  return (await hub.get<CommandView>(`commands/${id}`)).body;
+}
+
+async function sql(text: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: hub.databaseUrl });
+  await client.connect();
+  try {
+    return (await client.query<Record<string, unknown>>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+/** Lets the hub's clock pass, without waiting. */
+function sweepAt(ms: number): void {
+  hub.app.get(Outbox, { strict: false }).sweep(ms);
+}
+
+test(
+  'a command is in the database when the API answers 202',
+  proves('FED-08', async () => {
+    const { status, body } = await spawn();
+    expect(status).toBe(202);
+    const rows = await sql(`SELECT state FROM commands WHERE id = '${body.commandId}'`);
+    expect(rows).toEqual([{ state: 'PENDING' }]);
+    expect(await sql(`SELECT subject FROM audit WHERE kind = 'command.issued'`)).toEqual([{ subject: body.commandId }]);
+  }),
+);
+
+test(
+  'an instance that is away gets its commands on return, kills first, and none that has expired',
+  proves('FED-08', async () => {
+    await spoke.disconnect();
+    const [first, second] = [(await spawn()).body, (await spawn()).body];
+    const brief = (await spawn({ expiresInMs: 1_000 })).body;
+    const killed = await hub.post(`agents/${second.agentId}/kill`, { waitMs: 0 });
+    expect(killed).toMatchObject({ status: 202, body: { outcome: 'unconfirmed', confirmed: false } });
+    sweepAt(Date.now() + 2_000);
+    expect(await command(brief.commandId)).toMatchObject({ state: 'TIMEOUT', refusal: { code: 'expired' } });
+
+    await spoke.connect();
+    await until('all have come', () => spoke.ordered.length === 3 || undefined);
+    expect(spoke.ordered.map(({ command: { header } }) => header?.id)).toEqual([
+      killed.body['commandId'],
+      first.commandId,
+      second.commandId,
+    ]);
+    expect(await command(first.commandId)).toMatchObject({ state: 'PENDING' });
+  }),
+);
+
+test(
+  'a hub that starts again still has what was not acknowledged, and sends it again',
+  proves('FED-08', async () => {
+    const [acknowledged, open] = [(await spawn()).body, (await spawn()).body];
+    await spoke.acknowledge(await orderOf(acknowledged.commandId));
+    await until(
+      'it is delivered',
+      async () => (await command(acknowledged.commandId)).state === 'DELIVERED' || undefined,
+    );
+    await spoke.disconnect();
+    await hub.stop();
+    const again = await TestHub.start(hub.databaseUrl, hub.stateDirectory);
+    try {
+      const back = Object.assign(new TestSpoke(again, 'harbor'), { key: spoke.key, reaper: spoke.reaper });
+      await back.connect();
+      const order = await until('it came again', () => back.ordered[0]);
+      expect(order.command.header?.id).toBe(open.commandId);
+      // A receipt for the command that the old hub had sent is bound to it by the new one.
+      expect(back.ordered).toHaveLength(1);
+      const receipt = back.receipt(await orderOf(acknowledged.commandId), {
+        case: 'spawned',
+        value: snapshot(acknowledged.agentId, AgentState.QUEUED, 1n),
+      });
+      expect(await back.offer(receipt)).toEqual({ is: 'acknowledged' });
+      await back.disconnect();
+    } finally {
+      await again.stop();
+    }
+    hub = await TestHub.start(hub.databaseUrl, hub.stateDirectory);
+  }),
+);
+
+test(
+  'what is not acknowledged on an open link is sent again; what was, is not',
+  proves('FED-08', async () => {
+    const { commandId } = (await spawn()).body;
+    const order = await orderOf(commandId);
+    await spoke.reject(order, 'queue-unavailable', true);
+    sweepAt(Date.now() + 6_000);
+    await until('it came twice', () => spoke.ordered.length === 2 || undefined);
+    expect(spoke.ordered[1]?.envelope.payload).toEqual(order.envelope.payload);
+    await spoke.acknowledge(order);
+    await until('it is delivered', async () => (await command(commandId)).state === 'DELIVERED' || undefined);
+    sweepAt(Date.now() + 60_000);
+    expect(await command(commandId)).toMatchObject({ state: 'DELIVERED', deliveredAt: expect.any(String) as string });
+    expect(spoke.ordered).toHaveLength(2);
+  }),
+);
+
+test(
+  'a late receipt outranks the timeout that the hub concluded alone',
+  proves('FED-08', async () => {
+    const { commandId, agentId } = (await spawn({ expiresInMs: 1_000 })).body;
+    const order = await orderOf(commandId);
+    sweepAt(Date.now() + 2_000);
+    expect(await command(commandId)).toMatchObject({ state: 'TIMEOUT' });
+    await spoke.offer(spoke.receipt(order, { case: 'spawned', value: snapshot(agentId, AgentState.QUEUED, 1n) }));
+    const view = await command(commandId);
+    expect(view).toMatchObject({ state: 'DELIVERED', receipts: [{ kind: 'spawned' }] });
+    expect(view.refusal).toBeUndefined();
+    expect(await sql(`SELECT state, refusal_code FROM commands WHERE id = '${commandId}'`)).toEqual([
+      { state: 'DELIVERED', refusal_code: null },
+    ]);
+  }),
+);
+
+test('a newer link of an instance replaces the older, and orders go to it', async () => {
+  const old = spoke.link;
+  const newer = Object.assign(new TestSpoke(hub, 'harbor'), { key: spoke.key });
+  await newer.connect();
+  await old?.closed;
+  await spoke.disconnect();
+  await spawn();
+  await until('the order came to the newer link', () => newer.ordered[0]);
+  expect(spoke.ordered).toHaveLength(0);
+  await newer.disconnect();
+});
+
+describe('while the database is away', () => {
+  afterEach(async () => {
+    await postgres.crash();
+    await postgres.restart();
+  });
+
+  test('nothing is accepted that could be lost, and the hub says so', async () => {
+    const { agentId } = (await spawn()).body;
+    await postgres.crash();
+    expect(await spawn()).toMatchObject({ status: 503, body: { code: 'database-unavailable' } });
+    expect(await hub.get(`agents/${agentId}/status`)).toMatchObject({ status: 503 });
+    expect((await hub.request('GET', '/health/ready', undefined, {})).status).toBe(503);
+    expect((await hub.request('GET', '/health', undefined, {})).status).toBe(200);
+    await postgres.restart();
+    await until('it accepts again', async () => (await spawn()).status === 202 || undefined);
+    expect((await hub.request('GET', '/health/ready', undefined, {})).status).toBe(200);
+  });
+
+  test('a kill is sent at once and proven; its record is written late and says so', async () => {
+    const { agentId } = (await spawn()).body;
+    await postgres.crash();
+    spoke.onOrder = (order) => {
+      if (order.command.body.case !== 'kill') return;
+      const observation = spoke.observation(order, agentId, KillOutcome.KILLED);
+      void spoke.offer(
+        spoke.receipt(order, { case: 'killed', value: { outcome: KillOutcome.KILLED, observation } }),
+        'kill',
+      );
+    };
+    const started = performance.now();
+    const { status, body } = await hub.post<{ commandId: string }>(`agents/${agentId}/kill`);
+    expect({ status, body }).toMatchObject({ status: 200, body: { outcome: 'killed', confirmed: true } });
+    expect(performance.now() - started).toBeLessThan(1_000);
+
+    // An instance can also come back while the database is away.
+    await spoke.disconnect();
+    await spoke.connect();
+
+    await postgres.restart();
+    const view = await until('the record is written', async () => {
+      const { status: found, body: seen } = await hub.get<CommandView>(`commands/${body.commandId}`);
+      return found === 200 && seen.receipts.length > 0 ? seen : undefined;
+    });
+    expect(view).toMatchObject({ kind: 'agent.kill', state: 'DELIVERED', receipts: [{ kind: 'killed' }] });
+    const rows = await until('it is in the database', async () => {
+      const found = await sql(`SELECT record FROM audit WHERE subject = '${body.commandId}' ORDER BY sequence`).catch(
+        () => [],
+      );
+      return found.length === 2 ? found : undefined;
+    });
+    expect(JSON.parse(String(rows[0]?.['record']))).toMatchObject({ kind: 'command.issued', late: true });
+  });
+});

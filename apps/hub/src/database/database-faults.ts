@@ -1,0 +1,29 @@
+import pg from 'pg';
+import { LocalFault } from '@capstan/platform';
+
+/** The database cannot be used just now; nothing was decided about the request. */
+export function databaseUnavailable(cause?: unknown): LocalFault {
+  return new LocalFault('database-unavailable', 'The hub cannot reach its database just now; try again.', undefined, {
+    cause,
+  });
+}
+
+/**
+ * Whether PostgreSQL refused the data itself, so that sending it again cannot help: SQLSTATE classes 22 (data) and
+ * 23 (integrity). Everything else says something about the server or the way to it.
+ */
+export function isDataFault(error: unknown): boolean {
+  return /^2[23]/.test(databaseError(error)?.code ?? '');
+}
+
+/** The unique constraint that the data hurts, if it is that. */
+export function hurtConstraint(error: unknown): string | undefined {
+  const found = databaseError(error);
+  return found?.code === '23505' ? found.constraint : undefined;
+}
+
+/** drizzle wraps what the driver throws. */
+function databaseError(error: unknown): pg.DatabaseError | undefined {
+  if (error instanceof pg.DatabaseError) return error;
+  return error instanceof Error && error.cause instanceof pg.DatabaseError ? error.cause : undefined;
+}

@@ -1,0 +1,23 @@
+import type { AddressInfo } from 'node:net';
+import { Injectable } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import { HubConfig } from '../hub.config.js';
+
+/** Where spokes find this hub. */
+@Injectable()
+export class PublicUrl {
+  constructor(
+    private readonly config: HubConfig,
+    private readonly host: HttpAdapterHost,
+  ) {}
+
+  /** As configured, else the address on which the hub listens. */
+  get(): string {
+    if (this.config.publicUrl !== undefined) return this.config.publicUrl;
+    const server = this.host.httpAdapter.getHttpServer() as { address(): AddressInfo | string | null };
+    const address = server.address();
+    const port = address !== null && typeof address === 'object' ? address.port : this.config.port;
+    const { host } = this.config;
+    return `http://${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
+  }
+}

@@ -1,0 +1,389 @@
+import { AgentState, KillOutcome, newId } from '@capstan/protocol';
+import { SigningKey, envelopeDigest } from '@capstan/identity';
+import { parseBundle, verifyReceipt } from '@capstan/evidence';
+import { startTestPostgres, type TestPostgres } from '../../../../test/support/postgres.js';
+import { proves } from '../../../../test/support/proves.js';
+import { until } from '../../../../test/support/until.js';
+import type { CommandView } from '../commands/command-view.js';
+import { TestHub } from '../../test/test-hub.js';
+import { type Ordered, snapshot, TestSpoke } from '../../test/test-spoke.js';
+
+let postgres: TestPostgres;
+let hub: TestHub;
+let spoke: TestSpoke;
+let other: TestSpoke;
+
+beforeAll(async () => {
+  postgres = await startTestPostgres();
+  hub = await TestHub.start(await postgres.freshDatabase());
+  spoke = await TestSpoke.connected(hub, 'harbor');
+  other = await TestSpoke.connected(hub, 'quay');
+}, 60_000);
+
+afterAll(async () => {
+  await spoke.disconnect();
+  await other.disconnect();
+  await hub[Symbol.asyncDispose]();
+  await postgres.stop();
+});
+
+const spawnBody = (overrides: object = {}): object => ({
+  instance: 'harbor',
+  agentType: 'worker',
+  context: { repository: '/srv/repository', workItems: ['Map it.'] },
+  ...overrides,
+});
+
+/** Orders an agent, and resolves with what the spoke was sent. */
+async function spawned(overrides: object = {}): Promise<{ commandId: string; agentId: string; order: Ordered }> {
+  const { status, body } = await hub.post<{ commandId: string; agentId: string; state: string }>(
+    'agents/spawn',
+    spawnBody(overrides),
+  );
+  expect(status).toBe(202);
+  return { ...body, order: await orderOf(spoke, body.commandId) };
+}
+
+function orderOf(of: TestSpoke, commandId: string): Promise<Ordered> {
+  return until('the order has come', () => of.ordered.find(({ command }) => command.header?.id === commandId));
+}
+
+async function command(id: string, waitMs?: number): Promise<CommandView> {
+  const { body } = await hub.get<CommandView>(
+    `commands/${id}${waitMs === undefined ? '' : `?waitMs=${String(waitMs)}`}`,
+  );
+  return body;
+}
+
+test(
+  'a spawn is typed, signed by the hub, and answered by a receipt that is bound to it',
+  proves('FED-05', async () => {
+    const { commandId, agentId, order } = await spawned();
+    expect(order.lane).toBe('commands');
+    expect(order.command).toMatchObject({
+      header: { id: commandId, issuer: 'hub', onBehalfOf: 'admin', audience: 'harbor', tenant: 'default' },
+      body: { case: 'spawn', value: { agentId, runtime: 'claude', context: { workItems: ['Map it.'] } } },
+    });
+    expect(await command(commandId)).toMatchObject({ state: 'PENDING', kind: 'agent.spawn', receipts: [] });
+    await spoke.acknowledge(order);
+    await until('it is delivered', async () => (await command(commandId)).state === 'DELIVERED' || undefined);
+
+    const receipt = spoke.receipt(order, { case: 'spawned', value: snapshot(agentId, AgentState.QUEUED, 1n) });
+    const waiting = command(commandId, 10_000);
+    expect(await spoke.offer(receipt)).toEqual({ is: 'acknowledged' });
+    const view = await waiting;
+    expect(view).toMatchObject({
+      state: 'DELIVERED',
+      receipts: [{ kind: 'spawned', verified: true, result: { agentId, state: 'queued' } }],
+    });
+    // What the API hands out is enough to verify it offline.
+    const { envelope, command: ordered } = view.receipts[0] ?? { envelope: '', command: '' };
+    const bundle = parseBundle({ version: 1, kind: 'capstan.receipt', command: ordered, receipt: envelope });
+    const { keys } = { keys: await pinnedKeys() };
+    expect(
+      verifyReceipt({ envelope: bundle.receipt, keys, ...(bundle.command && { command: bundle.command }) })
+        .commandBound,
+    ).toBe(true);
+  }),
+);
+
+async function pinnedKeys() {
+  const { ConnectionStore } = await import('../connections/connection.store.js');
+  return hub.app.get(ConnectionStore, { strict: false }).ofInstance('harbor').keys;
+}
+
+test(
+  'a status is asked of the instance, and its answer is verified and stored before it is passed on',
+  proves('FED-05', async () => {
+    const { agentId } = await spawned();
+    spoke.onOrder = (order) => {
+      if (order.command.body.case !== 'status') return;
+      void spoke.acknowledge(order);
+      void spoke.offer(spoke.receipt(order, { case: 'status', value: snapshot(agentId, AgentState.RUNNING, 7n) }));
+    };
+    const { status, body } = await hub.get(`agents/${agentId}/status`);
+    spoke.onOrder = () => undefined;
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      agent: { agentId, state: 'running', revision: 7 },
+      receipt: { kind: 'status', verified: true },
+    });
+    const { body: stored } = await hub.get<{ receipts: unknown[] }>(`agents/${agentId}`);
+    expect(stored).toMatchObject({ instance: 'harbor', state: 'running', asOf: expect.any(String) as string });
+    expect(stored.receipts).toHaveLength(1);
+  }),
+);
+
+test(
+  'a kill is confirmed by the observation of the reaper and by nothing less',
+  proves('FED-05', async () => {
+    const { agentId } = await spawned();
+    spoke.onOrder = (order) => {
+      if (order.command.body.case !== 'kill') return;
+      expect(order.lane).toBe('kill');
+      const observation = spoke.observation(order, agentId, KillOutcome.KILLED);
+      const result = { outcome: KillOutcome.KILLED, observation };
+      void spoke.offer(spoke.receipt(order, { case: 'killed', value: { outcome: KillOutcome.UNCONFIRMED } }), 'kill');
+      void spoke.offer(spoke.receipt(order, { case: 'killed', value: result }), 'kill');
+    };
+    const { status, body } = await hub.post(`agents/${agentId}/kill`, { reason: 'test' });
+    spoke.onOrder = () => undefined;
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      outcome: 'killed',
+      confirmed: true,
+      receipt: {
+        kind: 'killed',
+        result: { outcome: 'killed', observation: { processes: [{ pid: 4711, startTicks: 99 }], verified: true } },
+      },
+    });
+  }),
+);
+
+test('a death that the reaper did not sign is unconfirmed, whatever the spoke says', async () => {
+  const { agentId } = await spawned();
+  const verdicts: unknown[] = [];
+  spoke.onOrder = (order) => {
+    if (order.command.body.case !== 'kill') return;
+    const forged = spoke.observation(order, agentId, KillOutcome.KILLED, spoke.key);
+    const bare = spoke.receipt(order, { case: 'killed', value: { outcome: KillOutcome.KILLED } });
+    const signedBySpoke = spoke.receipt(order, {
+      case: 'killed',
+      value: { outcome: KillOutcome.KILLED, observation: forged },
+    });
+    void Promise.all([spoke.offer(bare, 'kill'), spoke.offer(signedBySpoke, 'kill')]).then((all) =>
+      verdicts.push(...all),
+    );
+  };
+  const { status, body } = await hub.post(`agents/${agentId}/kill`, { waitMs: 300 });
+  spoke.onOrder = () => undefined;
+  expect(status).toBe(202);
+  expect(body).toEqual({ commandId: expect.any(String) as string, outcome: 'unconfirmed', confirmed: false });
+  expect(verdicts).toEqual([
+    { is: 'rejected', code: 'observation-missing', retryable: false },
+    { is: 'rejected', code: 'observation-invalid', retryable: false },
+  ]);
+});
+
+describe('a receipt is refused', () => {
+  const queued = (agentId: string) => ({ case: 'spawned', value: snapshot(agentId, AgentState.QUEUED, 1n) }) as const;
+
+  test(
+    'when somebody else has signed it',
+    proves('FED-05', async () => {
+      const { agentId, order } = await spawned();
+      const stranger = SigningKey.generate();
+      expect(await spoke.offer(spoke.receipt(order, queued(agentId), {}, stranger))).toMatchObject({
+        code: 'key-unknown',
+      });
+      expect(await spoke.offer(spoke.receipt(order, queued(agentId), {}, spoke.reaper))).toMatchObject({
+        code: 'key-purpose',
+      });
+      expect(await spoke.offer(spoke.receipt(order, queued(agentId), {}, other.key))).toMatchObject({
+        code: 'key-unknown',
+      });
+    }),
+  );
+
+  test('when its bytes were changed', async () => {
+    const { agentId, order } = await spawned();
+    const receipt = spoke.receipt(order, queued(agentId));
+    receipt.payload = Uint8Array.from(receipt.payload, (byte, at) =>
+      at === receipt.payload.length - 1 ? byte ^ 1 : byte,
+    );
+    expect(await spoke.offer(receipt)).toMatchObject({ code: 'signature-invalid' });
+  });
+
+  test('when it comes from another instance, honest in its own name', async () => {
+    const { agentId, order } = await spawned();
+    expect(await other.offer(other.receipt(order, queued(agentId)))).toMatchObject({ code: 'receipt-mismatch' });
+  });
+
+  test(
+    'when it answers another command, another agent, or another kind of command',
+    proves('FED-05', async () => {
+      const [first, second] = [await spawned(), await spawned()];
+      const digestOfSecond = { commandDigest: envelopeDigest(second.order.envelope) };
+      const refusals = [
+        spoke.receipt(first.order, queued(first.agentId), digestOfSecond),
+        spoke.receipt(first.order, queued(first.agentId), { commandId: newId() }),
+        spoke.receipt(first.order, queued(first.agentId), { commandIssuer: 'another-hub' }),
+        spoke.receipt(first.order, queued(second.agentId)),
+        spoke.receipt(first.order, queued(second.agentId), { agentId: second.agentId }),
+        spoke.receipt(first.order, { case: 'status', value: snapshot(first.agentId, AgentState.RUNNING, 2n) }),
+      ];
+      for (const receipt of refusals) expect(await spoke.offer(receipt)).toMatchObject({ code: 'receipt-mismatch' });
+      expect((await command(first.commandId)).receipts).toEqual([]);
+    }),
+  );
+
+  test('when it was made for another hub, or is no receipt at all', async () => {
+    const { agentId, order } = await spawned();
+    const header = {
+      ...order.command.header,
+      $typeName: 'capstan.v1.Header' as const,
+      audience: 'another-hub',
+      issuer: 'harbor',
+    };
+    const elsewhere = spoke.receipt(order, queued(agentId), { header: header as never });
+    expect(await spoke.offer(elsewhere)).toMatchObject({ code: 'wrong-audience' });
+    expect(await spoke.offer(order.envelope)).toMatchObject({ code: 'payload-type-unknown' });
+  });
+});
+
+test('a receipt that is sent again is acknowledged again and stored once', async () => {
+  const { commandId, agentId, order } = await spawned();
+  const receipt = spoke.receipt(order, { case: 'spawned', value: snapshot(agentId, AgentState.QUEUED, 1n) });
+  for (let time = 0; time < 3; time++) expect(await spoke.offer(receipt)).toEqual({ is: 'acknowledged' });
+  expect((await command(commandId)).receipts).toHaveLength(1);
+});
+
+test(
+  'a refusal by the instance fails the command and says why',
+  proves('FED-08', async () => {
+    const { commandId, order } = await spawned({ runtime: 'unheard-of' });
+    const refused = { code: 'policy-runtime', sentence: '\u001b[31mred\u0000', retryable: false };
+    await spoke.offer(spoke.receipt(order, { case: 'refused', value: refused }));
+    expect(await command(commandId)).toMatchObject({
+      state: 'FAILED',
+      refusal: { code: 'policy-runtime' },
+      receipts: [{ kind: 'refused', result: { code: 'policy-runtime', sentence: '[31mred' } }],
+    });
+    const { commandId: second, order: secondOrder } = await spawned();
+    await spoke.reject(secondOrder, 'disarmed', false);
+    const ended = await command(second, 5_000);
+    expect(ended).toMatchObject({ state: 'FAILED', refusal: { code: 'disarmed' }, receipts: [] });
+  }),
+);
+
+test('an instance cannot acknowledge or reject a command that is for another', async () => {
+  const { commandId, order } = await spawned();
+  await other.acknowledge(order);
+  await other.reject(order, 'disarmed', false);
+  // Both came before this one, on the same lane.
+  await other.offer(other.event('settles-the-lane', AgentState.QUEUED, 1n), 'control');
+  expect(await command(commandId)).toMatchObject({ state: 'PENDING' });
+});
+
+describe('agents as last reported', () => {
+  test('an older revision never replaces a newer one', async () => {
+    const { agentId } = await spawned();
+    expect((await hub.get(`agents/${agentId}`)).status).toBe(404);
+    for (const [state, revision] of [
+      [AgentState.RUNNING, 5n],
+      [AgentState.QUEUED, 1n],
+      [AgentState.SPAWNING, 4n],
+    ] as const) {
+      expect(await spoke.offer(spoke.event(agentId, state, revision), 'events')).toEqual({ is: 'acknowledged' });
+    }
+    expect((await hub.get(`agents/${agentId}`)).body).toMatchObject({ state: 'running', revision: 5 });
+    const { body } = await hub.get<{ agentId: string }[]>('agents');
+    expect(body.find((each) => each.agentId === agentId)).toMatchObject({ instance: 'harbor', state: 'running' });
+  });
+
+  test('an instance has no say about an agent of another', async () => {
+    const { agentId } = await spawned();
+    await spoke.offer(spoke.event(agentId, AgentState.RUNNING, 2n), 'events');
+    const claim = other.event(agentId, AgentState.KILLED, 99n);
+    expect(await other.offer(claim, 'events')).toMatchObject({ is: 'rejected', code: 'wrong-issuer' });
+    const forged = other.event(agentId, AgentState.KILLED, 99n, spoke.reaper);
+    expect(await other.offer(forged, 'events')).toMatchObject({ is: 'rejected', code: 'key-unknown' });
+    expect((await hub.get(`agents/${agentId}`)).body).toMatchObject({ instance: 'harbor', state: 'running' });
+  });
+
+  test('an absurd revision or id harms only itself', async () => {
+    expect(await spoke.offer(spoke.event('absurd', AgentState.RUNNING, (1n << 64n) - 1n))).toMatchObject({
+      code: 'payload-malformed',
+    });
+    expect(await spoke.offer(spoke.event('../etc', AgentState.RUNNING, 1n))).toMatchObject({ code: 'id-malformed' });
+    expect(await spoke.offer(spoke.event('a-fine-one', AgentState.RUNNING, 1n))).toEqual({ is: 'acknowledged' });
+  });
+});
+
+test('an agent id is given once', async () => {
+  const { agentId } = await spawned({ agentId: newId() });
+  expect(await hub.post('agents/spawn', spawnBody({ agentId }))).toMatchObject({
+    status: 409,
+    body: { code: 'agent-exists' },
+  });
+  const both = newId();
+  const replies = await Promise.all([1, 2].map(() => hub.post('agents/spawn', spawnBody({ agentId: both }))));
+  expect(replies.map(({ status }) => status).sort()).toEqual([202, 409]);
+});
+
+test('a spawn with wrong fields names each of them', async () => {
+  const body = {
+    instance: 'harbor',
+    agentType: 'boss',
+    context: { workItems: [], branch: 7 },
+    options: { priority: 11 },
+    extra: true,
+  };
+  const { status, body: problem } = await hub.post<{ code: string; errors: { field: string }[] }>('agents/spawn', body);
+  expect(status).toBe(400);
+  expect(problem.code).toBe('validation');
+  const fields = [
+    'agentType',
+    'context.branch',
+    'context.repository',
+    'context.workItems',
+    'extra',
+    'options.priority',
+  ];
+  expect([...new Set(problem.errors.map(({ field }) => field))].sort()).toEqual(fields);
+  expect(await hub.post('agents/spawn', spawnBody({ onHubLost: {} }))).toMatchObject({
+    status: 400,
+    body: { errors: [{ field: 'onHubLost' }] },
+  });
+  const nul = spawnBody({ context: { repository: 'a\0b', workItems: ['x\ud800'] } });
+  expect(await hub.post('agents/spawn', nul)).toMatchObject({ status: 400 });
+});
+
+test('an unknown instance is 404, an unknown agent too', async () => {
+  expect(await hub.post('agents/spawn', spawnBody({ instance: 'nowhere' }))).toMatchObject({
+    status: 404,
+    body: { code: 'instance-unknown' },
+  });
+  for (const path of ['agents/nobody', 'agents/nobody/status', 'agents/nobody/logs']) {
+    expect(await hub.get(path)).toMatchObject({ status: 404, body: { code: 'agent-unknown' } });
+  }
+  expect(await hub.post('agents/nobody/kill')).toMatchObject({ status: 404, body: { code: 'agent-unknown' } });
+  expect(await hub.get('agents/Not..An-Id/status')).toMatchObject({ status: 400, body: { code: 'id-malformed' } });
+});
+
+test('an agent that was never seen can be killed where it would start, not where it is not', async () => {
+  spoke.onOrder = (order) => {
+    if (order.command.body.case !== 'kill') return;
+    const observation = spoke.observation(order, order.command.body.value.agentId, KillOutcome.TOMBSTONED);
+    void spoke.offer(
+      spoke.receipt(order, { case: 'killed', value: { outcome: KillOutcome.TOMBSTONED, observation } }),
+      'kill',
+    );
+  };
+  const unseen = await hub.post(`agents/${newId()}/kill`, { instance: 'harbor' });
+  spoke.onOrder = () => undefined;
+  expect(unseen).toMatchObject({ status: 200, body: { outcome: 'tombstoned', confirmed: true } });
+  const { agentId } = await spawned();
+  expect(await hub.post(`agents/${agentId}/kill`, { instance: 'quay' })).toMatchObject({
+    status: 404,
+    body: { code: 'agent-unknown' },
+  });
+});
+
+test('logs come from the instance, stripped of what a terminal would obey', async () => {
+  const { agentId } = await spawned();
+  spoke.onOrder = (order) => {
+    if (order.command.body.case !== 'logs') return;
+    expect(order.command.body.value).toMatchObject({ agentId, after: 3n, limit: 2 });
+    const line = { sequence: 4n, atMs: 1n << 62n, source: 'agent', text: '\u001b[2Jhello' };
+    void spoke.offer(spoke.receipt(order, { case: 'logs', value: { lines: [line], next: 4n, gap: false } }));
+  };
+  const { status, body } = await hub.get(`agents/${agentId}/logs?after=3&limit=2`);
+  spoke.onOrder = () => undefined;
+  expect(status).toBe(200);
+  expect(body).toEqual({
+    lines: [{ sequence: 4, at: '1970-01-01T00:00:00.000Z', source: 'agent', text: '[2Jhello' }],
+    next: 4,
+    gap: false,
+  });
+});

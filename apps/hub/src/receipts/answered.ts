@@ -1,0 +1,38 @@
+import type { ReceiptKind, VerifiedReceipt } from '@capstan/evidence';
+import { type Envelope, WireFault } from '@capstan/protocol';
+import type { CommandKind } from '../commands/command-record.js';
+
+/** What a receipt must fit: a command or a query as this hub has it. */
+export interface Asked {
+  readonly id: string;
+  readonly kind: CommandKind | 'agent.logs';
+  readonly instance: string;
+  readonly agentId: string;
+  /** Hex. */
+  readonly digest: string;
+  readonly envelope: Envelope;
+}
+
+const ANSWERS: Readonly<Record<Asked['kind'], readonly ReceiptKind[]>> = {
+  'agent.spawn': ['refused', 'spawned', 'finished'],
+  'agent.status': ['refused', 'status'],
+  'agent.kill': ['refused', 'killed'],
+  'agent.kill-all': ['refused', 'killed-all'],
+  'agent.logs': ['refused', 'logs'],
+};
+
+/**
+ * Checks that a verified receipt answers what was asked. The digest alone would do; the rest is what an honest spoke
+ * cannot get wrong, compared with the hub's own record so that the command need not be decoded again.
+ *
+ * @throws WireFault `receipt-mismatch`
+ */
+export function checkAnswers({ kind, receipt, issuer }: VerifiedReceipt, asked: Asked, hubId: string): void {
+  const digest = Buffer.from(receipt.commandDigest).toString('hex');
+  if (issuer !== asked.instance) throw new WireFault('receipt-mismatch', 'the command was for another instance');
+  if (digest !== asked.digest) throw new WireFault('receipt-mismatch', 'digest');
+  if (receipt.commandIssuer !== hubId || receipt.commandId !== asked.id) throw new WireFault('receipt-mismatch', 'id');
+  if (!ANSWERS[asked.kind].includes(kind))
+    throw new WireFault('receipt-mismatch', `${kind} does not answer ${asked.kind}`);
+  if (receipt.agentId !== asked.agentId && kind !== 'refused') throw new WireFault('receipt-mismatch', 'another agent');
+}

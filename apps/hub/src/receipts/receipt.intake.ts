@@ -1,0 +1,114 @@
+import { Injectable } from '@nestjs/common';
+import { verifyReceipt } from '@capstan/evidence';
+import { type Envelope, faultSentence, isFaultCode, type Receipt, WireFault } from '@capstan/protocol';
+import { AgentDirectory } from '../agents/agent.directory.js';
+import { type Reported, reported } from '../agents/agent-report.js';
+import type { AuditEntry } from '../audit/audit-chain.js';
+import { Answers } from '../commands/answers.js';
+import { type CommandRecord, isKill } from '../commands/command-record.js';
+import { commandMove } from '../commands/command-rows.js';
+import { CommandStore } from '../commands/command.store.js';
+import { RecentMap } from '../commands/recent-map.js';
+import { ConnectionStore } from '../connections/connection.store.js';
+import { RecordWriter } from '../database/record-writer.js';
+import { HubIdentity } from '../identity/hub-identity.js';
+import { Queries } from '../queries/queries.js';
+import { checkAnswers } from './answered.js';
+import { newReceiptRow } from './receipt-rows.js';
+import type { TakenReceipt } from './taken-receipt.js';
+
+/** Digests of receipts that are stored; a spoke repeats what it has not heard acknowledged. */
+const MOST_REMEMBERED = 5_000;
+
+/** Takes receipts: verified against the keys pinned for the instance and the command's digest, then stored. */
+@Injectable()
+export class ReceiptIntake {
+  private readonly stored = new RecentMap<string, true>(MOST_REMEMBERED);
+
+  constructor(
+    private readonly identity: HubIdentity,
+    private readonly connections: ConnectionStore,
+    private readonly commands: CommandStore,
+    private readonly queries: Queries,
+    private readonly agents: AgentDirectory,
+    private readonly answers: Answers,
+    private readonly writer: RecordWriter,
+  ) {}
+
+  /**
+   * Resolves once the receipt is on disk; one that is there already is accepted without effect.
+   *
+   * @throws WireFault why it is refused
+   */
+  async take(instance: string, envelope: Envelope): Promise<void> {
+    const { keys } = this.connections.ofInstance(instance);
+    const { hubId } = this.identity;
+    const verified = verifyReceipt({ envelope, keys, hubId });
+    const digest = Buffer.from(verified.digest).toString('hex');
+    if (this.stored.has(digest)) return;
+    const { receipt } = verified;
+    if (this.queries.take(verified)) return;
+    const record = await this.commands.find(receipt.commandId);
+    if (record === undefined) throw new WireFault('receipt-mismatch', 'no such command');
+    checkAnswers(verified, record, hubId);
+    const taken: TakenReceipt = {
+      kind: verified.kind,
+      envelope,
+      command: record.envelope,
+      receipt,
+      receivedAt: new Date(),
+    };
+    await this.store(taken, digest, record);
+    this.stored.set(digest, true);
+  }
+
+  private async store(taken: TakenReceipt, digest: string, record: CommandRecord): Promise<void> {
+    const news = newsOf(taken, record.instance);
+    const moved = this.moved(taken, record);
+    const tell = (): void => {
+      // Asked again: something else may have been heard of the command while this was written.
+      const now = this.moved(taken, record);
+      if (now !== undefined) this.commands.keep(now);
+      if (news !== undefined) this.agents.keep(news.report.agent_id, record.instance, news.hasEnded);
+      this.answers.publish({ record: now ?? record, receipt: taken });
+    };
+    // Nobody who waits for a death waits for a disk.
+    if (isKill(record.kind)) tell();
+    await this.writer.write(
+      {
+        receipt: newReceiptRow(taken, digest, record.instance),
+        ...(moved === undefined ? {} : { move: commandMove(moved) }),
+        ...(news === undefined ? {} : { report: news.report }),
+        audit: [stored(taken, digest, record)],
+      },
+      { whenAway: 'keep' },
+    );
+    if (!isKill(record.kind)) tell();
+  }
+
+  private moved({ receipt }: TakenReceipt, record: CommandRecord): CommandRecord | undefined {
+    const refusal = refusalOf(receipt);
+    if (refusal === undefined) return this.commands.moved(record, 'DELIVERED', { isAnswered: true });
+    return this.commands.moved(record, 'FAILED', { isAnswered: true, refusal });
+  }
+}
+
+function newsOf({ receipt, receivedAt }: TakenReceipt, instance: string): Reported | undefined {
+  const { result, header } = receipt;
+  if (result.case !== 'spawned' && result.case !== 'status' && result.case !== 'finished') return undefined;
+  return reported(result.value, instance, header?.issuedAtMs ?? 0n, receivedAt.getTime());
+}
+
+function refusalOf({ result }: Receipt): { code: string; sentence: string } | undefined {
+  if (result.case !== 'refused') return undefined;
+  // A code of another version is a peer's text: kept short, and only where it looks like a code.
+  const { code } = result.value;
+  const name = isFaultCode(code) || /^[a-z][a-z-]{0,62}$/.test(code) ? code : 'internal';
+  return { code: name, sentence: faultSentence(name) };
+}
+
+function stored({ kind, receivedAt }: TakenReceipt, digest: string, record: CommandRecord): AuditEntry {
+  const { id, instance, agentId } = record;
+  const detail = { receipt: digest, result: kind, instance, agent: agentId };
+  return { kind: 'receipt.stored', subject: id, atMs: receivedAt.getTime(), detail };
+}

@@ -1,0 +1,30 @@
+import { Body, Controller, Get, HttpCode, Post } from '@nestjs/common';
+import { fromBase64, type AgentView } from '@capstan/protocol';
+import { AgentQueue, type QueueCounts } from '../queue/agent.queue.js';
+import { Admission } from '../spawner/admission.service.js';
+import { CommandDto } from './dto/requests.dto.js';
+import { inTime } from './in-time.js';
+
+/** Signed orders, as the spoke hands them on. */
+@Controller('commands')
+export class CommandsController {
+  constructor(private readonly admission: Admission) {}
+
+  /** The same order, repeated, gets the same agent. */
+  @Post()
+  @HttpCode(202)
+  take(@Body() { envelope }: CommandDto): Promise<AgentView> {
+    return inTime(this.admission.takeCommand(fromBase64(envelope)));
+  }
+}
+
+/** How many agents wait, run, have completed, have not. */
+@Controller('queue')
+export class QueueController {
+  constructor(private readonly queue: AgentQueue) {}
+
+  @Get('counts')
+  counts(): Promise<QueueCounts> {
+    return inTime(this.queue.counts());
+  }
+}

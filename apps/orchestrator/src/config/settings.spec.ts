@@ -1,0 +1,91 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { proves } from '../../../../test/support/proves.js';
+import { FreshFile } from './fresh-file.js';
+import { loadOrCreateToken } from './instance-files.js';
+import { loadSettings } from './settings.js';
+
+const env = {
+  CAPSTAN_INSTANCE_DIR: '/srv/harbor',
+  CAPSTAN_RUNTIME_DIR: '/srv/runtime',
+  CAPSTAN_VALKEY_URL: 'unix:///srv/valkey.sock',
+};
+
+describe('the configuration', () => {
+  it(
+    'comes from the environment, with the second names where the first are not set',
+    proves('ORC-102', () => {
+      expect(loadSettings(env)).toMatchObject({
+        valkeyUrl: 'unix:///srv/valkey.sock',
+        listen: { path: '/srv/harbor/run/orchestrator.sock' },
+        provider: { name: 'scripted' },
+      });
+      const second = loadSettings({
+        ...env,
+        CAPSTAN_VALKEY_URL: undefined,
+        VALKEY_URL: 'redis://localhost:6379',
+        CLAUDE_API_KEY: 'sk-2',
+        CAPSTAN_ORCHESTRATOR_LISTEN: '3001',
+        COORDINATOR_URL: 'http://localhost:3002',
+      });
+      expect(second).toMatchObject({
+        valkeyUrl: 'redis://localhost:6379',
+        listen: { host: '127.0.0.1', port: 3001 },
+        provider: { name: 'anthropic', apiKey: 'sk-2' },
+        coordinatorUrl: 'http://localhost:3002',
+      });
+      const key = loadSettings({ ...env, ANTHROPIC_API_KEY: 'sk-1', CLAUDE_API_KEY: 'sk-2' });
+      expect(key.provider).toMatchObject({ apiKey: 'sk-1' });
+    }),
+  );
+
+  it('names every fault at once', () => {
+    const faults = () =>
+      loadSettings({ CAPSTAN_INSTANCE_DIR: 'here', CAPSTAN_KEEP_DAYS: '0', CAPSTAN_MODEL_PROVIDER: 'other' });
+    expect(faults).toThrow(/CAPSTAN_INSTANCE_DIR.*CAPSTAN_MODEL_PROVIDER.*CAPSTAN_RUNTIME_DIR.*CAPSTAN_KEEP_DAYS/s);
+  });
+
+  it('does not begin without Valkey, or with a model that has no key', () => {
+    const broken = { ...env, CAPSTAN_VALKEY_URL: '', CAPSTAN_MODEL_PROVIDER: 'anthropic' };
+    expect(() => loadSettings(broken)).toThrow(/VALKEY_URL.*ANTHROPIC_API_KEY/s);
+  });
+});
+
+describe("the instance's files", () => {
+  let directory: string;
+  beforeEach(async () => (directory = await mkdtemp(join(tmpdir(), 'capstan-config-'))));
+  afterEach(() => rm(directory, { recursive: true, force: true }));
+
+  it('hold a token that is made once, for the owner only', async () => {
+    const file = join(directory, 'tokens', 'orchestrator.token');
+    const token = await loadOrCreateToken(file);
+    expect(token.length).toBeGreaterThan(40);
+    expect(await loadOrCreateToken(file)).toBe(token);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+  });
+
+  it('must not hold a token that others can read, or none', async () => {
+    const file = join(directory, 'token');
+    await writeFile(file, 'a-token-for-tests-only', { mode: 0o644 });
+    await expect(loadOrCreateToken(file)).rejects.toMatchObject({ code: 'token-open' });
+    await rm(file);
+    await writeFile(file, '\n', { mode: 0o600 });
+    await expect(loadOrCreateToken(file)).rejects.toMatchObject({ code: 'token-short' });
+  });
+
+  it('are read again only when they change, and a failure is not remembered', async () => {
+    const file = join(directory, 'file');
+    let reads = 0;
+    const fresh = new FreshFile(file, async (path) => {
+      reads += 1;
+      return readFile(path, 'utf8');
+    });
+    await expect(fresh.read()).rejects.toThrow('ENOENT');
+    await writeFile(file, 'one');
+    expect([await fresh.read(), await fresh.read()]).toEqual(['one', 'one']);
+    await writeFile(file, 'three');
+    expect(await fresh.read()).toBe('three');
+    expect(reads).toBe(3);
+  });
+});

@@ -1,0 +1,93 @@
+import { join } from 'node:path';
+import { loadConfig, parseListenTarget, parseValkeyUrl, type ListenTarget } from '@capstan/platform';
+import { Environment } from './environment.js';
+
+/** The orchestrator's configuration, read once. It holds the model key: it is never logged. */
+export interface Settings {
+  valkeyUrl: string;
+  listen: ListenTarget;
+  provider: { name: 'scripted' } | { name: 'anthropic'; apiKey: string; url?: string };
+  runtimeDir: string;
+  /** First host uid of agents; undefined where the orchestrator may not change uid and agents have its own. */
+  agentUidBase: number | undefined;
+  agentLimits: { memoryBytes: number; pids: number; cpus: number };
+  keepDays: number;
+  queueLimit: number;
+  coordinatorUrl: string | undefined;
+  paths: InstancePaths;
+}
+
+/** Where things lie in the instance's directory. */
+export interface InstancePaths {
+  instance: string;
+  trust: string;
+  policy: string;
+  token: string;
+  reaperSocket: string;
+  audit: string;
+  repositories: string;
+  /** One directory per agent that lives. */
+  agents: string;
+  logs: string;
+}
+
+/** @throws LocalFault `config-invalid` with every fault at once; `listen-malformed`, `valkey-url` */
+export function loadSettings(env: Readonly<Record<string, string | undefined>>): Settings {
+  const read = loadConfig(Environment, env, unsafeCombinations);
+  const valkeyUrl = valkeyOf(read);
+  parseValkeyUrl(valkeyUrl);
+  const paths = pathsOf(read.CAPSTAN_INSTANCE_DIR);
+  return {
+    valkeyUrl,
+    listen: parseListenTarget(
+      read.CAPSTAN_ORCHESTRATOR_LISTEN || join(read.CAPSTAN_INSTANCE_DIR, 'run', 'orchestrator.sock'),
+    ),
+    provider: providerOf(read),
+    runtimeDir: read.CAPSTAN_RUNTIME_DIR,
+    agentUidBase: process.getuid?.() === 0 ? read.CAPSTAN_AGENT_UID_BASE : undefined,
+    agentLimits: {
+      memoryBytes: read.CAPSTAN_AGENT_MEMORY_BYTES,
+      pids: read.CAPSTAN_AGENT_PIDS,
+      cpus: read.CAPSTAN_AGENT_CPUS,
+    },
+    keepDays: read.CAPSTAN_KEEP_DAYS,
+    queueLimit: read.CAPSTAN_QUEUE_LIMIT,
+    coordinatorUrl: read.COORDINATOR_URL,
+    paths,
+  };
+}
+
+export function pathsOf(directory: string): InstancePaths {
+  return {
+    instance: join(directory, 'instance.json'),
+    trust: join(directory, 'trust.json'),
+    policy: join(directory, 'policy.yaml'),
+    token: join(directory, 'tokens', 'orchestrator.token'),
+    reaperSocket: join(directory, 'run', 'reaper.sock'),
+    audit: join(directory, 'audit', 'orchestrator.log'),
+    repositories: join(directory, 'repositories'),
+    agents: join(directory, 'agents'),
+    logs: join(directory, 'logs', 'agents'),
+  };
+}
+
+function unsafeCombinations(env: Environment): string[] {
+  const faults: string[] = [];
+  if (valkeyOf(env) === '') faults.push('CAPSTAN_VALKEY_URL or VALKEY_URL must be set');
+  if (env.CAPSTAN_MODEL_PROVIDER === 'anthropic' && keyOf(env) === '') {
+    faults.push(
+      'CAPSTAN_MODEL_PROVIDER=anthropic needs ANTHROPIC_API_KEY or CLAUDE_API_KEY; without a key use scripted',
+    );
+  }
+  return faults;
+}
+
+function providerOf(env: Environment): Settings['provider'] {
+  const apiKey = keyOf(env);
+  const name = env.CAPSTAN_MODEL_PROVIDER ?? (apiKey === '' ? 'scripted' : 'anthropic');
+  if (name === 'scripted') return { name };
+  return { name, apiKey, ...(env.CAPSTAN_ANTHROPIC_URL === undefined ? {} : { url: env.CAPSTAN_ANTHROPIC_URL }) };
+}
+
+const valkeyOf = (env: Environment): string => env.CAPSTAN_VALKEY_URL ?? env.VALKEY_URL ?? '';
+const keyOf = (env: Environment): string => env.ANTHROPIC_API_KEY ?? env.CLAUDE_API_KEY ?? '';

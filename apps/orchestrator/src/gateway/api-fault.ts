@@ -1,0 +1,38 @@
+/** The API's own error types that the gateway answers with. */
+type ApiErrorType =
+  | 'invalid_request_error'
+  | 'billing_error'
+  | 'permission_error'
+  | 'not_found_error'
+  | 'request_too_large'
+  | 'rate_limit_error'
+  | 'api_error';
+
+const STATUS: Readonly<Record<ApiErrorType, number>> = {
+  invalid_request_error: 400,
+  billing_error: 402,
+  permission_error: 403,
+  not_found_error: 404,
+  request_too_large: 413,
+  rate_limit_error: 429,
+  api_error: 502,
+};
+
+/** A refusal in the form that every client of the API understands. */
+export class ApiFault extends Error {
+  override readonly name = 'ApiFault';
+  readonly status: number;
+
+  constructor(
+    readonly type: ApiErrorType,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.status = STATUS[type];
+  }
+
+  get body(): string {
+    return JSON.stringify({ type: 'error', error: { type: this.type, message: this.message } });
+  }
+}

@@ -1,0 +1,104 @@
+import type { UsageView } from '@capstan/protocol';
+import type { Price } from './prices.js';
+
+/** Figures of one agent since its start. */
+export type Usage = UsageView;
+
+/** Tokens of one request as the model reports them. */
+export interface Tokens {
+  input: number;
+  output: number;
+  cacheRead: number;
+  /** Written for five minutes. */
+  cacheWrite: number;
+  /** Written for an hour. */
+  cacheWriteHour: number;
+}
+
+/** What one request may cost at most, while it runs. */
+export interface Reservation {
+  /** Tokens that the reply may have. */
+  maxTokens: number;
+  /** Replaces the reservation by what it really cost; once. */
+  settle(tokens: Tokens | undefined): void;
+}
+
+/** A reply shorter than this is not worth its prompt. */
+const SHORTEST_REPLY = 256;
+/** Code has about three bytes to a token; text of any kind has more. */
+const BYTES_PER_TOKEN = 3;
+
+/** Adds up the usage of one agent, and keeps it within its budget. */
+export class Meter {
+  private readonly total: Omit<Usage, 'costMicroUsd'> = {
+    requests: 0,
+    inputTokens: 0,
+    outputTokens: 0,
+    cacheReadTokens: 0,
+    cacheWriteTokens: 0,
+  };
+  private spent = 0;
+  private reserved = 0;
+
+  /** @param budgetMicroUsd millionths of a US dollar. */
+  constructor(private readonly budgetMicroUsd: number) {}
+
+  usage(): Usage {
+    // Up, so that what was spent is never shown as less than it was.
+    return { ...this.total, costMicroUsd: Math.ceil(this.spent) };
+  }
+
+  /**
+   * Sets aside what a request may cost, its reply cut to what is left. Requests that run at the same time share the
+   * budget, so that together they cannot pass it.
+   *
+   * @returns undefined where the budget does not allow it.
+   */
+  reserve(price: Price, promptBytes: number, maxTokens: number): Reservation | undefined {
+    const rates = ratesOf(price, promptBytes / BYTES_PER_TOKEN);
+    // As if all of it were written to the cache, which is what the agent's own loop asks for.
+    const prompt = (promptBytes / BYTES_PER_TOKEN) * rates.cacheWrite;
+    const left = this.budgetMicroUsd - this.spent - this.reserved - prompt;
+    const affordable = rates.output === 0 ? maxTokens : Math.min(maxTokens, Math.floor(left / rates.output));
+    const isWorthIt = affordable >= Math.min(maxTokens, SHORTEST_REPLY);
+    if (!isWorthIt || (rates.output > 0 && left <= 0)) return undefined;
+    const amount = prompt + affordable * rates.output;
+    this.reserved += amount;
+    this.total.requests += 1;
+    let isOpen = true;
+    return {
+      maxTokens: affordable,
+      settle: (tokens) => {
+        if (!isOpen) return;
+        isOpen = false;
+        this.reserved -= amount;
+        if (tokens !== undefined) this.add(price, tokens);
+      },
+    };
+  }
+
+  private add(price: Price, tokens: Tokens): void {
+    this.total.inputTokens += tokens.input;
+    this.total.outputTokens += tokens.output;
+    this.total.cacheReadTokens += tokens.cacheRead;
+    this.total.cacheWriteTokens += tokens.cacheWrite + tokens.cacheWriteHour;
+    this.spent += costOf(price, tokens);
+  }
+}
+
+/** Millionths of a US dollar. */
+export function costOf(price: Price, tokens: Tokens): number {
+  const { input, output, cacheRead, cacheWrite, cacheWriteHour } = tokens;
+  const rates = ratesOf(price, input + cacheRead + cacheWrite + cacheWriteHour);
+  return (
+    input * rates.input +
+    output * rates.output +
+    cacheRead * rates.cacheRead +
+    cacheWrite * rates.cacheWrite +
+    cacheWriteHour * rates.cacheWriteHour
+  );
+}
+
+function ratesOf(price: Price, promptTokens: number): Price {
+  return price.longPrompt !== undefined && promptTokens > price.longPrompt.above ? price.longPrompt : price;
+}

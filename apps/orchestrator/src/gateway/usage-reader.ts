@@ -1,0 +1,99 @@
+import { StringDecoder } from 'node:string_decoder';
+import type { Tokens } from './meter.js';
+
+const LONGEST_LINE = 4 * 1024 * 1024;
+const LONGEST_JSON = 64 * 1024 * 1024;
+const BYTES_PER_TOKEN = 3;
+
+/** Reads the tokens that a reply reports while the reply passes by. */
+export interface UsageReader {
+  push(chunk: Uint8Array): void;
+  /** undefined where the reply reported none. Of a reply that broke off, the output is estimated from its bytes. */
+  tokens(): Tokens | undefined;
+}
+
+/** @param contentType of the reply. */
+export function usageReader(contentType: string): UsageReader {
+  return contentType.startsWith('text/event-stream') ? new StreamReader() : new JsonReader();
+}
+
+class JsonReader implements UsageReader {
+  private readonly chunks: Uint8Array[] = [];
+  private size = 0;
+
+  push(chunk: Uint8Array): void {
+    this.size += chunk.length;
+    if (this.size <= LONGEST_JSON) this.chunks.push(chunk);
+  }
+
+  tokens(): Tokens | undefined {
+    return merge(undefined, field(parse(Buffer.concat(this.chunks).toString('utf8')), 'usage'));
+  }
+}
+
+/** `message_start` says what went in; each `message_delta` what came out until then. */
+class StreamReader implements UsageReader {
+  private readonly decoder = new StringDecoder('utf8');
+  private rest = '';
+  private found: Tokens | undefined;
+  private deltaBytes = 0;
+  private isComplete = false;
+
+  push(chunk: Uint8Array): void {
+    const lines = (this.rest + this.decoder.write(Buffer.from(chunk))).split('\n');
+    this.rest = (lines.pop() ?? '').slice(0, LONGEST_LINE);
+    for (const line of lines) if (line.startsWith('data:')) this.take(parse(line.slice('data:'.length)), line.length);
+  }
+
+  tokens(): Tokens | undefined {
+    if (this.found === undefined || this.isComplete) return this.found;
+    return { ...this.found, output: Math.max(this.found.output, Math.ceil(this.deltaBytes / BYTES_PER_TOKEN)) };
+  }
+
+  private take(event: unknown, size: number): void {
+    switch (field(event, 'type')) {
+      case 'message_start':
+        this.found = merge(this.found, field(field(event, 'message'), 'usage'));
+        break;
+      case 'content_block_delta':
+        this.deltaBytes += size;
+        break;
+      case 'message_delta':
+        this.found = merge(this.found, field(event, 'usage'));
+        this.isComplete = true;
+        break;
+      default:
+    }
+  }
+}
+
+/** The figures are running totals: what a later event does not repeat still holds. */
+function merge(before: Tokens | undefined, usage: unknown): Tokens | undefined {
+  if (typeof usage !== 'object' || usage === null) return before;
+  const count = (name: string, old: number): number => {
+    const value = field(usage, name);
+    return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : old;
+  };
+  const written = count('cache_creation_input_tokens', (before?.cacheWrite ?? 0) + (before?.cacheWriteHour ?? 0));
+  const hour = field(field(usage, 'cache_creation'), 'ephemeral_1h_input_tokens');
+  const cacheWriteHour = Math.min(written, typeof hour === 'number' ? hour : (before?.cacheWriteHour ?? 0));
+  return {
+    input: count('input_tokens', before?.input ?? 0),
+    output: count('output_tokens', before?.output ?? 0),
+    cacheRead: count('cache_read_input_tokens', before?.cacheRead ?? 0),
+    cacheWrite: written - cacheWriteHour,
+    cacheWriteHour,
+  };
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+}
+
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,138 @@
+import { chmod, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { WireFault, type AgentId, type TaskId } from '@capstan/protocol';
+import type { KeyedMutex } from './keyed-mutex.js';
+import { branchName, objectId } from './refs.js';
+import type { RepositorySource } from './repository-source.js';
+import { gitText, runGit, type GitOptions } from './safe-git.js';
+import {
+  adminDirOf,
+  giveTo,
+  insideGitFile,
+  insideGitText,
+  removeTree,
+  worktreeName,
+  worktreeOf,
+  type Worktree,
+  type WorktreeRecord,
+} from './worktree.js';
+
+const CHECKOUT_TIMEOUT_MS = 10 * 60_000;
+
+export interface BranchHead {
+  branch: string;
+  commit: string;
+}
+
+export interface WorktreeOrder {
+  agentId: AgentId;
+  taskId: TaskId;
+  commit: string;
+  /** Owner of the files. */
+  uid: number;
+  gid: number;
+  /** Directory in which the work tree is made; the agent must not be able to write it. */
+  parent: string;
+}
+
+export interface BareRepositoryParts {
+  dir: string;
+  source: RepositorySource;
+  configFile: string;
+  /** Branch that the source's HEAD is on. */
+  defaultBranch: string | undefined;
+  /** Ref that holds the commit of the source's HEAD. */
+  headRef: string;
+  turns: KeyedMutex;
+}
+
+/** A bare repository of ours; `dir` is its git directory. */
+export class BareRepository {
+  readonly dir: string;
+  readonly source: RepositorySource;
+
+  constructor(private readonly parts: BareRepositoryParts) {
+    this.dir = parts.dir;
+    this.source = parts.source;
+  }
+
+  /** Runs git on the repository itself; never on a work tree. @throws GitFault */
+  git(args: readonly string[], options: Omit<GitOptions, 'gitDir' | 'configFile'> = {}): Promise<Buffer> {
+    return runGit(args, { ...options, gitDir: this.dir, configFile: this.parts.configFile });
+  }
+
+  /** @throws GitFault */
+  gitText(args: readonly string[], options: Omit<GitOptions, 'gitDir' | 'configFile'> = {}): Promise<string> {
+    return gitText(args, { ...options, gitDir: this.dir, configFile: this.parts.configFile });
+  }
+
+  /** @returns the commit of a full ref; undefined where there is none. */
+  async commitOf(ref: string): Promise<string | undefined> {
+    try {
+      return objectId(await this.gitText(['rev-parse', '--verify', '--quiet', '--end-of-options', `${ref}^{commit}`]));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * @param branch empty for the source's default branch.
+   * @throws {WireFault} `branch-missing`
+   */
+  async resolveBranch(branch: string): Promise<BranchHead> {
+    const name = branch === '' ? this.parts.defaultBranch : branchName(branch);
+    // A source whose HEAD is on no branch (a checkout of a CI job, say) still has a commit to start from.
+    const ref = name === undefined ? this.parts.headRef : `refs/remotes/origin/${name}`;
+    const commit = await this.commitOf(ref);
+    if (commit === undefined) throw new WireFault('branch-missing', name ?? 'HEAD');
+    return { branch: name ?? 'HEAD', commit };
+  }
+
+  /** Checks `commit` out for one agent. @throws GitFault */
+  async addWorktree(order: WorktreeOrder): Promise<Worktree> {
+    const { agentId, taskId, uid, gid } = order;
+    const commit = objectId(order.commit);
+    const dir = join(order.parent, worktreeName(agentId, taskId));
+    const checkout = ['worktree', 'add', '--quiet', '--detach', '--force', '--end-of-options', dir, commit];
+    // git takes its list of worktrees without a lock.
+    await this.turns(() => this.git(checkout, { timeoutMs: CHECKOUT_TIMEOUT_MS }));
+    try {
+      const adminDir = await adminDirOf(dir, this.dir);
+      await giveTo(dir, uid, gid);
+      await chmod(dir, 0o750);
+      await writeFile(insideGitFile(dir), insideGitText(adminDir), { mode: 0o644 });
+      await chmod(insideGitFile(dir), 0o644);
+      // The last time that the host opens it: the change of owner made every file look changed.
+      await this.git(['update-index', '-q', '--refresh'], { env: { GIT_DIR: adminDir, GIT_WORK_TREE: dir }, timeoutMs: CHECKOUT_TIMEOUT_MS });
+      await openForReading(adminDir);
+      return worktreeOf({ agentId, taskId, dir, adminDir, commit }, this.dir);
+    } catch (error) {
+      await removeTree(dir);
+      throw error;
+    }
+  }
+
+  /** A worktree that was made before a crash. */
+  recallWorktree(record: WorktreeRecord): Worktree {
+    return worktreeOf(record, this.dir);
+  }
+
+  /** Removes the files and git's memory of them; may be repeated. */
+  async removeWorktree({ dir, adminDir }: Pick<WorktreeRecord, 'dir' | 'adminDir'>): Promise<void> {
+    await removeTree(dir);
+    await rm(insideGitFile(dir), { force: true });
+    if (dirname(adminDir) !== join(this.dir, 'worktrees')) throw new Error(`${adminDir} is no worktree of ${this.dir}`);
+    await this.turns(() => rm(adminDir, { recursive: true, force: true }));
+  }
+
+  private turns<T>(task: () => Promise<T>): Promise<T> {
+    return this.parts.turns.run(`worktrees of ${this.dir}`, task);
+  }
+}
+
+/** git makes some files with the umask of the moment; the agent's uid must read them. */
+async function openForReading(adminDir: string): Promise<void> {
+  await chmod(dirname(adminDir), 0o755);
+  await chmod(adminDir, 0o755);
+  await Promise.all(['HEAD', 'commondir', 'gitdir', 'index'].map((name) => chmod(join(adminDir, name), 0o644)));
+}

@@ -1,0 +1,125 @@
+import { WireFault } from '@capstan/protocol';
+import { signalHandle, waitGone, type PreparedSandbox, type SandboxDriver, type SandboxSpec } from '@capstan/sandbox';
+import type { BareRepository } from './bare-repository.js';
+import { HARVEST_SCRIPT, harvestMounts } from './harvest-script.js';
+import { importPack } from './import-pack.js';
+import { checkWorktree, type Worktree } from './worktree.js';
+
+/** What is taken out of a work tree at most. */
+export interface HarvestLimits {
+  /** Milliseconds from start to end. */
+  timeoutMs: number;
+  /** Bytes of new objects, packed. */
+  packBytes: number;
+  /** Bytes of one file, unpacked. */
+  fileBytes: number;
+  /** Changed paths. */
+  files: number;
+}
+
+const MIB = 1024 * 1024;
+/** A file of 100 MiB is the most that the large hosts of git take. */
+export const HARVEST_LIMITS: HarvestLimits = { timeoutMs: 120_000, packBytes: 256 * MIB, fileBytes: 100 * MIB, files: 20_000 };
+
+const MEMORY_BYTES = 1024 * MIB;
+const PIDS = 64;
+
+export interface HarvestOrder {
+  repository: BareRepository;
+  worktree: Worktree;
+  driver: SandboxDriver;
+  /** The agent's own ids. */
+  uid: number;
+  gid: number;
+  /** Not used: all that the harvest writes is in memory of its sandbox. */
+  scratch?: string;
+  limits?: Partial<HarvestLimits>;
+}
+
+export interface Harvest {
+  tree: string;
+  /** Changed paths; one that is not plain text is quoted as git does. */
+  files: string[];
+}
+
+/**
+ * Takes in what an agent left in its work tree. Every process of the agent must be observed gone.
+ *
+ * A fresh sandbox with the agent's uid adds the files to an index and writes objects to memory; the host imports one
+ * pack from it, checked as a stranger's push would be.
+ *
+ * @throws {WireFault} `harvest-refused` (what cannot be taken, or is too much), `agent-no-change`
+ * @throws SandboxFault
+ */
+export async function harvest(order: HarvestOrder): Promise<Harvest> {
+  const harvested = await harvestAny(order, 'refuse');
+  if (harvested === undefined) throw new WireFault('agent-no-change');
+  return harvested;
+}
+
+/** As `harvest`; undefined where nothing changed. @param links what is done with new gitlinks. */
+export async function harvestAny(order: HarvestOrder, links: 'refuse' | 'drop'): Promise<Harvest | undefined> {
+  const limits = { ...HARVEST_LIMITS, ...order.limits };
+  await checkWorktree(order.worktree);
+  const sandbox = await order.driver.prepare(specOf(order, links));
+  const timer = setTimeout(() => void signalHandle(sandbox.handle), limits.timeoutMs);
+  try {
+    return await receive(order, sandbox, limits, links);
+  } finally {
+    clearTimeout(timer);
+    await end(sandbox);
+  }
+}
+
+async function receive(
+  { repository, worktree }: HarvestOrder,
+  sandbox: PreparedSandbox,
+  limits: HarvestLimits,
+  links: 'refuse' | 'drop',
+): Promise<Harvest | undefined> {
+  const complaint = firstBytes(sandbox.stderr);
+  await sandbox.go();
+  const imported = importPack({ repository, base: worktree.commit, stream: sandbox.stdout, limits, links });
+  // Nobody reads on: without this it would wait for room in the pipe until its time is up.
+  imported.catch(() => void signalHandle(sandbox.handle));
+  const [result, exit] = await Promise.allSettled([imported, sandbox.exited]);
+  const said = await complaint;
+  if (exit.status === 'fulfilled' && exit.value.exitCode === 0 && result.status === 'fulfilled') return result.value;
+  // A pack that stops in the middle is explained by what git said inside.
+  const cause: unknown = result.status === 'rejected' ? result.reason : undefined;
+  const why = cause instanceof WireFault ? cause.detail : String(cause ?? '');
+  throw new WireFault('harvest-refused', [why, said].filter((part) => part !== '').join('; '), { cause });
+}
+
+function specOf({ repository, worktree, uid, gid }: HarvestOrder, links: 'refuse' | 'drop'): SandboxSpec {
+  return {
+    agentId: worktree.agentId,
+    argv: ['/bin/sh', '-c', HARVEST_SCRIPT, 'capstan-harvest', worktree.commit, links === 'drop' ? '--ignore-errors' : ''],
+    env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/nonexistent', LC_ALL: 'C' },
+    cwd: '/',
+    uid,
+    gid,
+    mounts: harvestMounts(worktree.dir, repository.dir),
+    limits: { memoryBytes: MEMORY_BYTES, pids: PIDS },
+    network: 'none',
+    tmpfs: ['/harvest'],
+  };
+}
+
+async function end(sandbox: PreparedSandbox): Promise<void> {
+  await sandbox.abort();
+  await signalHandle(sandbox.handle);
+  await sandbox.exited;
+  await waitGone(sandbox.handle, 10_000);
+  await sandbox.dispose();
+}
+
+async function firstBytes(stream: AsyncIterable<unknown>): Promise<string> {
+  let text = '';
+  try {
+    for await (const chunk of stream) if (text.length < 4096) text += String(chunk);
+  } catch {
+    // What was said until then is enough.
+  }
+  return text.trim().slice(0, 2000);
+}

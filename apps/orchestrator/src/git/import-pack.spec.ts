@@ -1,0 +1,93 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { proves } from '../../../../test/support/proves.js';
+import { git, TestRepository } from '../../../../test/support/repository.js';
+import { GitRoom } from '../../test/git-room.js';
+import { HARVEST_LIMITS } from './harvest.js';
+import { importPack } from './import-pack.js';
+import type { BareRepository } from './index.js';
+
+jest.setTimeout(60_000);
+
+describe('a pack from a harvest that was taken over', () => {
+  let room: GitRoom;
+  let source: TestRepository;
+  let repository: BareRepository;
+  let base: string;
+  /** Where the attacker makes objects that git itself would not make. */
+  let forge: string;
+
+  beforeEach(async () => {
+    room = new GitRoom();
+    source = new TestRepository();
+    repository = await room.store.open('default', source.path);
+    base = (await repository.resolveBranch('')).commit;
+    forge = mkdtempSync(join(tmpdir(), 'capstan-forge-'));
+    git(forge, 'init', '-q');
+  });
+  afterEach(() => {
+    for (const each of [room, source]) each[Symbol.dispose]();
+    rmSync(forge, { recursive: true });
+  });
+
+  const object = (type: string, bytes: string | Buffer): string =>
+    execFileSync('git', ['hash-object', '-w', '--literally', '--stdin', '-t', type], { cwd: forge, input: bytes }).toString().trim();
+  const entry = (mode: string, name: string, id: string): Buffer => Buffer.concat([Buffer.from(`${mode} ${name}\0`), Buffer.from(id, 'hex')]);
+  const pack = (...ids: string[]): Buffer => execFileSync('git', ['pack-objects', '--stdout', '-q'], { cwd: forge, input: ids.join('\n') });
+  const send = (tree: string, bytes: Buffer) => {
+    const stream = Readable.from([Buffer.from(`${tree}\n`), bytes]);
+    return importPack({ repository, base, stream, limits: HARVEST_LIMITS, links: 'refuse' });
+  };
+  const packs = () => readdirSync(join(repository.dir, 'objects', 'pack')).length;
+
+  it.each(['.git', '.GIT', '..', '.', 'a/b', '', 'git~1', '.git\u200c'])('refuses a tree with an entry %j', (name) =>
+    proves('SEC-02', async () => {
+      const before = packs();
+      const blob = object('blob', 'x');
+      const inner = object('tree', entry('100644', 'config', blob));
+      const tree = object('tree', entry('40000', name, inner));
+      await expect(send(tree, pack(blob, inner, tree))).rejects.toMatchObject({ code: 'harvest-refused' });
+      expect(packs()).toBe(before);
+      expect(readdirSync(join(repository.dir, 'quarantine'))).toEqual([]);
+    })(),
+  );
+
+  it('takes a sound one', async () => {
+    const blob = object('blob', 'x');
+    const tree = object('tree', entry('100644', 'file', blob));
+    expect(await send(tree, pack(blob, tree))).toEqual({ tree, files: ['README.md', 'file'] });
+    await repository.git(['fsck', '--strict']);
+  });
+
+  it('refuses a link to a commit of another repository', async () => {
+    const tree = object('tree', entry('160000', 'sub', 'a'.repeat(40)));
+    await expect(send(tree, pack(tree))).rejects.toMatchObject({ code: 'harvest-refused', detail: expect.stringContaining('sub') });
+  });
+
+  it('refuses a tree whose objects are missing', async () => {
+    const blob = object('blob', 'never sent');
+    const tree = object('tree', entry('100644', 'file', blob));
+    await expect(send(tree, pack(tree))).rejects.toMatchObject({ code: 'harvest-refused' });
+  });
+
+  it('refuses a name that is no tree, or is not there', async () => {
+    const blob = object('blob', 'x');
+    await expect(send(blob, pack(blob))).rejects.toMatchObject({ code: 'harvest-refused' });
+    await expect(send('b'.repeat(40), pack(blob))).rejects.toMatchObject({ code: 'harvest-refused' });
+    for (const name of ['--help', 'HEAD', '', 'x'.repeat(500)]) {
+      await expect(send(name, pack(blob))).rejects.toMatchObject({ code: 'harvest-refused', detail: 'no tree was named' });
+    }
+  });
+
+  it('refuses noise, a pack that was cut, and no pack at all', async () => {
+    const blob = object('blob', 'x');
+    const tree = object('tree', entry('100644', 'file', blob));
+    const whole = pack(blob, tree);
+    for (const bytes of [Buffer.from('noise'), whole.subarray(0, -3), Buffer.alloc(0)]) {
+      await expect(send(tree, bytes)).rejects.toMatchObject({ code: 'harvest-refused' });
+    }
+  });
+});

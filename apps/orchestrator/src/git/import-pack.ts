@@ -1,0 +1,115 @@
+import { randomUUID } from 'node:crypto';
+import { chmod, link, mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { WireFault } from '@capstan/protocol';
+import type { BareRepository } from './bare-repository.js';
+import type { Harvest, HarvestLimits } from './harvest.js';
+import { objectId } from './refs.js';
+import { GitFault } from './safe-git.js';
+import { changesOf, checkSizes, quotePath, withoutNewLinks, type Change } from './tree-changes.js';
+
+const LONGEST_HEAD = 65;
+
+export interface PackOrder {
+  repository: BareRepository;
+  /** Commit that the tree is compared with. */
+  base: string;
+  /** A tree's id, a line end, and a pack; from a stranger. */
+  stream: Readable;
+  limits: HarvestLimits;
+  /** What is done with links to commits of other repositories that the base has not. */
+  links: 'refuse' | 'drop';
+}
+
+/**
+ * Takes a pack into the repository, as a server takes a push: into a quarantine first, whole and checked by fsck, and
+ * only then among the other objects.
+ *
+ * @returns undefined where the tree is the base's.
+ * @throws {WireFault} `harvest-refused`
+ */
+export async function importPack(order: PackOrder): Promise<Harvest | undefined> {
+  const { repository, base, limits, links } = order;
+  const quarantine = join(repository.dir, 'quarantine', randomUUID());
+  await mkdir(join(quarantine, 'pack'), { recursive: true, mode: 0o700 });
+  const env = { GIT_OBJECT_DIRECTORY: quarantine, GIT_ALTERNATE_OBJECT_DIRECTORIES: join(repository.dir, 'objects') };
+  try {
+    const claimed = await receive(order, env);
+    const changes = await changesOf(repository, base, claimed, env, limits.files);
+    const kept = await judge(repository, base, claimed, changes, links, env);
+    if (kept.changes.length === 0) return undefined;
+    await checkSizes(repository, kept.changes, env, limits.fileBytes);
+    await migrate(quarantine, join(repository.dir, 'objects'));
+    return { tree: kept.tree, files: kept.changes.map(({ path }) => quotePath(path)) };
+  } catch (error) {
+    if (error instanceof GitFault) throw new WireFault('harvest-refused', error.message, { cause: error });
+    throw error;
+  } finally {
+    await rm(quarantine, { recursive: true, force: true });
+  }
+}
+
+async function receive({ repository, stream, limits }: PackOrder, env: Record<string, string>): Promise<string> {
+  const bytes = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  const { tree, rest } = await readTree(bytes);
+  const strict = ['index-pack', '--strict', '--stdin', `--max-input-size=${String(limits.packBytes)}`];
+  await repository.git(strict, { env, stdin: Readable.from(following(rest, bytes)), timeoutMs: limits.timeoutMs });
+  // index-pack has checked that no object links to a missing one; this checks that the tree is one of them.
+  const type = await repository.gitText(['cat-file', '-t', tree], { env });
+  if (type !== 'tree') throw new WireFault('harvest-refused', `${tree} is no tree`);
+  return tree;
+}
+
+async function readTree(bytes: AsyncIterator<Buffer>): Promise<{ tree: string; rest: Buffer }> {
+  let head = Buffer.alloc(0);
+  while (!head.includes('\n')) {
+    const { value, done } = await bytes.next();
+    if (done === true || head.length > LONGEST_HEAD) throw new WireFault('harvest-refused', 'no tree was named');
+    head = Buffer.concat([head, value as Buffer]);
+  }
+  const end = head.indexOf('\n');
+  try {
+    return { tree: objectId(head.toString('latin1', 0, end)), rest: head.subarray(end + 1) };
+  } catch (error) {
+    throw new WireFault('harvest-refused', 'no tree was named', { cause: error });
+  }
+}
+
+async function* following(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  if (first.length > 0) yield first;
+  for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
+}
+
+async function judge(
+  repository: BareRepository,
+  base: string,
+  tree: string,
+  changes: Change[],
+  links: PackOrder['links'],
+  env: Record<string, string>,
+): Promise<{ tree: string; changes: Change[] }> {
+  const newLinks = changes.filter(({ isLink }) => isLink);
+  if (newLinks.length === 0) return { tree, changes };
+  if (links === 'refuse') {
+    const names = newLinks.slice(0, 5).map(({ path }) => quotePath(path));
+    throw new WireFault('harvest-refused', `a repository inside the repository: ${names.join(', ')}`);
+  }
+  return { tree: await withoutNewLinks(repository, tree, newLinks, env), changes: changes.filter(({ isLink }) => !isLink) };
+}
+
+/** The index of a pack last: git takes a pack for whole once it sees that. */
+async function migrate(quarantine: string, objects: string): Promise<void> {
+  const directories = (await readdir(quarantine, { withFileTypes: true })).filter((entry) => entry.isDirectory());
+  for (const { name: directory } of directories) {
+    const to = join(objects, directory);
+    if ((await mkdir(to, { recursive: true })) !== undefined) await chmod(to, 0o755);
+    const names = await readdir(join(quarantine, directory));
+    for (const name of names.sort((a, b) => Number(a.endsWith('.idx')) - Number(b.endsWith('.idx')))) {
+      await link(join(quarantine, directory, name), join(to, name)).catch((error: unknown) => {
+        // The very same objects are there already.
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      });
+    }
+  }
+}

@@ -1,0 +1,144 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { access, chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { tenantId, WireFault } from '@capstan/protocol';
+import { BareRepository } from './bare-repository.js';
+import { KeyedMutex } from './keyed-mutex.js';
+import { repositorySource, type RepositorySource } from './repository-source.js';
+import { GitFault, gitText, runGit } from './safe-git.js';
+
+const CONNECT_TIMEOUT_MS = 60_000;
+const FETCH_TIMEOUT_MS = 15 * 60_000;
+const REFSPEC = '+refs/heads/*:refs/remotes/origin/*';
+const HEAD_REF = 'refs/capstan/upstream/HEAD';
+
+/** What the remote says it has. */
+interface Advertised {
+  /** Commit of its HEAD; undefined where HEAD names nothing. */
+  head: string | undefined;
+  /** Branch that HEAD is on. */
+  branch: string | undefined;
+}
+
+/**
+ * One bare repository per (tenant, repository), kept between agents and brought up to date before each.
+ *
+ * Made by `init --bare` and our own refspec, never by `--mirror`: a mirror's pruning would delete salvage and task refs.
+ */
+export class RepositoryStore {
+  private readonly root: string;
+  private readonly turns = new KeyedMutex();
+  private secret: Promise<Buffer> | undefined;
+
+  /** @param options.root directory of the store, made where it is missing; its parents must be traversable by agents. */
+  constructor(options: { root: string }) {
+    this.root = options.root;
+  }
+
+  /**
+   * The repository, with the branches that its source has now.
+   *
+   * @throws {WireFault} `repository-missing`, `repository-empty`
+   */
+  async open(tenant: string, repository: string): Promise<BareRepository> {
+    const source = repositorySource(repository);
+    const directory = await this.placeOf(tenantId(tenant), source.url);
+    return this.turns.run(directory, async () => {
+      const config = await writeConfig(directory, source);
+      const advertised = await ask(source, config);
+      const gitDir = `${directory}.git`;
+      await provide(gitDir, config);
+      await update(gitDir, source, config, advertised);
+      const branch = advertised.branch;
+      return new BareRepository({ dir: gitDir, source, configFile: config, defaultBranch: branch, headRef: HEAD_REF, turns: this.turns });
+    });
+  }
+
+  /**
+   * The path holds a keyed digest: agents run with uids of their own, so that the directories above must be
+   * traversable, and nobody on the host may guess the name of another tenant's repository.
+   */
+  private async placeOf(tenant: string, url: string): Promise<string> {
+    const digest = createHmac('sha256', await this.key()).update(`${tenant}\0${url}`).digest('hex').slice(0, 32);
+    return join(this.root, digest);
+  }
+
+  private key(): Promise<Buffer> {
+    this.secret ??= loadSecret(this.root);
+    return this.secret;
+  }
+}
+
+async function loadSecret(root: string): Promise<Buffer> {
+  const file = join(root, 'secret');
+  await mkdir(root, { recursive: true });
+  await chmod(root, 0o711);
+  try {
+    await writeFile(file, randomBytes(32), { mode: 0o600, flag: 'wx', flush: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+  return readFile(file);
+}
+
+/**
+ * A source on this machine may belong to somebody else; that its owner's policy names it is the trust that git asks
+ * for. It must come by file: git-upload-pack and git-receive-pack, which git starts, do not get `-c`.
+ */
+async function writeConfig(directory: string, source: RepositorySource): Promise<string> {
+  const file = `${directory}.gitconfig`;
+  const { path } = source;
+  const trusted = path === undefined ? [] : [path, `${path.replace(/\/$/, '')}/.git`];
+  const lines = trusted.map((each) => `\tdirectory = "${each.replace(/["\\]/g, '\\$&')}"\n`);
+  await writeFile(`${file}.new`, lines.length === 0 ? '' : `[safe]\n${lines.join('')}`, { mode: 0o600 });
+  await rename(`${file}.new`, file);
+  return file;
+}
+
+async function ask(source: RepositorySource, configFile: string): Promise<Advertised> {
+  let text: string;
+  try {
+    text = await gitText(['ls-remote', '--symref', '--end-of-options', source.url, 'HEAD', 'refs/heads/*'], {
+      configFile,
+      timeoutMs: CONNECT_TIMEOUT_MS,
+    });
+  } catch (error) {
+    throw new WireFault('repository-missing', detailOf(error), { cause: error });
+  }
+  const lines = text.split('\n').filter((line) => line !== '');
+  if (lines.length === 0) throw new WireFault('repository-empty', source.url);
+  const head = /^([0-9a-f]{40,64})\tHEAD$/m.exec(text)?.[1];
+  const branch = /^ref: refs\/heads\/(.+)\tHEAD$/m.exec(text)?.[1];
+  return { head, branch };
+}
+
+async function provide(gitDir: string, configFile: string): Promise<void> {
+  const isThere = await access(join(gitDir, 'HEAD')).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) return;
+  const fresh = `${gitDir}.new`;
+  await rm(fresh, { recursive: true, force: true });
+  await runGit(['init', '--quiet', '--bare', '--template=', '--initial-branch=main', '--shared=0644', '--end-of-options', fresh], { configFile });
+  // Read by git inside the sandbox and by a person who looks; the settings that protect us are on the command line.
+  const settings = { 'gc.auto': '0', 'core.logAllRefUpdates': 'always', 'receive.denyCurrentBranch': 'refuse' };
+  for (const [name, value] of Object.entries(settings)) {
+    await runGit(['config', '--local', name, value], { gitDir: fresh, configFile });
+  }
+  await rename(fresh, gitDir);
+}
+
+async function update(gitDir: string, source: RepositorySource, configFile: string, { head }: Advertised): Promise<void> {
+  const refspecs = head === undefined ? [REFSPEC] : [REFSPEC, `+HEAD:${HEAD_REF}`];
+  const flags = ['--quiet', '--prune', '--no-tags', '--no-write-fetch-head', '--no-recurse-submodules', '--no-auto-maintenance'];
+  try {
+    await runGit(['fetch', ...flags, '--end-of-options', source.url, ...refspecs], { gitDir, configFile, timeoutMs: FETCH_TIMEOUT_MS });
+  } catch (error) {
+    throw new WireFault('repository-missing', detailOf(error), { cause: error });
+  }
+}
+
+function detailOf(error: unknown): string {
+  return error instanceof GitFault ? error.message : String(error);
+}

@@ -1,0 +1,192 @@
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+
+/** git ended with an error, took too long or said too much. Local: `stderr` may name paths of this machine. */
+export class GitFault extends Error {
+  override readonly name = 'GitFault';
+
+  constructor(
+    readonly command: string,
+    readonly reason: 'failed' | 'timeout' | 'output-too-large' | 'missing',
+    readonly exitCode: number | null,
+    readonly stderr: string,
+    options?: ErrorOptions,
+  ) {
+    super(`git ${command}: ${reason}${stderr === '' ? '' : ` (${stderr.trim().slice(0, 500)})`}`, options);
+  }
+}
+
+export interface GitOptions {
+  /** Repository, given explicitly so that none is ever looked for. */
+  gitDir?: string;
+  cwd?: string;
+  /** Stands in for the user's own configuration, and unlike `-c` reaches the programs that git starts. */
+  configFile?: string;
+  /** Further variables, e.g. GIT_INDEX_FILE. */
+  env?: Record<string, string>;
+  stdin?: string | Readable;
+  /** Milliseconds; then git and all that it started are killed. */
+  timeoutMs?: number;
+  /** Bytes of standard output. */
+  maxOutputBytes?: number;
+}
+
+const TIMEOUT_MS = 60_000;
+const MOST_OUTPUT = 16 * 1024 * 1024;
+const MOST_COMPLAINT = 16 * 1024;
+
+/** Programs are found here and nowhere else. */
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/**
+ * Nothing in here can be set by a repository: the command line outranks every file. fsck's first group is what real
+ * old histories contain (fetching them must work); none of it can harm a checkout.
+ */
+const SETTINGS: readonly string[] = [
+  'core.hooksPath=/dev/null',
+  'core.fsmonitor=false',
+  'core.attributesFile=/dev/null',
+  'core.excludesFile=/dev/null',
+  'core.sshCommand=ssh -oBatchMode=yes -oStrictHostKeyChecking=yes -oPermitLocalCommand=no',
+  'core.askPass=/bin/false',
+  'core.protectHFS=true',
+  'core.protectNTFS=true',
+  'core.pager=cat',
+  'core.editor=false',
+  'credential.helper=',
+  // Above this, blobs are streamed instead of held in memory.
+  'core.bigFileThreshold=16m',
+  'gc.auto=0',
+  'maintenance.auto=false',
+  'commit.gpgSign=false',
+  'push.gpgSign=false',
+  'submodule.recurse=false',
+  'fetch.recurseSubmodules=false',
+  'push.recurseSubmodules=no',
+  'http.followRedirects=initial',
+  'protocol.ext.allow=never',
+  'transfer.bundleURI=false',
+  'transfer.fsckObjects=true',
+  ...['zeroPaddedFilemode', 'badTimezone', 'missingSpaceBeforeDate', 'missingEmail', 'missingNameBeforeEmail', 'badDate', 'badDateOverflow', 'missingSpaceBeforeEmail', 'nulInCommit', 'badFilemode'].map(
+    (message) => `fetch.fsck.${message}=ignore`,
+  ),
+];
+
+/**
+ * Runs git with an environment made from nothing: no hooks, prompts, helpers, or configuration of the machine.
+ *
+ * Why not simple-git: it starts from the caller's environment, returns output as text (paths are bytes), takes no
+ * stream on standard input (we import packs), and kills only git itself at a timeout, not the transport it started.
+ * What is needed here is a dozen plumbing commands with fixed arguments, so the safest wrapper is the smallest one.
+ *
+ * @throws GitFault
+ */
+export async function runGit(args: readonly string[], options: GitOptions = {}): Promise<Buffer> {
+  const command = args[0] ?? '';
+  const child = start(args, options);
+  const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
+  let reason: GitFault['reason'] = 'failed';
+  const stop = (why: GitFault['reason']): void => {
+    reason = why;
+    killGroup(child.pid);
+  };
+  const timer = setTimeout(() => stop('timeout'), timeoutMs);
+  const feeding = feed(child.stdin, options.stdin);
+  const reading = Promise.all([
+    collect(child.stdout, options.maxOutputBytes ?? MOST_OUTPUT, () => stop('output-too-large')),
+    collect(child.stderr, MOST_COMPLAINT, () => undefined),
+  ]);
+  try {
+    const [exitCode] = (await once(child, 'close')) as [number | null];
+    const [stdout, stderr] = await reading;
+    // A broken input shows as a failure of git, which then says more about it than the pipe does.
+    const inputFault = await feeding;
+    if (exitCode !== 0 || inputFault !== undefined) {
+      throw new GitFault(command, reason, exitCode, stderr.toString('utf8'), { cause: inputFault });
+    }
+    return stdout;
+  } catch (error) {
+    if (error instanceof GitFault) throw error;
+    throw new GitFault(command, 'missing', null, '', { cause: error });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** As `runGit`, as text without the line end. @throws GitFault */
+export async function gitText(args: readonly string[], options: GitOptions = {}): Promise<string> {
+  return (await runGit(args, options)).toString('utf8').replace(/\n$/, '');
+}
+
+function start(args: readonly string[], options: GitOptions): ChildProcessByStdio<Writable, Readable, Readable> {
+  const settings = SETTINGS.flatMap((setting) => ['-c', setting]);
+  return spawn('git', ['--no-pager', ...settings, ...args], {
+    cwd: options.cwd ?? '/',
+    env: environment(options),
+    stdio: ['pipe', 'pipe', 'pipe'],
+    // A group of its own, so that a timeout ends ssh and git-remote-https too.
+    detached: true,
+  });
+}
+
+function environment({ gitDir, configFile, env }: GitOptions): Record<string, string> {
+  return {
+    PATH,
+    HOME: '/nonexistent',
+    LC_ALL: 'C',
+    TZ: 'UTC',
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_CONFIG_GLOBAL: configFile ?? '/dev/null',
+    GIT_ATTR_NOSYSTEM: '1',
+    GIT_TERMINAL_PROMPT: '0',
+    GIT_ASKPASS: '/bin/false',
+    SSH_ASKPASS: '/bin/false',
+    GIT_ALLOW_PROTOCOL: 'file:https:ssh',
+    GIT_PROTOCOL_FROM_USER: '0',
+    GIT_OPTIONAL_LOCKS: '0',
+    GIT_NO_REPLACE_OBJECTS: '1',
+    GIT_NO_LAZY_FETCH: '1',
+    // Where no repository is given, none is to be found either.
+    GIT_CEILING_DIRECTORIES: '/',
+    ...(gitDir === undefined ? {} : { GIT_DIR: gitDir }),
+    ...env,
+  };
+}
+
+/** @returns the fault of the source, if it had one; git's own refusal to read on is none. */
+async function feed(stdin: Writable, source: GitOptions['stdin']): Promise<unknown> {
+  stdin.on('error', () => undefined);
+  if (source === undefined || typeof source === 'string') {
+    stdin.end(source ?? '');
+    return undefined;
+  }
+  try {
+    await pipeline(source, stdin);
+    return undefined;
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    return code === 'EPIPE' || code === 'ERR_STREAM_PREMATURE_CLOSE' ? undefined : error;
+  }
+}
+
+async function collect(stream: Readable, limit: number, onTooMuch: () => void): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size <= limit) chunks.push(chunk);
+    else onTooMuch();
+  }
+  return Buffer.concat(chunks);
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It ended just now.
+  }
+}

@@ -1,0 +1,160 @@
+import type { AuditLog } from '@capstan/evidence';
+import { LocalFault, type Logger, type ReaperClient } from '@capstan/platform';
+import { stripControl, WireFault, type AgentId, type AgentView, type KillOutcomeName } from '@capstan/protocol';
+import type { AgentQueue } from '../queue/agent.queue.js';
+import type { AgentRuns } from '../spawner/agent-run.js';
+import type { Settlement } from '../spawner/settlement.js';
+import type { AgentStore } from '../valkey/agent.store.js';
+import type { Reaping } from './reaping.js';
+import { withinTime } from './within-time.js';
+
+/** What the reaper did, and what has become of the agent so far. */
+export interface KillAnswer {
+  outcome: KillOutcomeName;
+  /** A serialized Envelope signed by the reaper; empty when unconfirmed. */
+  observation: Uint8Array;
+  /** null where it is unknown here, or Valkey did not answer in time: the kill does not wait for it. */
+  agent: AgentView | null;
+}
+
+export interface KillAllAnswer {
+  epoch: bigint;
+  agents: { agentId: string; outcome: KillOutcomeName; observation: Uint8Array }[];
+}
+
+const KILL_MS = 5_000;
+/** The answer waits so long for the state; the state itself is written however long it takes. */
+const STATE_MS = 1_500;
+/** An audit log that is slow must not keep an agent alive. */
+const AUDIT_MS = 50;
+const LONGEST_REASON = 500;
+
+export interface KillswitchParts {
+  reaper: ReaperClient;
+  reaping: Reaping;
+  runs: AgentRuns;
+  store: AgentStore;
+  queue: AgentQueue;
+  settlement: Settlement;
+  audit: AuditLog;
+  logger: Logger;
+}
+
+/** Kills: the reaper first, then everything else. Needs neither queue nor Valkey. */
+export class Killswitch {
+  constructor(private readonly parts: KillswitchParts) {}
+
+  /** @throws LocalFault `reaper-unavailable`, `reaper-silent` */
+  async kill(agentId: AgentId, reason: string): Promise<KillAnswer> {
+    const { reaper, runs } = this.parts;
+    const run = runs.get(agentId);
+    run?.intend({ kind: 'killed' });
+    await this.auditBefore('agent.kill', agentId, reason);
+    const { outcome, observation } = await reaper.kill({ agentId, timeoutMs: KILL_MS }).catch((error: unknown) => {
+      // The order stands although nobody can be told how it ends.
+      void this.follow(agentId, 'unconfirmed');
+      throw error;
+    });
+    this.auditAfter(agentId, outcome);
+    const done = this.follow(agentId, outcome);
+    const agent = await withinTime(STATE_MS, done, undefined);
+    return { outcome, observation, agent: agent ?? null };
+  }
+
+  /** Raises the instance's kill epoch, kills what lives, and lets nothing start that was admitted before. */
+  async killAll(reason: string): Promise<KillAllAnswer> {
+    await this.auditBefore('agent.kill-all', 'instance', reason);
+    const result = await this.raiseAndKill();
+    for (const { agentId, outcome } of result.agents) this.auditAfter(agentId, outcome);
+    this.followAll().catch((error: unknown) => {
+      this.parts.logger.error({ err: error, msg: 'the states after a kill-all are not all written yet' });
+    });
+    return result;
+  }
+
+  /** The owner's word that agents may be started again after a kill-all. */
+  async rearm(): Promise<void> {
+    await this.parts.reaper.rearm({ scope: 'instance' });
+    await this.parts.audit.append({ kind: 'agent.rearm', subject: 'instance', detail: {} });
+  }
+
+  /** The spoke has killed the agent through the reaper: whatever the reaper confirms becomes the agent's state. */
+  async noticed(agentId: AgentId): Promise<AgentView | undefined> {
+    const { reaper, runs, store } = this.parts;
+    runs.get(agentId)?.intend({ kind: 'killed' });
+    const seen = await reaper.observe(agentId, STATE_MS).catch((error: unknown) => {
+      // It was never registered: then there is neither a death nor a tombstone.
+      if (error instanceof LocalFault && error.code === 'reaper-malformed') return undefined;
+      throw error;
+    });
+    if (seen === undefined) return withinTime(STATE_MS, store.find(agentId), undefined);
+    return withinTime(STATE_MS, this.follow(agentId, seen.outcome), undefined);
+  }
+
+  /** Makes the state and the disk follow what the reaper did; goes on for as long as that takes. */
+  private follow(agentId: AgentId, outcome: KillOutcomeName): Promise<AgentView | undefined> {
+    const followed = this.followOne(agentId, outcome);
+    followed.catch((error: unknown) => {
+      this.parts.logger.error({ err: error, agentId, msg: 'the state after a kill is not written yet' });
+    });
+    return followed;
+  }
+
+  private async followOne(agentId: AgentId, outcome: KillOutcomeName): Promise<AgentView | undefined> {
+    const { reaping, runs, store, queue, settlement } = this.parts;
+    if (outcome === 'unconfirmed') await reaping.kill(agentId);
+    const run = runs.get(agentId);
+    if (run !== undefined) {
+      await run.settled;
+      return store.find(agentId);
+    }
+    const agent = await settlement.settle(agentId, { state: 'killed' });
+    await queue.remove(agentId).catch(() => undefined);
+    return agent;
+  }
+
+  /** Those that wait can never start again: the reaper refuses what was admitted under an older epoch. */
+  private async followAll(): Promise<void> {
+    for (const run of this.parts.runs.all()) run.intend({ kind: 'killed' });
+    for (const agentId of await this.parts.store.live()) await this.followOne(agentId, 'killed');
+  }
+
+  private async raiseAndKill(): Promise<KillAllAnswer> {
+    const { reaper } = this.parts;
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      const { killEpochs } = await reaper.describe();
+      const current = killEpochs.find(({ scope }) => scope === 'instance')?.epoch ?? 0n;
+      const result = await reaper.killAll({ scope: 'instance', epoch: current + 1n, timeoutMs: KILL_MS });
+      // Somebody else may have raised it meanwhile.
+      if (result.ok) return { epoch: result.epoch, agents: result.agents };
+    }
+    throw new WireFault('kill-epoch');
+  }
+
+  private async auditBefore(kind: string, subject: string, reason: string): Promise<void> {
+    const text = stripControl(reason).slice(0, LONGEST_REASON);
+    const written = this.parts.audit.append({ kind, subject, detail: { reason: text } });
+    written.catch((error: unknown) => this.unaudited(error, kind));
+    const inTime = await withinTime(
+      AUDIT_MS,
+      written.then(
+        () => true,
+        () => true,
+      ),
+      false,
+    );
+    if (!inTime) this.append(`${kind}.late`, subject, {});
+  }
+
+  private auditAfter(agentId: string, outcome: KillOutcomeName): void {
+    this.append('agent.kill-outcome', agentId, { outcome });
+  }
+
+  private append(kind: string, subject: string, detail: Record<string, string>): void {
+    this.parts.audit.append({ kind, subject, detail }).catch((error: unknown) => this.unaudited(error, kind));
+  }
+
+  private unaudited(error: unknown, kind: string): void {
+    this.parts.logger.error({ err: error, kind, msg: 'the audit log cannot be written' });
+  }
+}

@@ -1,0 +1,62 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { LocalFault, type Logger, type ReaperClient } from '@capstan/platform';
+import type { AgentId, KillOutcomeName } from '@capstan/protocol';
+
+/** What the reaper says of an agent that is surely dead, or will surely never start. */
+export type DeathOutcome = Exclude<KillOutcomeName, 'unconfirmed'>;
+
+const OBSERVE_MS = 5_000;
+const KILL_MS = 2_000;
+const LONGEST_PAUSE_MS = 2_000;
+
+/** Asks the reaper until it has an answer: a death is a fact or it is not reported. */
+export class Reaping {
+  constructor(
+    private readonly reaper: ReaperClient,
+    private readonly logger: Logger,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /**
+   * Resolves once the reaper has observed that nothing of the agent is left. Where that does not happen by itself, the
+   * agent is killed: its launcher has ended, so that nobody needs what remains.
+   */
+  async untilGone(agentId: AgentId): Promise<DeathOutcome> {
+    return this.until(agentId, async (attempt) => {
+      if (attempt > 0) return this.killOnce(agentId);
+      return (await this.reaper.observe(agentId, OBSERVE_MS)).outcome;
+    });
+  }
+
+  /** As `untilGone`, for an agent of which it is not known whether the reaper ever took it: then there is nothing to do. */
+  async untilGoneIfRegistered(agentId: AgentId): Promise<void> {
+    try {
+      if ((await this.reaper.observe(agentId, OBSERVE_MS)).outcome !== 'unconfirmed') return;
+    } catch (error) {
+      if (error instanceof LocalFault && error.code === 'reaper-malformed') return;
+    }
+    await this.untilGone(agentId);
+  }
+
+  /** Kills, again and again until the death is observed. */
+  async kill(agentId: AgentId): Promise<DeathOutcome> {
+    return this.until(agentId, () => this.killOnce(agentId));
+  }
+
+  private async killOnce(agentId: AgentId): Promise<KillOutcomeName> {
+    return (await this.reaper.kill({ agentId, timeoutMs: KILL_MS })).outcome;
+  }
+
+  private async until(agentId: AgentId, ask: (attempt: number) => Promise<KillOutcomeName>): Promise<DeathOutcome> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const outcome = await ask(attempt);
+        if (outcome !== 'unconfirmed') return outcome;
+        this.logger.error({ agentId, attempt, msg: 'the agent was not observed dead; it is killed again' });
+      } catch (error) {
+        this.logger.error({ err: error, agentId, attempt, msg: 'the reaper does not answer; it is asked again' });
+      }
+      await delay(Math.min(50 * 2 ** attempt, LONGEST_PAUSE_MS), undefined, { signal: this.signal });
+    }
+  }
+}

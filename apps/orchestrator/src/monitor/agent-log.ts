@@ -1,0 +1,141 @@
+import { appendFile, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { stripControl } from '@capstan/protocol';
+import type { LogSource } from './agent-output.js';
+
+export interface LogLineView {
+  /** From 1, without gaps, per agent. */
+  sequence: number;
+  /** ISO 8601. */
+  at: string;
+  source: LogSource;
+  text: string;
+}
+
+export interface LogPageView {
+  lines: LogLineView[];
+  /** Pass as `after` to go on. */
+  next: number;
+  /** True where lines between `after` and the first one were dropped. */
+  gap: boolean;
+}
+
+const MOST_LINES = 5000;
+const MOST_BYTES = 1024 * 1024;
+const LONGEST_TEXT = 8 * 1024;
+const MOST_UNWRITTEN = 256 * 1024;
+
+/** The last lines of one agent, in memory and in a file, both bounded: the oldest lines give way. */
+export class AgentLog {
+  private lines: LogLineView[] = [];
+  private sizes: number[] = [];
+  private bytes = 0;
+  private fileBytes = 0;
+  private last = 0;
+  private unwritten: string[] = [];
+  private unwrittenBytes = 0;
+  private writing: Promise<void> | undefined;
+
+  private constructor(
+    private readonly file: string,
+    private readonly onFault: (error: unknown) => void,
+  ) {}
+
+  /** Goes on where the file ends; a torn last line is dropped. @param onFault the file could not be written. */
+  static async open(file: string, onFault: (error: unknown) => void = () => undefined): Promise<AgentLog> {
+    const log = new AgentLog(file, onFault);
+    const text = await readFile(file, 'utf8').catch(() => '');
+    for (const json of text.split('\n')) {
+      const line = lineOf(json);
+      if (line !== undefined) log.keep(line, Buffer.byteLength(json) + 1);
+    }
+    log.fileBytes = Buffer.byteLength(text);
+    // What a crash tore off must not be glued to the next line.
+    if (text !== '' && !text.endsWith('\n')) await log.rewrite();
+    return log;
+  }
+
+  /** Adds lines: text is split at line ends, cut at 8 KiB, and stripped of control characters. */
+  append(source: LogSource, text: string): void {
+    for (const part of stripControl(text).split('\n')) this.appendLine(source, part.slice(0, LONGEST_TEXT));
+  }
+
+  /** Resolves while little is unwritten: whoever reads an agent's output waits here, so that the agent waits too. */
+  async drained(): Promise<void> {
+    while (this.unwrittenBytes > MOST_UNWRITTEN && this.writing !== undefined) await this.writing;
+  }
+
+  page(after: number, limit: number): LogPageView {
+    const first = this.lines[0]?.sequence ?? this.last + 1;
+    const from = Math.max(0, after + 1 - first);
+    const lines = this.lines.slice(from, from + limit);
+    return { lines, next: lines.at(-1)?.sequence ?? Math.min(after, this.last), gap: first > after + 1 };
+  }
+
+  /** Resolves once every line is in the file. */
+  async close(): Promise<void> {
+    while (this.writing !== undefined) await this.writing;
+  }
+
+  private appendLine(source: LogSource, text: string): void {
+    const line = { sequence: this.last + 1, at: new Date().toISOString(), source, text };
+    const json = `${JSON.stringify(line)}\n`;
+    const size = Buffer.byteLength(json);
+    this.keep(line, size);
+    this.unwritten.push(json);
+    this.unwrittenBytes += size;
+    this.writing ??= this.write();
+  }
+
+  private keep(line: LogLineView, size: number): void {
+    this.lines.push(line);
+    this.sizes.push(size);
+    this.bytes += size;
+    this.last = line.sequence;
+    let drop = 0;
+    while (this.lines.length - drop > MOST_LINES || this.bytes > MOST_BYTES) this.bytes -= this.sizes[drop++] ?? 0;
+    // Dropped in batches: moving five thousand entries for each line would be slow.
+    if (drop > 0) {
+      this.lines.splice(0, drop);
+      this.sizes.splice(0, drop);
+    }
+  }
+
+  private async write(): Promise<void> {
+    // One step later, so that lines of one chunk are written together, and `writing` is set.
+    await Promise.resolve();
+    try {
+      while (this.unwritten.length > 0) {
+        const text = this.unwritten.join('');
+        this.unwritten = [];
+        this.unwrittenBytes = 0;
+        this.fileBytes += Buffer.byteLength(text);
+        await (this.fileBytes > 2 * MOST_BYTES ? this.rewrite() : appendFile(this.file, text, { mode: 0o600 }));
+      }
+    } catch (error) {
+      this.onFault(error);
+    } finally {
+      this.writing = undefined;
+    }
+  }
+
+  private async rewrite(): Promise<void> {
+    const text = this.lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+    await writeFile(`${this.file}.new`, text, { mode: 0o600 });
+    await rename(`${this.file}.new`, this.file);
+    this.fileBytes = Buffer.byteLength(text);
+  }
+}
+
+/** Removes an agent's log. */
+export async function removeLog(file: string): Promise<void> {
+  await rm(file, { force: true });
+}
+
+function lineOf(json: string): LogLineView | undefined {
+  try {
+    const line = JSON.parse(json) as LogLineView;
+    return Number.isSafeInteger(line.sequence) ? line : undefined;
+  } catch {
+    return undefined;
+  }
+}

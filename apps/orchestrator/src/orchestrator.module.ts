@@ -1,0 +1,47 @@
+import { Module, type DynamicModule, type Provider } from '@nestjs/common';
+import { HealthModule, MetricsController, type ReadinessChecks } from '@capstan/platform';
+import { AgentsController } from './api/agents.controller.js';
+import { CommandsController, QueueController } from './api/commands.controller.js';
+import { EventsController } from './api/events.controller.js';
+import { Killswitch } from './killswitch/killswitch.service.js';
+import { Lifecycle, type Drainable } from './lifecycle.js';
+import { Monitor } from './monitor/monitor.service.js';
+import { AgentQueue } from './queue/agent.queue.js';
+import { Admission } from './spawner/admission.service.js';
+import { AgentEvents } from './valkey/agent.events.js';
+import { AgentStore } from './valkey/agent.store.js';
+
+/** What the API serves, built before Nest is. */
+export interface ApiParts {
+  admission: Admission;
+  store: AgentStore;
+  events: AgentEvents;
+  monitor: Monitor;
+  killswitch: Killswitch;
+  queue: AgentQueue;
+  checks: ReadinessChecks;
+  /** What ends with the application. */
+  process: Drainable;
+}
+
+/** The HTTP face of the orchestrator. */
+@Module({})
+export class OrchestratorModule {
+  static register(parts: ApiParts): DynamicModule {
+    const providers: Provider[] = [
+      { provide: Admission, useValue: parts.admission },
+      { provide: AgentStore, useValue: parts.store },
+      { provide: AgentEvents, useValue: parts.events },
+      { provide: Monitor, useValue: parts.monitor },
+      { provide: Killswitch, useValue: parts.killswitch },
+      { provide: AgentQueue, useValue: parts.queue },
+      { provide: Lifecycle, useValue: new Lifecycle(parts.process) },
+    ];
+    return {
+      module: OrchestratorModule,
+      imports: [HealthModule.register({ checks: () => parts.checks })],
+      controllers: [AgentsController, CommandsController, QueueController, EventsController, MetricsController],
+      providers,
+    };
+  }
+}

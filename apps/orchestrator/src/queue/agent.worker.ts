@@ -1,0 +1,64 @@
+import type { Logger } from '@capstan/platform';
+import type { AgentId } from '@capstan/protocol';
+import { UnrecoverableError, Worker } from 'bullmq';
+import { QUEUE_NAME, queueConnection, type AgentJob } from './agent.queue.js';
+
+/** How one start ended, as far as the queue is concerned. */
+export type JobEnd =
+  /** The agent has completed. */
+  | { kind: 'completed' }
+  /** The agent failed, was killed, or is not to be started at all; the queue must not try again. */
+  | { kind: 'failed'; code: string }
+  /** It failed before GO and is queued again: the queue tries later. */
+  | { kind: 'retry'; code: string };
+
+/** A crashed worker's job is taken up again after this silence; the agent's state decides what happens then. */
+const LOCK_MS = 10_000;
+const STALLED_CHECK_MS = 5_000;
+/** Never give up on a job by counting crashes: the agent's state says whether there is something left to do. */
+const MOST_STALLS = 1_000_000;
+
+/** Takes jobs in the order of their priority, so many at a time; each lasts until its agent has ended. */
+export class AgentWorker {
+  private readonly worker: Worker<AgentJob>;
+
+  constructor(url: string, concurrency: number, start: (id: AgentId) => Promise<JobEnd>, logger: Logger) {
+    const work = async ({ data }: { data: AgentJob }): Promise<void> => {
+      const end = await start(data.agentId);
+      if (end.kind === 'failed') throw new UnrecoverableError(end.code);
+      if (end.kind === 'retry') throw new Error(end.code);
+    };
+    this.worker = new Worker<AgentJob>(QUEUE_NAME, work, {
+      connection: queueConnection(url),
+      concurrency: Math.max(1, concurrency),
+      autorun: false,
+      lockDuration: LOCK_MS,
+      stalledInterval: STALLED_CHECK_MS,
+      maxStalledCount: MOST_STALLS,
+    });
+    this.worker.on('error', (error) => {
+      logger.warn({ err: error, msg: 'the queue is not reached' });
+    });
+  }
+
+  /** Starts to take jobs. */
+  start(): void {
+    // It runs until close(); its faults arrive as error events.
+    this.worker.run().catch(() => undefined);
+  }
+
+  setConcurrency(concurrency: number): void {
+    const wanted = Math.max(1, concurrency);
+    if (this.worker.concurrency !== wanted) this.worker.concurrency = wanted;
+  }
+
+  /** Takes no further job, at once and whether or not Valkey answers. */
+  async stopTaking(): Promise<void> {
+    await this.worker.pause(true);
+  }
+
+  /** Lets go of the jobs that it holds: their agents are no longer its business. */
+  async close(): Promise<void> {
+    await this.worker.close(true);
+  }
+}

@@ -1,0 +1,32 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { handshakePae, SigningKey } from '@capstan/identity';
+import { fromHex, instanceId, LocalFault, toHex } from '@capstan/protocol';
+
+/**
+ * `endorse.js DIRECTORY INSTANCE-ID IDENTITY-KEY-HEX`: makes the reaper's key if there is none, and proves that its
+ * holder vouches for the instance's identity key, so that the hub can pin both at enrolment.
+ *
+ * Prints one JSON object: {publicKey, signature}, both hex. The private key never leaves the reaper's room.
+ */
+async function main(): Promise<void> {
+  const [directory, name, identityKey] = process.argv.slice(2);
+  if (
+    directory === undefined ||
+    name === undefined ||
+    identityKey === undefined ||
+    !/^[0-9a-f]{64}$/.test(identityKey)
+  ) {
+    throw new LocalFault('usage', 'Usage: endorse.js DIRECTORY INSTANCE-ID IDENTITY-KEY-HEX');
+  }
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const key = await SigningKey.loadOrCreate(join(directory, 'reaper.key'));
+  const statement = handshakePae('capstan.v1.reaper-endorse', Buffer.from(instanceId(name)), fromHex(identityKey));
+  const answer = { publicKey: toHex(key.publicKey), signature: toHex(key.sign(statement)) };
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+});

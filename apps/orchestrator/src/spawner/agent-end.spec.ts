@@ -1,0 +1,40 @@
+import { endOfAgent, type EndFacts } from './agent-end.js';
+
+function facts(over: Partial<EndFacts> = {}): EndFacts {
+  return { outcome: 'already-gone', intent: undefined, exitCode: 0, submitted: undefined, reason: undefined, ...over };
+}
+
+describe('the end of an agent', () => {
+  it('is its work, where it submitted and ended well', () => {
+    expect(endOfAgent(facts({ submitted: 'done' }))).toEqual({ kind: 'submitted', summary: 'done' });
+  });
+
+  it.each([
+    ['it ended well without submitting', {}, 'agent-no-submit'],
+    ['it crashed', { exitCode: 1 }, 'agent-crashed'],
+    ['it was ended by a signal', { exitCode: null }, 'agent-crashed'],
+    ['it crashed after it had submitted', { exitCode: 1, submitted: 'done' }, 'agent-crashed'],
+    ['it used its iterations', { exitCode: 3, reason: 'agent-iterations' }, 'agent-iterations'],
+    ['the model was away', { exitCode: 1, reason: 'model-unavailable' }, 'model-unavailable'],
+    ['it gives a reason that is not its own to give', { exitCode: 1, reason: 'push-rejected' }, 'agent-crashed'],
+    [
+      'its time was up',
+      { outcome: 'killed', intent: { kind: 'limit', code: 'agent-timeout' }, exitCode: null },
+      'agent-timeout',
+    ],
+    ['its budget was spent', { intent: { kind: 'limit', code: 'agent-budget' }, exitCode: 1 }, 'agent-budget'],
+    ['the orchestrator stopped', { outcome: 'killed', intent: { kind: 'lost' }, exitCode: null }, 'orchestrator-lost'],
+  ] as [string, Partial<EndFacts>, string][])('is a failure with a code where %s', (_, over, code) => {
+    expect(endOfAgent(facts(over))).toMatchObject({ kind: 'failed', code, sentence: expect.stringMatching(/\.$/) });
+  });
+
+  it('is a death where somebody ordered it, whatever the agent said', () => {
+    expect(endOfAgent(facts({ intent: { kind: 'killed' }, submitted: 'done' }))).toEqual({ kind: 'killed' });
+    expect(endOfAgent(facts({ outcome: 'killed', submitted: 'done', exitCode: null }))).toEqual({ kind: 'killed' });
+  });
+
+  it('is its work where it ended by itself before the signal of a limit came', () => {
+    const limit = { kind: 'limit', code: 'agent-timeout' } as const;
+    expect(endOfAgent(facts({ intent: limit, submitted: 'done' }))).toMatchObject({ kind: 'submitted' });
+  });
+});

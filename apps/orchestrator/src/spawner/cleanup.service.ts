@@ -1,0 +1,85 @@
+import { removeControlGroups, type SandboxDriver } from '@capstan/sandbox';
+import type { Logger } from '@capstan/platform';
+import { isTerminal, type AgentId } from '@capstan/protocol';
+import { salvage, type BareRepository, type RepositoryStore, type Worktree } from '../git/index.js';
+import type { AgentLog } from '../monitor/agent-log.js';
+import type { AgentStore } from '../valkey/agent.store.js';
+import type { Launched } from './launcher.js';
+import type { SessionRecord, Sessions } from './session.js';
+
+export interface CleanupParts {
+  driver: SandboxDriver;
+  sessions: Sessions;
+  repositories: RepositoryStore;
+  store: AgentStore;
+  logger: Logger;
+}
+
+/** Removes what an agent leaves: sandbox, gateway socket, worktree, directories. What fails is tried again by the sweep. */
+export class Cleanup {
+  constructor(private readonly parts: CleanupParts) {}
+
+  /** After an agent that was given GO. @param save whether its unfinished work is kept in a salvage ref. */
+  async finish(launched: Launched, save: boolean, log: AgentLog): Promise<void> {
+    const { session, repository, worktree, gateway, sandbox } = launched;
+    const { agentId } = session;
+    const steps = [
+      await this.attempt(agentId, 'gateway', () => gateway.close()),
+      await this.attempt(agentId, 'sandbox', () => sandbox.dispose()),
+    ];
+    if (save) log.append('system', await this.save(session, repository, worktree));
+    steps.push(await this.attempt(agentId, 'worktree', () => repository.removeWorktree(worktree)));
+    await this.finishDisk(agentId, steps.every(Boolean));
+  }
+
+  /** After a start that failed: the launcher has undone its own steps. */
+  async finishUnstarted(agentId: AgentId): Promise<void> {
+    await this.finishDisk(agentId, true);
+  }
+
+  /** After a crash: from what was noted on disk. */
+  async finishLeft(agentId: AgentId): Promise<void> {
+    const { sessions, repositories, store } = this.parts;
+    const [record, plan] = [await sessions.recall(agentId), await store.findPlan(agentId)];
+    let isDone = true;
+    const cgroup = record?.cgroup ?? '';
+    if (cgroup !== '') isDone = await this.attempt(agentId, 'control group', () => removeControlGroups(cgroup));
+    if (record?.worktree !== undefined && plan !== undefined) {
+      const repository = await repositories.open(plan.tenant, plan.repository);
+      const worktree = repository.recallWorktree(record.worktree);
+      await this.save(record, repository, worktree);
+      isDone = (await this.attempt(agentId, 'worktree', () => repository.removeWorktree(worktree))) && isDone;
+    }
+    await this.finishDisk(agentId, isDone);
+  }
+
+  /** Keeps unfinished work in a ref. @returns what became of it, for the agent's log. */
+  private async save(owner: SessionRecord, repository: BareRepository, worktree: Worktree): Promise<string> {
+    const { agentId, uid, gid } = owner;
+    try {
+      const saved = await salvage({ repository, worktree, driver: this.parts.driver, uid, gid });
+      return saved === undefined ? 'There was no unfinished work.' : `Unfinished work was saved to ${saved.ref}.`;
+    } catch (error) {
+      this.parts.logger.error({ err: error, agentId, msg: 'unfinished work could not be saved' });
+      return 'Unfinished work could not be saved.';
+    }
+  }
+
+  /** The directory last: it holds the notes. An agent that is queued again is not marked: its next start goes on. */
+  private async finishDisk(agentId: AgentId, isDone: boolean): Promise<void> {
+    const { sessions, store } = this.parts;
+    if (!isDone || !(await this.attempt(agentId, 'directory', () => sessions.remove(agentId)))) return;
+    const agent = await store.find(agentId);
+    if (agent === undefined || isTerminal(agent.state)) await store.markTidy(agentId);
+  }
+
+  private async attempt(agentId: AgentId, what: string, step: () => Promise<unknown>): Promise<boolean> {
+    try {
+      await step();
+      return true;
+    } catch (error) {
+      this.parts.logger.error({ err: error, agentId, what, msg: 'not cleaned up yet' });
+      return false;
+    }
+  }
+}

@@ -1,0 +1,151 @@
+import type { Logger, ReaperClient } from '@capstan/platform';
+import type { PreparedSandbox, SandboxDriver, SandboxLimits } from '@capstan/sandbox';
+import type { FaultCode } from '@capstan/protocol';
+import type { BareRepository, RepositoryStore, Worktree } from '../git/index.js';
+import type { GatewaySession, ModelGateway } from '../gateway/index.js';
+import type { Reaping } from '../killswitch/reaping.js';
+import type { Claim } from '../valkey/agent.store.js';
+import type { AgentRun } from './agent-run.js';
+import { sandboxSpec, taskFile } from './runtimes.js';
+import type { Session, SessionRecord, Sessions } from './session.js';
+import type { UsageRecorder } from './usage-recorder.js';
+
+/** The reaper forbids the start for ever: a tombstone, an epoch or a disarmed scope. */
+export class StartForbidden extends Error {
+  constructor(readonly code: string) {
+    super(`the reaper forbids the start: ${code}`);
+  }
+}
+
+/** The instance changed its mind before GO. */
+export class StartStopped extends Error {}
+
+/** An agent that was given GO, with all that it uses. */
+export interface Launched {
+  session: Session;
+  repository: BareRepository;
+  worktree: Worktree;
+  gateway: GatewaySession;
+  sandbox: PreparedSandbox;
+}
+
+export interface LauncherParts {
+  sessions: Sessions;
+  repositories: RepositoryStore;
+  gateway: ModelGateway;
+  driver: SandboxDriver;
+  reaper: ReaperClient;
+  reaping: Reaping;
+  logger: Logger;
+  runtimeDir: string;
+  agentLimits: SandboxLimits;
+}
+
+/** Codes with which the reaper forbids this start and every later one of the same agent. */
+const FORBIDDEN_FOR_EVER: readonly string[] = ['tombstoned', 'kill-epoch', 'disarmed'] satisfies FaultCode[];
+
+/** The start order: worktree, gateway, sandbox that waits, registration on the reaper's disk, GO. */
+export class Launcher {
+  constructor(private readonly parts: LauncherParts) {}
+
+  /**
+   * Resolves once the agent was given GO. When it rejects before that, nothing of the attempt is left.
+   *
+   * @throws StartForbidden, StartStopped; WireFault and local faults of the parts, see `run.goGiven` for whether a
+   *   retry is legal
+   */
+  async launch(run: AgentRun, claim: Claim, usage: UsageRecorder): Promise<Launched> {
+    const { sessions, repositories, driver } = this.parts;
+    const { plan } = claim;
+    const { agentId, taskId } = plan;
+    await using undo = new AsyncDisposableStack();
+    const later = (what: string, step: () => Promise<unknown>): void => undo.defer(() => this.attempt(run, what, step));
+
+    const session = await sessions.open(agentId);
+    later('directory', () => sessions.remove(agentId));
+    const repository = await repositories.open(plan.tenant, plan.repository);
+    const base = await repository.resolveBranch(plan.branch);
+    stopIfUnwanted(run);
+    const { uid, gid, directory: parent } = session;
+    const worktree = await repository.addWorktree({ agentId, taskId, commit: base.commit, uid, gid, parent });
+    later('worktree', () => repository.removeWorktree(worktree));
+    const { dir, adminDir, commit } = worktree;
+    const record: SessionRecord = { agentId, uid, gid, worktree: { agentId, taskId, dir, adminDir, commit } };
+    await sessions.remember(record);
+
+    const gateway = await this.openGateway(run, claim, session, usage);
+    later('gateway', () => gateway.close());
+    await sessions.giveFile(session, 'task.json', taskFile(plan));
+    stopIfUnwanted(run);
+    const { runtimeDir, agentLimits: limits } = this.parts;
+    const sandbox = await driver.prepare(
+      sandboxSpec({ plan, session, runtimeDir, limits, worktreeMounts: worktree.mounts() }),
+    );
+    later('control group', () => sandbox.dispose());
+    const registration = this.registration(run);
+    later('registration', () => registration.end());
+    later('sandbox', () => sandbox.abort());
+    await sessions.remember({ ...record, cgroup: sandbox.handle.cgroup });
+
+    await registration.make(claim, sandbox);
+    stopIfUnwanted(run);
+    run.goGiven = true;
+    await sandbox.go();
+    undo.move();
+    return { session, repository, worktree, gateway, sandbox };
+  }
+
+  private openGateway(run: AgentRun, { plan }: Claim, session: Session, usage: UsageRecorder): Promise<GatewaySession> {
+    const { agentId, taskId, tenant, budgetMicroUsd, model, playbook } = plan;
+    const { socketPath, uid, gid } = session;
+    return this.parts.gateway.open({
+      agentId,
+      taskId,
+      tenant,
+      socketPath,
+      uid,
+      gid,
+      budgetMicroUsd,
+      model,
+      playbook,
+      onUsage: (figures) => usage.record(figures),
+      onBudget: () => run.stop({ kind: 'limit', code: 'agent-budget' }),
+    });
+  }
+
+  /** What was registered is also observed gone, so that the reaper's register does not keep it. */
+  private registration(run: AgentRun): {
+    make: (claim: Claim, sandbox: PreparedSandbox) => Promise<void>;
+    end: () => Promise<void>;
+  } {
+    const { reaper, reaping } = this.parts;
+    let isTried = false;
+    return {
+      make: async ({ plan }, { handle }) => {
+        const { agentId, tenant } = plan;
+        const killEpochs = plan.killEpochs.map((it) => ({ ...it, epoch: BigInt(it.epoch) }));
+        isTried = true;
+        const answer = await reaper.register({ agentId, tenant, handle, killEpochs });
+        if (answer.ok) return;
+        isTried = false;
+        if (FORBIDDEN_FOR_EVER.includes(answer.code)) throw new StartForbidden(answer.code);
+        throw new Error(`the reaper cannot take another agent: ${answer.code}`);
+      },
+      end: async () => {
+        if (isTried) await reaping.untilGoneIfRegistered(run.agentId);
+      },
+    };
+  }
+
+  private async attempt(run: AgentRun, what: string, step: () => Promise<unknown>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.parts.logger.error({ err: error, agentId: run.agentId, what, msg: 'a part of a failed start is left' });
+    }
+  }
+}
+
+function stopIfUnwanted(run: AgentRun): void {
+  if (run.intent !== undefined) throw new StartStopped();
+}

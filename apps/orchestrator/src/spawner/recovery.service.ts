@@ -1,0 +1,97 @@
+import type { Logger, ReaperClient } from '@capstan/platform';
+import { faultSentence, isTerminal, type AgentId, type KillOutcomeName } from '@capstan/protocol';
+import type { Reaping } from '../killswitch/reaping.js';
+import type { AgentStore } from '../valkey/agent.store.js';
+import type { AgentRuns } from './agent-run.js';
+import type { Cleanup } from './cleanup.service.js';
+import type { Settlement } from './settlement.js';
+
+const OBSERVE_MS = 2_000;
+/** Between tries to clean up after an agent whose repository, say, is away. */
+const FIRST_PAUSE_MS = 5_000;
+const LONGEST_PAUSE_MS = 600_000;
+
+export interface RecoveryParts {
+  runs: AgentRuns;
+  store: AgentStore;
+  reaper: ReaperClient;
+  reaping: Reaping;
+  settlement: Settlement;
+  cleanup: Cleanup;
+  logger: Logger;
+}
+
+/** Agents that lost their orchestrator: observed gone, reported, cleaned up; never silently dropped. */
+export class Recovery {
+  private suspects: readonly AgentId[] = [];
+  private readonly postponed = new Map<AgentId, { pauseMs: number; untilMs: number }>();
+
+  constructor(private readonly parts: RecoveryParts) {}
+
+  /** Before any agent is started by this process: whatever starts or runs is lost, and ends now. */
+  async recoverAtStart(): Promise<void> {
+    for (const agentId of await this.findLost()) await this.end(agentId);
+    await this.tidyAll();
+  }
+
+  /** Later: what looks lost twice in a row is lost. Once may be a run that ended between two looks. */
+  async recover(): Promise<void> {
+    const lost = await this.findLost();
+    const before = this.suspects;
+    this.suspects = lost;
+    for (const agentId of lost) if (before.includes(agentId)) await this.end(agentId);
+    await this.tidyAll();
+  }
+
+  /** Agents that should be starting or running and have no run in this process. */
+  private async findLost(): Promise<AgentId[]> {
+    const { store, runs } = this.parts;
+    const lost: AgentId[] = [];
+    for (const agentId of await store.startedAgents()) {
+      if (runs.get(agentId) === undefined) lost.push(agentId);
+    }
+    return lost;
+  }
+
+  private async end(agentId: AgentId): Promise<void> {
+    const { store, reaping, settlement, logger } = this.parts;
+    const agent = await store.find(agentId);
+    if (agent === undefined || isTerminal(agent.state)) return;
+    const seen = await this.observe(agentId);
+    // Not gone, or never registered: then it is killed, or a tombstone makes sure that it never starts.
+    if (seen === 'unconfirmed') await reaping.kill(agentId);
+    const wasOrdered = seen === 'killed' || seen === 'tombstoned';
+    logger.warn({ agentId, state: agent.state, seen, msg: 'the agent lost its orchestrator' });
+    const error = { code: 'orchestrator-lost', sentence: faultSentence('orchestrator-lost') };
+    await settlement.settle(agentId, wasOrdered ? { state: 'killed' } : { state: 'failed', patch: { error } });
+  }
+
+  private async observe(agentId: AgentId): Promise<KillOutcomeName> {
+    try {
+      return (await this.parts.reaper.observe(agentId, OBSERVE_MS)).outcome;
+    } catch {
+      return 'unconfirmed';
+    }
+  }
+
+  private async tidyAll(): Promise<void> {
+    for (const agentId of await this.parts.store.untidy()) {
+      const isPostponed = (this.postponed.get(agentId)?.untilMs ?? 0) > Date.now();
+      if (this.parts.runs.get(agentId) === undefined && !isPostponed) await this.tidy(agentId);
+    }
+  }
+
+  private async tidy(agentId: AgentId): Promise<void> {
+    const { store, cleanup, logger } = this.parts;
+    const agent = await store.find(agentId);
+    if (agent !== undefined && !isTerminal(agent.state)) return;
+    try {
+      await cleanup.finishLeft(agentId);
+      this.postponed.delete(agentId);
+    } catch (error) {
+      const pauseMs = Math.min((this.postponed.get(agentId)?.pauseMs ?? FIRST_PAUSE_MS) * 2, LONGEST_PAUSE_MS);
+      this.postponed.set(agentId, { pauseMs, untilMs: Date.now() + pauseMs });
+      logger.error({ err: error, agentId, msg: 'not cleaned up yet' });
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { AuditLog } from '@capstan/evidence';
+import type { Logger } from '@capstan/platform';
+import type { AgentId, AgentStateName, AgentView } from '@capstan/protocol';
+import type { AgentPatch, AgentStore, Changed } from '../valkey/agent.store.js';
+
+const RETRY_MS = 1000;
+
+/** A state that an agent does not leave, or that gives it back to the queue. */
+export interface Settled {
+  state: Extract<AgentStateName, 'queued' | 'completed' | 'failed' | 'killed'>;
+  patch?: AgentPatch;
+  fence?: number;
+}
+
+/** Writes how agents ended: until Valkey has it, and into the audit log. */
+export class Settlement {
+  constructor(
+    private readonly store: AgentStore,
+    private readonly audit: AuditLog,
+    private readonly logger: Logger,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** The agent as it is afterwards; undefined where it is unknown. An agent that has ended stays as it ended. */
+  async settle(agentId: AgentId, end: Settled): Promise<AgentView | undefined> {
+    const changed = await this.write(agentId, end);
+    switch (changed.kind) {
+      case 'changed':
+        this.record(changed.agent);
+        return changed.agent;
+      case 'illegal':
+        return changed.agent;
+      case 'fenced':
+        this.logger.error({ agentId, ...end, msg: 'a stale worker wanted to move the agent on' });
+        return this.store.find(agentId);
+      case 'unknown':
+        return undefined;
+    }
+  }
+
+  private async write(agentId: AgentId, end: Settled): Promise<Changed> {
+    for (;;) {
+      try {
+        return await this.store.change(agentId, end);
+      } catch (error) {
+        this.logger.error({ err: error, agentId, state: end.state, msg: "the agent's state cannot be written yet" });
+        await delay(RETRY_MS, undefined, { signal: this.signal });
+      }
+    }
+  }
+
+  private record(agent: AgentView): void {
+    const { agentId, state, error, revision } = agent;
+    this.logger.info({ agentId, state, ...(error === null ? {} : { code: error.code }), msg: 'the agent was settled' });
+    const detail = { state, revision, ...(error === null ? {} : { code: error.code }) };
+    this.audit.append({ kind: 'agent.settled', subject: agentId, detail }).catch((fault: unknown) => {
+      this.logger.error({ err: fault, agentId, msg: 'the audit log cannot be written' });
+    });
+  }
+}

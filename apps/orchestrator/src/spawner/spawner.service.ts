@@ -1,0 +1,184 @@
+import { LocalFault, type Logger } from '@capstan/platform';
+import { WireFault, type AgentId } from '@capstan/protocol';
+import { SandboxFault } from '@capstan/sandbox';
+import type { Reaping } from '../killswitch/reaping.js';
+import type { AgentLog } from '../monitor/agent-log.js';
+import type { Monitor } from '../monitor/monitor.service.js';
+import type { JobEnd } from '../queue/agent.worker.js';
+import type { AgentStore, Claim, Claimed } from '../valkey/agent.store.js';
+import { failed, type AgentEnd } from './agent-end.js';
+import type { AgentRun, AgentRuns } from './agent-run.js';
+import type { Cleanup } from './cleanup.service.js';
+import { GateRefusal, HarvestStopped, type Harvester, type HarvestView } from './harvester.js';
+import { StartForbidden, type Launched, type Launcher } from './launcher.js';
+import type { Settled, Settlement } from './settlement.js';
+import type { Supervisor } from './supervisor.js';
+import { UsageRecorder } from './usage-recorder.js';
+
+export interface SpawnerParts {
+  runs: AgentRuns;
+  store: AgentStore;
+  launcher: Launcher;
+  supervisor: Supervisor;
+  harvester: Harvester;
+  settlement: Settlement;
+  cleanup: Cleanup;
+  monitor: Monitor;
+  reaping: Reaping;
+  logger: Logger;
+}
+
+/** Takes one agent from the queue to its end. */
+export class Spawner {
+  constructor(private readonly parts: SpawnerParts) {}
+
+  /** Starts the agent if it is queued, and resolves when it has ended and was cleaned up. Never rejects by design. */
+  async start(agentId: AgentId): Promise<JobEnd> {
+    const run = this.parts.runs.open(agentId, (it) => this.kill(it));
+    if (run === undefined) return { kind: 'failed', code: 'running-already' };
+    try {
+      const claimed = await this.parts.store.claim(agentId);
+      return claimed.kind === 'claimed' ? await this.work(run, claimed) : endOfUnclaimed(claimed);
+    } finally {
+      run.close();
+    }
+  }
+
+  private async work(run: AgentRun, claim: Claim): Promise<JobEnd> {
+    const { monitor, settlement, cleanup } = this.parts;
+    const log = await monitor.begin(run.agentId);
+    try {
+      const usage = new UsageRecorder((figures) =>
+        this.parts.store.change(run.agentId, { fence: claim.fence, patch: { usage: figures } }),
+      );
+      const launched = await this.launch(run, claim, usage, log);
+      if ('kind' in launched) return launched;
+      const settled = await this.run(run, claim, launched, log);
+      await settlement.settle(run.agentId, { ...settled, fence: claim.fence });
+      run.markSettled();
+      await cleanup.finish(launched, settled.state !== 'completed', log);
+      return jobEnd(settled);
+    } finally {
+      await monitor.end(run.agentId);
+    }
+  }
+
+  /** Up to GO; where that fails, what it means for the agent. */
+  private async launch(run: AgentRun, claim: Claim, usage: UsageRecorder, log: AgentLog): Promise<Launched | JobEnd> {
+    const { launcher, settlement, cleanup, logger } = this.parts;
+    try {
+      return await launcher.launch(run, claim, usage);
+    } catch (error) {
+      const settled = endBeforeGo(run, claim, error);
+      const { agentId } = run;
+      logger.warn({
+        err: error,
+        agentId,
+        attempt: claim.attempt,
+        next: settled.state,
+        msg: 'the agent was not started',
+      });
+      log.append('system', `Start ${String(claim.attempt)} failed: ${settled.patch?.error?.sentence ?? settled.state}`);
+      await settlement.settle(agentId, { ...settled, fence: claim.fence });
+      run.markSettled();
+      await cleanup.finishUnstarted(agentId);
+      return jobEnd(settled);
+    }
+  }
+
+  /** From GO to the end that is to be written down. */
+  private async run(run: AgentRun, claim: Claim, launched: Launched, log: AgentLog): Promise<Settled> {
+    const { store, supervisor, reaping, logger } = this.parts;
+    const { agentId } = run;
+    // Not awaited before the watch begins: limits hold whether or not Valkey answers.
+    const running = store.change(agentId, { fence: claim.fence, state: 'running' });
+    const end = supervisor.watch(run, launched.sandbox, log, claim.plan.timeoutMs);
+    try {
+      const changed = await running;
+      if (changed.kind !== 'changed') run.stop({ kind: 'killed' });
+    } catch (error) {
+      logger.error({ err: error, agentId, msg: 'the agent runs, and Valkey could not be told' });
+    }
+    const ended = await end.catch(async (error: unknown): Promise<AgentEnd> => {
+      logger.error({ err: error, agentId, msg: 'the agent could not be watched' });
+      await reaping.kill(agentId);
+      return failed('internal');
+    });
+    await launched.gateway.close();
+    const usage = launched.gateway.usage();
+    const settled = await this.settledOf(run, claim, launched, ended, log);
+    return { ...settled, patch: { ...settled.patch, usage } };
+  }
+
+  private async settledOf(
+    run: AgentRun,
+    claim: Claim,
+    launched: Launched,
+    end: AgentEnd,
+    log: AgentLog,
+  ): Promise<Settled> {
+    if (end.kind === 'killed') return { state: 'killed' };
+    if (end.kind === 'failed') return failure(end, log);
+    try {
+      const harvest: HarvestView = await this.parts.harvester.take(run, claim.plan, launched, end.summary);
+      return { state: 'completed', patch: { harvest } };
+    } catch (error) {
+      if (error instanceof HarvestStopped) return { state: 'killed' };
+      this.parts.logger.warn({ err: error, agentId: run.agentId, msg: 'the work was not taken in' });
+      return failure(failureOf(error), log);
+    }
+  }
+
+  private kill(run: AgentRun): void {
+    const { reaping, logger } = this.parts;
+    // Before GO there is nothing to kill: the start order looks at the intent at each step.
+    if (!run.goGiven) return;
+    reaping.kill(run.agentId).catch((error: unknown) => {
+      logger.error({ err: error, agentId: run.agentId, msg: 'the agent was not killed' });
+    });
+  }
+}
+
+function endOfUnclaimed(claimed: Exclude<Claimed, { kind: 'claimed' }>): JobEnd {
+  if (claimed.kind === 'refused' && claimed.state === 'completed') return { kind: 'completed' };
+  return { kind: 'failed', code: claimed.kind === 'refused' ? claimed.state : 'agent-unknown' };
+}
+
+/** What becomes of an agent whose start failed. Only before GO, and only with retries left, does it go back to the queue. */
+function endBeforeGo(run: AgentRun, claim: Claim, error: unknown): Settled {
+  if (error instanceof StartForbidden || run.intent?.kind === 'killed') return { state: 'killed' };
+  if (run.intent?.kind === 'lost' && !run.goGiven) return { state: 'queued' };
+  const end = failureOf(error);
+  if (!run.goGiven && isRetryable(error) && claim.attempt <= claim.plan.maxRetries) return { state: 'queued' };
+  return { state: 'failed', patch: { error: { code: end.code, sentence: end.sentence } } };
+}
+
+/** What the repository or the owner says is final; what a machine says may pass. */
+function isRetryable(error: unknown): boolean {
+  return error instanceof WireFault ? error.retryable : true;
+}
+
+function failureOf(error: unknown): AgentEnd & { kind: 'failed' } {
+  if (error instanceof WireFault) return failed(error.code);
+  if (error instanceof GateRefusal) return { kind: 'failed', code: error.code, sentence: error.sentence };
+  if (error instanceof SandboxFault) return failed('sandbox-failed');
+  return error instanceof LocalFault ? { ...failed('internal'), sentence: error.sentence } : failed('internal');
+}
+
+function failure({ code, sentence }: AgentEnd & { kind: 'failed' }, log: AgentLog): Settled {
+  log.append('system', sentence);
+  return { state: 'failed', patch: { error: { code, sentence } } };
+}
+
+function jobEnd(settled: Settled): JobEnd {
+  switch (settled.state) {
+    case 'completed':
+      return { kind: 'completed' };
+    case 'queued':
+      return { kind: 'retry', code: 'retry' };
+    case 'failed':
+      return { kind: 'failed', code: settled.patch?.error?.code ?? 'failed' };
+    case 'killed':
+      return { kind: 'failed', code: 'killed' };
+  }
+}

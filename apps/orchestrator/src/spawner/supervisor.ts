@@ -1,0 +1,76 @@
+import type { PreparedSandbox } from '@capstan/sandbox';
+import type { Reaping } from '../killswitch/reaping.js';
+import type { AgentLog } from '../monitor/agent-log.js';
+import { parseOutput, type AgentOutput } from '../monitor/agent-output.js';
+import { boundedLines } from '../monitor/bounded-lines.js';
+import { endOfAgent, type AgentEnd } from './agent-end.js';
+import type { AgentRun } from './agent-run.js';
+
+/** Longest delay that a timer of Node holds; about 24 days. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Watches one agent from GO until the reaper has observed that nothing of it is left. */
+export class Supervisor {
+  constructor(private readonly reaping: Reaping) {}
+
+  /** @param timeoutMs wall-clock limit from now. */
+  async watch(run: AgentRun, sandbox: PreparedSandbox, log: AgentLog, timeoutMs: number): Promise<AgentEnd> {
+    const limit = setTimeout(
+      () => run.stop({ kind: 'limit', code: 'agent-timeout' }),
+      Math.min(timeoutMs, LONGEST_TIMER_MS),
+    );
+    const said = new Said();
+    const reading = Promise.all([
+      readAll(sandbox.stdout, log, (line) => said.take(line)),
+      readAll(sandbox.stderr, log, (line) => ({ type: 'log', source: 'agent', text: line })),
+    ]);
+    const { exitCode } = await sandbox.exited;
+    clearTimeout(limit);
+    const outcome = await this.reaping.untilGone(run.agentId);
+    // Everybody who could write is gone, so that the streams end.
+    await reading;
+    return endOfAgent({ outcome, intent: run.intent, exitCode, submitted: said.submitted, reason: said.reason });
+  }
+}
+
+/** What an agent said about its own work; the last word counts. */
+class Said {
+  submitted: string | undefined;
+  reason: string | undefined;
+
+  take(line: string): AgentOutput {
+    const output = parseOutput(line);
+    if (output.type === 'submit') this.submitted = output.summary;
+    if (output.type === 'end') this.reason = output.reason;
+    return output;
+  }
+}
+
+/** Never rejects: an agent whose output cannot be read still ends. */
+async function readAll(
+  stream: AsyncIterable<Buffer>,
+  log: AgentLog,
+  read: (line: string) => AgentOutput,
+): Promise<void> {
+  try {
+    for await (const line of boundedLines(stream)) {
+      append(log, read(line));
+      await log.drained();
+    }
+  } catch {
+    log.append('system', 'The output of the agent could not be read to its end.');
+  }
+}
+
+function append(log: AgentLog, output: AgentOutput): void {
+  switch (output.type) {
+    case 'log':
+      log.append(output.source, output.text);
+      return;
+    case 'submit':
+      log.append('agent', `Submitted: ${output.summary}`);
+      return;
+    case 'end':
+      log.append('agent', `Ended: ${output.reason}`);
+  }
+}

@@ -1,0 +1,102 @@
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { agentId, taskId } from '@capstan/protocol';
+import { BubblewrapDriver, hostRuntime, waitGone } from '@capstan/sandbox';
+import { git, type TestRepository } from '../../../test/support/repository.js';
+import { RepositoryStore, type BareRepository, type HarvestOrder, type Worktree } from '../src/git/index.js';
+
+const IS_ROOT = process.getuid?.() === 0;
+const UID = IS_ROOT ? 234_568 : (process.getuid?.() ?? 0);
+const driver = new BubblewrapDriver();
+
+/** A store and a place for worktrees in a temporary directory; gone at the end of its scope. */
+export class GitRoom implements Disposable {
+  private readonly root = realpathSync(mkdtempSync(join(tmpdir(), 'capstan-git-')));
+  /** Where worktrees are made. */
+  readonly parent = join(this.root, 'agents');
+  readonly store = new RepositoryStore({ root: join(this.root, 'repositories') });
+  /** Created by whatever an attack manages to run outside of a sandbox. */
+  readonly marker = join(this.root, 'marker');
+
+  constructor() {
+    chmodSync(this.root, 0o711);
+    mkdirSync(this.parent, { mode: 0o711 });
+    // Anybody may make the marker: that it is not there must not be owed to a permission.
+    mkdirSync(join(this.root, 'open'));
+    chmodSync(join(this.root, 'open'), 0o777);
+    this.marker = join(this.root, 'open', 'marker');
+  }
+
+  get isMarked(): boolean {
+    return existsSync(this.marker);
+  }
+
+  /** A file of the host that no agent may see. */
+  secretDirectory(): string {
+    const directory = join(this.root, 'secret');
+    mkdirSync(directory);
+    writeFileSync(join(directory, 'secret.txt'), 'the secret of the host\n');
+    return directory;
+  }
+
+  bareCloneOf(source: TestRepository): string {
+    const path = join(this.root, 'remote.git');
+    git(this.root, 'clone', '-q', '--bare', source.path, path);
+    mkdirSync(join(path, 'hooks'), { recursive: true });
+    return path;
+  }
+
+  async agentOn(path: string, names: { agentId?: string } = {}): Promise<TestAgent> {
+    const repository = await this.store.open('default', path);
+    const { commit } = await repository.resolveBranch('');
+    const id = agentId(names.agentId ?? 'agent-one');
+    const order = { agentId: id, taskId: taskId('task-one'), commit, uid: UID, gid: UID, parent: this.parent };
+    return new TestAgent(repository, await repository.addWorktree(order));
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.root, { recursive: true, force: true });
+  }
+}
+
+/** A worktree, and a way to do as an agent does: in a sandbox. */
+export class TestAgent {
+  constructor(
+    readonly repository: BareRepository,
+    readonly worktree: Worktree,
+  ) {}
+
+  harvestOrder(): HarvestOrder {
+    return { repository: this.repository, worktree: this.worktree, driver, uid: UID, gid: UID };
+  }
+
+  /** @returns what the script printed. */
+  async run(script: string): Promise<string> {
+    const sandbox = await driver.prepare({
+      agentId: this.worktree.agentId,
+      argv: ['/bin/sh', '-c', script],
+      env: {
+        PATH: '/usr/bin:/bin',
+        HOME: '/tmp',
+        GIT_CONFIG_COUNT: '1',
+        GIT_CONFIG_KEY_0: 'safe.directory',
+        GIT_CONFIG_VALUE_0: '*',
+        GIT_OPTIONAL_LOCKS: '0',
+      },
+      cwd: '/workspace',
+      uid: UID,
+      gid: UID,
+      mounts: [...hostRuntime(), ...this.worktree.mounts()],
+      limits: {},
+      network: 'none',
+    });
+    sandbox.stderr.resume();
+    await sandbox.go();
+    const [said] = await Promise.all([text(sandbox.stdout), sandbox.exited]);
+    await waitGone(sandbox.handle, 5000);
+    await sandbox.dispose();
+    return said;
+  }
+}

@@ -1,0 +1,54 @@
+// The agent of the orchestrator's own tests: what it does is named by its first work item.
+import { execFileSync, spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+
+const task = JSON.parse(readFileSync('/run/capstan/task.json', 'utf8'));
+const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+const log = (text) => say({ type: 'log', source: 'agent', text });
+
+const behaviours = {
+  write() {
+    log(execFileSync('git', ['status', '--short', '--branch'], { encoding: 'utf8' }));
+    writeFileSync('done.md', `# ${task.agentId}\n`);
+    say({ type: 'submit', summary: 'Write done.md' });
+  },
+  idle() {
+    writeFileSync('half.md', 'half of it\n');
+    log('working');
+    setInterval(() => undefined, 1000);
+  },
+  stubborn() {
+    writeFileSync('half.md', 'half of it\n');
+    process.on('SIGTERM', () => undefined);
+    // Two forks away from us, in a session of its own.
+    const script = 'setsid sh -c "trap : TERM HUP INT; while :; do sleep 1; done" & sleep 1000';
+    spawn('sh', ['-c', script], { detached: true, stdio: 'inherit' });
+    log('working');
+    setInterval(() => undefined, 1000);
+  },
+  crash() {
+    throw new Error('on purpose');
+  },
+  quiet() {},
+  nothing() {
+    say({ type: 'submit', summary: 'Nothing to do' });
+  },
+  iterations() {
+    say({ type: 'end', reason: 'agent-iterations' });
+    process.exitCode = 2;
+  },
+  noise() {
+    for (let line = 0; line < 20_000; line += 1) process.stdout.write(`${'x'.repeat(500)}\u001b[2J\n`);
+    process.stdout.write('x'.repeat(1_000_000));
+  },
+  environment() {
+    log(
+      JSON.stringify({
+        environment: process.env,
+        uid: process.getuid(),
+        files: execFileSync('ls', ['/'], { encoding: 'utf8' }),
+      }),
+    );
+  },
+};
+behaviours[task.workItems[0]]();

@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { saveTrust, SigningKey } from '@capstan/identity';
+import { instanceId as parseInstanceId, LocalFault } from '@capstan/protocol';
+import { InstanceDir } from '../instance/instance-dir.js';
+import { type InstanceFile, writeInstanceFile } from '../instance/instance-file.js';
+import { replaceFile } from '../instance/replace-file.js';
+import { type Endorse, endorseByReaper } from './endorsement.js';
+import { parseInvite } from './invite.js';
+import { hubKeys, redeem } from './redeem.js';
+import { keepStatement, keptStatement, makeStatement, pendingFile } from './statement.js';
+
+export interface JoinOptions {
+  /** The instance's directory; made where it does not exist. */
+  dir: string;
+  invite: string;
+  /** The instance's name in the federation. */
+  instanceId: string;
+  displayName?: string;
+  endorse?: Endorse;
+  now?: () => number;
+}
+
+/** Nobody may start anything here until the owner says who and what. */
+const CLOSED_POLICY = `# The owner of this instance decides here what others may start on it.
+version: 1
+spawn:
+  runtimes: [claude]
+  # Exact paths or URLs, or prefixes that end in /*
+  repositories: []
+  tenants: [default]
+  concurrency: 4
+  budgetMicroUsd: 1000000
+  timeoutMs: 3600000
+  sandboxes: [bubblewrap]
+`;
+
+/**
+ * Enrols an instance with the hub of an invitation: makes its identity key, proves possession of it, pins the hub's
+ * key, and writes who it is. May be repeated until it succeeds: the same statement is sent again.
+ *
+ * @returns the instance as it was written, and the state of its connection, PENDING or ACTIVE
+ * @throws LocalFault `already-joined`, `invite-…`, `hub-unreachable`, `enrollment-…`, `key-file-…`; WireFault id-malformed
+ */
+export async function joinHub(o: JoinOptions): Promise<{ instance: InstanceFile; state: string }> {
+  const nowMs = (o.now ?? Date.now)();
+  const dir = new InstanceDir(o.dir);
+  const instanceId = parseInstanceId(o.instanceId);
+  const displayName = o.displayName ?? instanceId;
+  if (existsSync(dir.instanceFile))
+    throw new LocalFault('already-joined', 'This instance belongs to a hub already.', o.dir);
+  const invite = parseInvite(o.invite, nowMs);
+  await prepare(dir);
+  const key = await SigningKey.loadOrCreate(dir.identityKey);
+  let statement = await keptStatement(o.dir, invite, instanceId);
+  if (statement === undefined) {
+    const reaper = await (o.endorse ?? endorseByReaper)(o.dir, instanceId, key.publicKey);
+    statement = makeStatement({ invite, instanceId, displayName, key, reaper, nowMs });
+    await keepStatement(o.dir, invite, instanceId, statement);
+  }
+  const { connectionId, state } = await redeem(invite, statement, instanceId, nowMs);
+  await saveTrust(dir.trustFile, hubKeys(invite));
+  const hub = { id: invite.hubId, url: invite.url.origin };
+  const instance: InstanceFile = { version: 1, instanceId, displayName, hub, connectionId };
+  // Last: its presence says that everything else is there.
+  await writeInstanceFile(dir.instanceFile, instance);
+  await rm(pendingFile(o.dir), { force: true });
+  return { instance, state };
+}
+
+/** What every instance needs, as far as it is not there yet. */
+async function prepare(dir: InstanceDir): Promise<void> {
+  await mkdir(dir.root, { recursive: true, mode: 0o700 });
+  for (const file of [dir.auditLog, dir.orchestratorToken, dir.reaperSocket]) {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  }
+  if (!existsSync(dir.orchestratorToken)) {
+    await replaceFile(dir.orchestratorToken, `${randomBytes(32).toString('hex')}\n`, 0o600);
+  }
+  if (!existsSync(dir.policyFile)) await replaceFile(dir.policyFile, CLOSED_POLICY, 0o600);
+}

@@ -1,0 +1,189 @@
+import { spawn as spawnProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { envelopeDigest, signPayload, SigningKey } from '@capstan/identity';
+import { ReaperClient } from '@capstan/platform';
+import { type Envelope, KillScope, newId, toHex } from '@capstan/protocol';
+import { proves } from '../../../../test/support/proves.js';
+import { until } from '../../test/processes.js';
+import type { HeaderChange } from '../../test/stand-in-hub.js';
+import { TestInstance } from '../../test/test-instance.js';
+
+let instance: TestInstance;
+beforeAll(async () => {
+  instance = await TestInstance.start();
+}, 30_000);
+afterAll(async () => {
+  await instance?.[Symbol.asyncDispose]();
+});
+
+function kill(agentId = `agent-${newId()}`, header: HeaderChange = {}): Envelope {
+  return instance.hub.command({ case: 'kill', value: { agentId, reason: 'a test' } }, header);
+}
+
+async function answered(command: Envelope, count = 1): Promise<string[]> {
+  return until(
+    () => {
+      const all = instance.hub.envelopesOf(command);
+      return all.length >= count && all.map((envelope) => toHex(envelopeDigest(envelope)));
+    },
+    `${String(count)} receipts`,
+  );
+}
+
+/** A process that the reaper knows under an agent's name, as if it were the agent's. */
+async function registeredProcess(agentId: string): Promise<{ exited: Promise<unknown>; pid: number }> {
+  const child = spawnProcess('unshare', ['--pid', '--fork', '--kill-child', 'sleep', '600'], { stdio: 'ignore' });
+  const exited = once(child, 'exit');
+  const pid = child.pid ?? 0;
+  const init = await until(async () => {
+    const children = await readFile(`/proc/${String(pid)}/task/${String(pid)}/children`, 'utf8').catch(() => '');
+    return children.trim() !== '' && Number(children.trim().split(' ')[0]);
+  });
+  const pidNamespace = (await stat(`/proc/${String(init)}/ns/pid`, { bigint: true })).ino;
+  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+  const processes = await Promise.all(
+    [pid, init].map(async (each) => ({ pid: each, startTicks: await startTicks(each) })),
+  );
+  const reaper = new ReaperClient(join(instance.dir, 'run', 'reaper.sock'));
+  const handle = { driver: 'bubblewrap', bootId, processes, pidNamespace, cgroup: '' };
+  expect(await reaper.register({ agentId, tenant: 'default', handle, killEpochs: [] })).toEqual({ ok: true });
+  reaper.close();
+  return { exited, pid: init };
+}
+
+async function startTicks(pid: number): Promise<bigint> {
+  const text = await readFile(`/proc/${String(pid)}/stat`, 'utf8');
+  return BigInt(text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '0');
+}
+
+describe('a kill', () => {
+  it(
+    'is answered with the reaper’s own observation of the death',
+    proves('FED-05', async () => {
+      const agentId = `agent-${newId()}`;
+      const { exited, pid } = await registeredProcess(agentId);
+      const command = kill(agentId);
+      const digest = await instance.hub.send(command, 'kill');
+      const { observation } = await instance.receipt(command, 'killed');
+      await exited;
+      expect(observation).toMatchObject({ agentId, outcome: 'killed', verified: true });
+      expect(observation?.processes.map((process) => process.pid)).toContain(pid);
+      expect(instance.hub.acknowledged).toContain(digest);
+      await until(() => instance.orchestrator.noticed.includes(agentId));
+    }),
+    20_000,
+  );
+
+  it('overtakes on the kill lane, both ways', async () => {
+    const command = kill();
+    await instance.hub.send(command, 'kill');
+    await answered(command);
+    expect(instance.hub.receipts.at(-1)?.lane).toBe('kill');
+  });
+
+  it('of an agent that was never seen leaves a tombstone', async () => {
+    const command = kill();
+    await instance.hub.send(command, 'kill');
+    expect((await instance.receipt(command, 'killed')).observation).toMatchObject({ outcome: 'tombstoned' });
+  });
+
+  it('is exempt from clocks', async () => {
+    for (const nowMs of [Date.now() - 3_600_000, Date.now() + 3_600_000]) {
+      const command = kill(undefined, { nowMs });
+      await instance.hub.send(command, 'kill');
+      await instance.receipt(command, 'killed');
+    }
+  });
+
+  it.each<[string, () => Envelope]>([
+    ['wrong-audience', () => kill('x', { audience: 'quay' })],
+    ['key-unknown', () => signPayload(SigningKey.generate(), 'command', kill().payload)],
+    ['signature-invalid', () => ({ ...kill(), payload: kill().payload })],
+  ])('is not exempt from %s', (code, make) =>
+    proves('FED-06', async () => {
+      const digest = await instance.hub.send(make(), 'kill');
+      expect(await until(() => instance.hub.rejected.find((each) => each.digest === digest))).toMatchObject({ code });
+    })(),
+  );
+
+  it(
+    'that comes again gets the original receipt: same socket, and after a crash',
+    proves('FED-07', async () => {
+      const command = kill();
+      await instance.hub.send(command, 'kill');
+      await answered(command);
+      await instance.hub.send(command, 'kill');
+      expect(new Set(await answered(command, 2)).size).toBe(1);
+      await instance.crashSpoke();
+      const had = instance.hub.envelopesOf(command).length;
+      await instance.hub.send(command, 'kill');
+      expect(new Set(await answered(command, had + 1)).size).toBe(1);
+    }),
+    20_000,
+  );
+});
+
+describe('a kill-all', () => {
+  it('raises the epoch by exactly one, and is refused when it names another', async () => {
+    const order = (epoch: bigint): Envelope =>
+      instance.hub.command({
+        case: 'killAll',
+        value: { scope: KillScope.TENANT, scopeId: 'some-tenant', epoch, reason: '' },
+      });
+    const jump = order(7n);
+    await instance.hub.send(jump, 'kill');
+    expect((await instance.receipt(jump, 'refused')).receipt.result).toMatchObject({ value: { code: 'kill-epoch' } });
+    const first = order(1n);
+    await instance.hub.send(first, 'kill');
+    expect((await instance.receipt(first, 'killed-all')).receipt.result).toMatchObject({ value: { epoch: 1n } });
+  });
+});
+
+describe('with Valkey and the orchestrator dead', () => {
+  it(
+    'a kill works, and its receipt is stored and acknowledged later',
+    proves('FED-15', async () => {
+      const agentId = `agent-${newId()}`;
+      const { exited } = await registeredProcess(agentId);
+      await instance.valkey.stop('SIGKILL');
+      await instance.orchestrator[Symbol.asyncDispose]();
+      instance.hub.acknowledges = false;
+      const command = kill(agentId);
+      const began = performance.now();
+      const digest = await instance.hub.send(command, 'kill');
+      const { observation } = await instance.receipt(command, 'killed');
+      expect(performance.now() - began).toBeLessThan(1_000);
+      await exited;
+      expect(observation).toMatchObject({ outcome: 'killed' });
+      expect(instance.hub.acknowledged).toContain(digest);
+      await instance.valkey.start();
+      // It is in the outbox now: another process of the spoke still has it to tell.
+      await until(async () => (await instance.outboxSize()) > 0);
+      const before = instance.hub.envelopesOf(command).length;
+      await instance.spoke.stop('SIGKILL');
+      instance.hub.acknowledges = true;
+      await instance.spoke.start();
+      expect(new Set(await answered(command, before + 1)).size).toBe(1);
+      await until(async () => (await instance.outboxSize()) === 0);
+    }),
+    30_000,
+  );
+});
+
+describe('with the reaper dead', () => {
+  it('no death is claimed; it is pursued until it is confirmed', async () => {
+    await instance.reaper.stop('SIGKILL');
+    const command = kill();
+    await instance.hub.send(command, 'kill');
+    const first = await instance.receipt(command, 'killed');
+    expect(first.receipt.result).toMatchObject({ value: { outcome: 4 } });
+    expect(first.observation).toBeUndefined();
+    expect(instance.hub.acknowledged).not.toContain(toHex(envelopeDigest(command)));
+    await instance.reaper.start();
+    await until(() =>
+      instance.hub.receiptsOf(command, instance.keys).some(({ observation }) => observation?.outcome === 'tombstoned'),
+    );
+  }, 40_000);
+});

@@ -1,0 +1,56 @@
+import {
+  agentId,
+  type AgentSnapshot,
+  agentSnapshot,
+  type AgentView,
+  create,
+  isAgentStateName,
+  LocalFault,
+  type LogPage,
+  LogPageSchema,
+} from '@capstan/protocol';
+
+/** A page that grows past this is cut: its receipt must fit into one envelope. */
+const PAGE_BYTES = 512 * 1_024;
+
+/** An agent as the orchestrator tells it. @throws LocalFault `orchestrator-malformed` */
+export function parseAgent(json: unknown): AgentSnapshot {
+  try {
+    const view = json as AgentView;
+    agentId(view.agentId);
+    if (!isAgentStateName(view.state)) throw new TypeError('no such state');
+    return agentSnapshot(view);
+  } catch (cause) {
+    throw malformed('agent', cause);
+  }
+}
+
+/** A page of an agent's log, cut where it would not fit into a receipt. @throws LocalFault `orchestrator-malformed` */
+export function parseLogPage(json: unknown): LogPage {
+  try {
+    const { lines, next, gap } = json as { lines: unknown[]; next: number; gap: boolean };
+    const page = create(LogPageSchema, { next: BigInt(next), gap });
+    let bytes = 0;
+    for (const line of lines as { sequence: number; at: string; source: string; text: string }[]) {
+      bytes += Buffer.byteLength(line.text) + 64;
+      if (bytes > PAGE_BYTES && page.lines.length > 0) {
+        page.next = page.lines.at(-1)?.sequence ?? page.next;
+        break;
+      }
+      page.lines.push({
+        $typeName: 'capstan.v1.LogLine',
+        sequence: BigInt(line.sequence),
+        atMs: BigInt(Date.parse(line.at)),
+        source: line.source,
+        text: line.text,
+      });
+    }
+    return page;
+  } catch (cause) {
+    throw malformed('log page', cause);
+  }
+}
+
+function malformed(what: string, cause: unknown): LocalFault {
+  return new LocalFault('orchestrator-malformed', `The orchestrator’s ${what} cannot be read.`, undefined, { cause });
+}

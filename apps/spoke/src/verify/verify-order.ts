@@ -1,0 +1,138 @@
+import { checkHeader, type KeyRecord, type KeyRing, verifyEnvelope } from '@capstan/identity';
+import {
+  agentId,
+  type Command,
+  CommandSchema,
+  decodeStrict,
+  Direction,
+  encodeEnvelope,
+  type Envelope,
+  type Header,
+  KillScope,
+  LIMITS,
+  type Query,
+  QuerySchema,
+  taskId,
+  WireFault,
+} from '@capstan/protocol';
+
+/** Who receives, whom it believes, and what time it is. */
+export interface Receiver {
+  instanceId: string;
+  keys: KeyRing;
+  nowMs: number;
+}
+
+type BodyOf<M extends { body: { case: string | undefined } }> = Exclude<M['body'], { case: undefined }>;
+
+/** What a receipt needs to know of what it answers. */
+export interface OrderRef {
+  issuer: string;
+  id: string;
+  /** SHA-256 of the PAE. */
+  digest: Uint8Array;
+  tenant: string;
+  traceparent: string;
+  /** Empty where the order names none. */
+  agentId: string;
+}
+
+export interface VerifiedOrder<B> extends OrderRef {
+  envelope: Envelope;
+  /** The envelope as it is stored and passed on. */
+  bytes: Uint8Array;
+  header: Header;
+  key: KeyRecord;
+  body: B;
+  /** Set where everything else holds but the clock says no: only a duplicate is still answered. */
+  late: WireFault | undefined;
+}
+
+export type VerifiedCommand = VerifiedOrder<BodyOf<Command>>;
+export type VerifiedQuery = VerifiedOrder<BodyOf<Query>>;
+
+/**
+ * The checks of a receiver that need no memory, in their order: size, envelope, signature by a pinned and unrevoked key
+ * made for commands, strict decode of exactly the signed bytes, audience, direction, issuer, key epoch, time.
+ * A kill is exempt from the clock and from nothing else.
+ *
+ * @throws WireFault as `verifyEnvelope`, `decodeStrict` and `checkHeader`, and key-revoked for an older epoch of a key
+ */
+export function verifyCommand(envelope: Envelope, receiver: Receiver): VerifiedCommand {
+  const bytes = sized(envelope);
+  const { key, digest } = verifyEnvelope(envelope, { kind: 'command', purpose: 'command', keys: receiver.keys });
+  const { header, body } = decodeStrict(CommandSchema, envelope.payload);
+  if (body.case === undefined) throw new WireFault('payload-malformed', 'a command without a body');
+  checkCommand(body);
+  const isKill = body.case === 'kill' || body.case === 'killAll';
+  const checked = checkOrder(header, key, receiver);
+  const late = isKill ? undefined : lateness(checked, receiver);
+  return { ...refOf(checked, digest, agentOf(body)), envelope, bytes, header: checked, key, body, late };
+}
+
+/** The same for a query; a late one is refused at once, since nothing of it is kept. */
+export function verifyQuery(envelope: Envelope, receiver: Receiver): VerifiedQuery {
+  const bytes = sized(envelope);
+  const { key, digest } = verifyEnvelope(envelope, { kind: 'query', purpose: 'command', keys: receiver.keys });
+  const { header, body } = decodeStrict(QuerySchema, envelope.payload);
+  if (body.case === undefined) throw new WireFault('payload-malformed', 'a query without a body');
+  agentId(body.value.agentId);
+  const checked = checkOrder(header, key, receiver);
+  const late = lateness(checked, receiver);
+  if (late !== undefined) throw late;
+  return { ...refOf(checked, digest, body.value.agentId), envelope, bytes, header: checked, key, body, late };
+}
+
+function sized(envelope: Envelope): Uint8Array {
+  if (envelope.signatures.length > LIMITS.signatures) throw new WireFault('envelope-malformed', 'too many signatures');
+  return encodeEnvelope(envelope);
+}
+
+function checkOrder(header: Header | undefined, key: KeyRecord, receiver: Receiver): Header {
+  const checked = checkHeader(header, {
+    issuer: key.owner,
+    audience: receiver.instanceId,
+    direction: Direction.HUB_TO_SPOKE,
+    nowMs: receiver.nowMs,
+    expiry: 'exempt',
+  });
+  if (checked.keyEpoch !== key.epoch) throw new WireFault('key-revoked', `key epoch ${String(checked.keyEpoch)}`);
+  return checked;
+}
+
+function lateness(header: Header, receiver: Receiver): WireFault | undefined {
+  const { audience, direction } = header;
+  try {
+    checkHeader(header, { audience, direction, nowMs: receiver.nowMs });
+    return undefined;
+  } catch (error) {
+    if (error instanceof WireFault && error.code !== 'payload-malformed') return error;
+    throw error;
+  }
+}
+
+function checkCommand(body: BodyOf<Command>): void {
+  switch (body.case) {
+    case 'spawn':
+      agentId(body.value.agentId);
+      taskId(body.value.taskId);
+      if (body.value.context === undefined) throw new WireFault('payload-malformed', 'a spawn without a context');
+      return;
+    case 'status':
+    case 'kill':
+      agentId(body.value.agentId);
+      return;
+    case 'killAll':
+      if (body.value.scope === KillScope.UNSPECIFIED)
+        throw new WireFault('payload-malformed', 'a kill-all without scope');
+  }
+}
+
+function agentOf(body: BodyOf<Command>): string {
+  return body.case === 'killAll' ? '' : body.value.agentId;
+}
+
+function refOf(header: Header, digest: Uint8Array, agent: string): OrderRef {
+  const { issuer, id, tenant, traceparent } = header;
+  return { issuer, id, digest, tenant, traceparent, agentId: agent };
+}

@@ -1,0 +1,131 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import {
+  agentView,
+  type AgentView,
+  CommandSchema,
+  create,
+  AgentSnapshotSchema,
+  AgentState,
+  decodeEnvelope,
+  decodeStrict,
+  fromBase64,
+} from '@capstan/protocol';
+
+/**
+ * Answers as the orchestrator does where a test must decide what it says and when; it runs nothing. Tests of the whole
+ * mesh use the real one.
+ */
+export class StandInOrchestrator implements AsyncDisposable {
+  readonly agents = new Map<string, AgentView>();
+  /** Every spawn that was offered, by agent. */
+  readonly offered: string[] = [];
+  readonly noticed: string[] = [];
+  /** Set to answer spawns otherwise; called before or after the agent was made. */
+  beforeSpawn: (response: ServerResponse) => boolean | Promise<boolean> = () => true;
+  afterSpawn: (response: ServerResponse) => boolean | Promise<boolean> = () => true;
+  /** Changes up to here are forgotten. */
+  forgottenThrough = 0;
+  private readonly changes: { id: string; view: AgentView }[] = [];
+  private readonly readers = new Set<ServerResponse>();
+  private readonly server = createServer((request, response) => void this.route(request, response));
+
+  constructor(
+    private readonly socket: string,
+    private readonly token: string,
+  ) {}
+
+  async start(): Promise<void> {
+    this.server.listen(this.socket);
+    await once(this.server, 'listening');
+  }
+
+  /** Forgets all changes so far, as the orchestrator does with old ones. */
+  forgetChanges(): void {
+    this.forgottenThrough = this.changes.length;
+  }
+
+  /** Moves an agent on, and tells it. */
+  change(agentId: string, change: Partial<AgentView>): void {
+    const before = this.agents.get(agentId);
+    if (before === undefined) throw new Error(`no agent ${agentId}`);
+    const view = { ...before, ...change, revision: before.revision + 1 };
+    this.agents.set(agentId, view);
+    this.tell(view);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.server.closeAllConnections();
+    if (!this.server.listening) return;
+    this.server.close();
+    await once(this.server, 'close');
+  }
+
+  private tell(view: AgentView): void {
+    const change = { id: `${String(this.changes.length + 1)}-0`, view };
+    this.changes.push(change);
+    for (const reader of this.readers) reader.write(text(change));
+  }
+
+  private async route(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.headers.authorization !== `Bearer ${this.token}`) return problem(response, 401, 'unauthorized');
+    const url = new URL(request.url ?? '', 'http://orchestrator');
+    const [, , id = ''] = url.pathname.split('/');
+    if (url.pathname === '/commands') return this.spawn(request, response);
+    if (url.pathname === '/agents') return json(response, 200, [...this.agents.values()]);
+    if (url.pathname === '/agents/events') return this.events(url.searchParams.get('after') ?? '0', response);
+    if (url.pathname.endsWith('/noticed-kill')) {
+      this.noticed.push(id);
+      return json(response, 200, { agent: null });
+    }
+    const agent = this.agents.get(id);
+    if (agent === undefined) return problem(response, 404, 'agent-unknown');
+    if (url.pathname.endsWith('/status')) return json(response, 200, agent);
+    const line = { sequence: 1, at: '2026-01-01T00:00:00.000Z', source: 'agent', text: 'hello' };
+    return json(response, 200, { lines: [line], next: 1, gap: false });
+  }
+
+  private async spawn(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const parts: Buffer[] = [];
+    for await (const part of request as AsyncIterable<Buffer>) parts.push(part);
+    const { envelope } = JSON.parse(Buffer.concat(parts).toString()) as { envelope: string };
+    const { body } = decodeStrict(CommandSchema, decodeEnvelope(fromBase64(envelope)).payload);
+    if (body.case !== 'spawn') return problem(response, 400, 'payload-malformed');
+    const { agentId, taskId, runtime } = body.value;
+    this.offered.push(agentId);
+    if (!(await this.beforeSpawn(response))) return;
+    if (!this.agents.has(agentId)) {
+      const state = AgentState.QUEUED;
+      const queuedAtMs = BigInt(Date.now());
+      const view = agentView(
+        create(AgentSnapshotSchema, { agentId, taskId, runtime, state, queuedAtMs, revision: 1n }),
+      );
+      this.agents.set(agentId, view);
+      this.tell(view);
+    }
+    if (await this.afterSpawn(response)) json(response, 202, this.agents.get(agentId));
+  }
+
+  private events(after: string, response: ServerResponse): void {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(': open\n\n');
+    const from = Number(after.split('-')[0]);
+    if (from < this.forgottenThrough) response.write('event: gap\ndata: {}\n\n');
+    for (const change of this.changes.slice(Math.max(from, this.forgottenThrough))) response.write(text(change));
+    this.readers.add(response);
+    response.on('close', () => this.readers.delete(response));
+  }
+}
+
+export function problem(response: ServerResponse, status: number, code: string): void {
+  json(response, status, { type: 'about:blank', title: code, status, code });
+}
+
+function json(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body));
+}
+
+function text({ id, view }: { id: string; view: AgentView }): string {
+  return `id: ${id}\nevent: agent\ndata: ${JSON.stringify(view)}\n\n`;
+}

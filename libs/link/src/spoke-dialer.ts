@@ -1,0 +1,165 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { KeyRing, SigningKey } from '@capstan/identity';
+import { keyId, LocalFault, type Welcome, WireFault } from '@capstan/protocol';
+import { type ClientOptions, WebSocket } from 'ws';
+import { type Backoff, RECONNECT, reconnectDelayMs } from './backoff.js';
+import { closeSocket } from './close-socket.js';
+import { encodeFrame } from './frames.js';
+import { checkChallenge, makeHello, makeProof } from './handshake.js';
+import { HandshakeSocket } from './handshake-socket.js';
+import { LINK_LIMITS, type LinkLimits, SUBPROTOCOL } from './limits.js';
+import type { Link, LinkEpochs } from './link.js';
+import { SocketLink } from './socket-link.js';
+
+export type DialState = 'connecting' | 'connected' | 'waiting';
+
+export interface SpokeDialerOptions {
+  /** `wss://…/federation/link`; `ws:` only to this machine. */
+  url: string;
+  instanceId: string;
+  key: SigningKey;
+  /** Whom to believe: the hub's id and its pinned keys. */
+  hub: { id: string; keys: KeyRing };
+  /** An authenticated link; its owner sets `onMessage` and calls `start`. */
+  onLink(link: Link): void;
+  /** For logs and status; `detail` says why it waits. */
+  onState?(state: DialState, detail: string): void;
+  backoff?: Backoff;
+  /** The last session epoch seen, on disk: a hub that goes back behind it is refused. */
+  sessionEpoch: { load(): Promise<bigint>; save(epoch: bigint): Promise<void> };
+  /** What the spoke's heartbeats carry; by default nothing. */
+  epochs?(): LinkEpochs;
+  limits?: Partial<LinkLimits>;
+}
+
+/** ws 8.23 knows these two; its types do not yet. */
+interface BoundedClientOptions extends ClientOptions {
+  maxFragments: number;
+  maxBufferedChunks: number;
+}
+
+/** The spoke's side: keeps one link to the hub, dialling again with growing, jittered pauses. */
+export class SpokeDialer {
+  private readonly limits: LinkLimits;
+  private readonly stopping = new AbortController();
+  private running: Promise<void> | undefined;
+  private link: SocketLink | undefined;
+  private dialling: WebSocket | undefined;
+
+  /** Throws LocalFault link-url for an address that is not a WebSocket's, or is neither TLS nor this machine. */
+  constructor(private readonly o: SpokeDialerOptions) {
+    checkUrl(o.url);
+    this.limits = { ...LINK_LIMITS, ...o.limits };
+  }
+
+  start(): void {
+    this.running ??= this.run();
+  }
+
+  /** Closes the link and stops dialling; resolves when nothing is left. */
+  async close(): Promise<void> {
+    this.stopping.abort();
+    this.dialling?.terminate();
+    await this.link?.close('closed', 'The spoke is going down.');
+    await this.running;
+  }
+
+  private async run(): Promise<void> {
+    const { signal } = this.stopping;
+    let attempt = 0;
+    while (!signal.aborted) {
+      this.o.onState?.('connecting', this.o.url);
+      const began = performance.now();
+      const why = await this.session();
+      // A link that lived was no failure: the next attempt counts anew.
+      if (performance.now() - began > this.limits.deadAfterMs) attempt = 0;
+      if (signal.aborted) return;
+      const pause = reconnectDelayMs(attempt++, this.o.backoff ?? RECONNECT);
+      this.o.onState?.('waiting', `${why}; again in ${String(pause)} ms`);
+      await sleep(pause, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** One connection from dial to end; answers with the reason of its end. */
+  private async session(): Promise<string> {
+    const ws = this.dial();
+    this.dialling = ws;
+    using socket = new HandshakeSocket(ws, this.limits.authenticateMs);
+    try {
+      const link = await this.authenticate(socket);
+      this.link = link;
+      this.dialling = undefined;
+      if (this.stopping.signal.aborted) await link.close('closed', 'The spoke is going down.');
+      else {
+        this.o.onState?.('connected', link.sessionId);
+        this.o.onLink(link);
+      }
+      return (await link.closed).code;
+    } catch (error) {
+      const fault = error instanceof WireFault ? error : new WireFault('internal', 'dialling', { cause: error });
+      if (ws.readyState === ws.CONNECTING) ws.terminate();
+      else closeSocket(ws, { code: fault.code, sentence: fault.sentence }, this.limits.closeMs);
+      return fault.message;
+    } finally {
+      this.link = undefined;
+      this.dialling = undefined;
+    }
+  }
+
+  private dial(): WebSocket {
+    const options: BoundedClientOptions = {
+      perMessageDeflate: false,
+      handshakeTimeout: this.limits.authenticateMs,
+      maxPayload: this.limits.frameBytes,
+      maxFragments: this.limits.fragments,
+      maxBufferedChunks: this.limits.bufferedChunks,
+    };
+    return new WebSocket(this.o.url, SUBPROTOCOL, options);
+  }
+
+  private async authenticate(socket: HandshakeSocket): Promise<SocketLink> {
+    const { ws } = socket;
+    const { instanceId, key, hub } = this.o;
+    const lastSeen = await this.o.sessionEpoch.load();
+    await socket.opened();
+    const hello = encodeFrame({ case: 'hello', value: makeHello({ instanceId, key, sessionEpoch: lastSeen }) });
+    ws.send(hello);
+    const challenge = await socket.receive('challenge');
+    checkChallenge(challenge.value, hello, { hubId: hub.id, keys: hub.keys });
+    ws.send(encodeFrame({ case: 'proof', value: makeProof(key, hello, challenge.bytes) }));
+    const { value: welcome } = await socket.receive('welcome');
+    checkWelcome(welcome, lastSeen, this.limits);
+    const link = new SocketLink({
+      ws,
+      peerId: hub.id,
+      peerKeyId: keyId(challenge.value.keyId),
+      version: challenge.value.version,
+      welcome,
+      early: socket.handOver(),
+      epochs: () => this.o.epochs?.() ?? { revocationEpoch: welcome.revocationEpoch, killEpochs: [] },
+      limits: this.limits,
+    });
+    await this.o.sessionEpoch.save(welcome.sessionEpoch);
+    return link;
+  }
+}
+
+/** Throws WireFault frame-malformed, sequence-gap. The Welcome is not signed: nothing in it may loosen our own limits. */
+function checkWelcome(welcome: Welcome, lastSeen: bigint, limits: LinkLimits): void {
+  if (welcome.sessionEpoch <= lastSeen) throw new WireFault('sequence-gap', 'the session epoch went back');
+  if (welcome.heartbeatMs < 10 || welcome.heartbeatMs > limits.heartbeatMs) {
+    throw new WireFault('frame-malformed', `heartbeat of ${String(welcome.heartbeatMs)} ms`);
+  }
+  if (welcome.deadAfterMs < 2 * welcome.heartbeatMs || welcome.deadAfterMs > limits.deadAfterMs) {
+    throw new WireFault('frame-malformed', `dead after ${String(welcome.deadAfterMs)} ms`);
+  }
+}
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+
+function checkUrl(url: string): void {
+  const parsed = URL.parse(url);
+  if (parsed?.protocol === 'wss:') return;
+  if (parsed?.protocol === 'ws:' && LOOPBACK.test(parsed.hostname)) return;
+  throw new LocalFault('link-url', 'The hub is reached by wss://, or by ws:// on this machine only.', url);
+}

@@ -1,0 +1,70 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LocalFault } from '@capstan/protocol';
+import type { InstancePolicy } from '../mesh-options.js';
+import { makePrivate, makeTraversable } from '../state/state-dir.js';
+import { writePrivate } from '../state/write-file.js';
+
+const DEFAULT_POLICY: InstancePolicy = {
+  runtimes: ['claude'],
+  repositories: [],
+  tenants: ['default'],
+  concurrency: 8,
+  budgetMicroUsd: 1_000_000,
+  timeoutMs: 3_600_000 * 2,
+  sandboxes: ['bubblewrap'],
+};
+
+/** Makes the directories, the token and the owner's policy of an instance; what exists already stays as it is. */
+export async function prepareInstanceDir(dir: string, policy: Partial<InstancePolicy>): Promise<void> {
+  makeTraversable(dir);
+  makeTraversable(join(dir, 'run'));
+  makePrivate(join(dir, 'tokens'));
+  makePrivate(join(dir, 'audit'));
+  const token = join(dir, 'tokens', 'orchestrator.token');
+  if (!existsSync(token)) await writePrivate(token, `${randomBytes(32).toString('hex')}\n`);
+  const file = join(dir, 'policy.yaml');
+  if (!existsSync(file)) await writeFile(file, policyText({ ...DEFAULT_POLICY, ...policy }), { mode: 0o600 });
+}
+
+/** True once the instance has joined a hub. */
+export function isJoined(dir: string): boolean {
+  return existsSync(join(dir, 'instance.json'));
+}
+
+/**
+ * Notes the hub's address, which follows the port of this start; the identity that was pinned stays.
+ * @throws LocalFault `instance-malformed`
+ */
+export async function noteHubPort(dir: string, port: number): Promise<void> {
+  const file = join(dir, 'instance.json');
+  try {
+    const instance = JSON.parse(await readFile(file, 'utf8')) as { hub: { url: string } };
+    const known = new URL(instance.hub.url);
+    if (known.port === String(port)) return;
+    known.port = String(port);
+    instance.hub.url = instance.hub.url.endsWith('/') ? known.href : known.href.replace(/\/$/, '');
+    await writePrivate(file, `${JSON.stringify(instance, null, 2)}\n`);
+  } catch (error) {
+    throw new LocalFault(
+      'instance-malformed',
+      `${file} cannot be read; remove the instance's directory to enrol it anew.`,
+      undefined,
+      { cause: error },
+    );
+  }
+}
+
+/** JSON is YAML, and needs no library. */
+function policyText(policy: InstancePolicy): string {
+  const lines = Object.entries(policy).map(([name, value]) => `  ${name}: ${JSON.stringify(value)}`);
+  return [
+    '# The owner of this instance decides here what others may start on it.',
+    'version: 1',
+    'spawn:',
+    ...lines,
+    '',
+  ].join('\n');
+}

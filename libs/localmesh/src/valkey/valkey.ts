@@ -1,0 +1,138 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { accessSync, constants } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { delimiter, join } from 'node:path';
+import { LocalFault } from '@capstan/protocol';
+import type { ProcessRegister } from '../process/process-register.js';
+import { SupervisedProcess } from '../process/supervised-process.js';
+import { makePrivate } from '../state/state-dir.js';
+
+const SERVERS = ['valkey-server', 'redis-server'];
+
+/** Spoke and orchestrator cannot touch each other's keys: a broken-into spoke must not reach the queue. */
+const USERS = {
+  spoke: '~spoke:* &spoke:* +@all -@admin -@dangerous +info',
+  orchestrator: '~orchestrator:* ~bull:* &orchestrator:* &bull:* +@all -@admin -@dangerous +info',
+} as const;
+
+export interface InstanceValkey {
+  /** URL for each role, with its own user. */
+  urls: Readonly<Record<keyof typeof USERS, string>>;
+  /** Absent where the server is somebody else's (CAPSTAN_VALKEY_URL). */
+  process?: SupervisedProcess;
+}
+
+export interface ValkeyOptions {
+  instanceId: string;
+  /** Directory of this server: socket, append-only file, users. */
+  dir: string;
+  logFile: string;
+  env: Readonly<Record<string, string>>;
+  register: ProcessRegister;
+}
+
+/** The server on this machine's PATH. @throws LocalFault `valkey-missing` */
+export function findValkeyServer(path = process.env['PATH'] ?? ''): string {
+  for (const name of SERVERS) {
+    for (const directory of path.split(delimiter).filter((part) => part !== '')) {
+      const file = join(directory, name);
+      try {
+        accessSync(file, constants.X_OK);
+        return file;
+      } catch {
+        continue;
+      }
+    }
+  }
+  throw new LocalFault(
+    'valkey-missing',
+    'Neither valkey-server nor redis-server is installed; install one ("apt-get install redis-server"), or set CAPSTAN_VALKEY_URL.',
+  );
+}
+
+/** One server for one instance, on a unix socket; every write is on disk before it is answered. */
+export async function startValkey(options: ValkeyOptions): Promise<InstanceValkey> {
+  const server = findValkeyServer();
+  makePrivate(options.dir);
+  const socket = join(options.dir, 'valkey.sock');
+  // New at each start: nobody has to keep them.
+  const passwords = { spoke: randomBytes(24).toString('hex'), orchestrator: randomBytes(24).toString('hex') };
+  const users = Object.entries(USERS).map(
+    ([name, rules]) => `user ${name} on #${sha256(passwords[name as keyof typeof USERS])} ${rules}`,
+  );
+  await writeFile(join(options.dir, 'users.acl'), `${['user default off', ...users].join('\n')}\n`, { mode: 0o600 });
+  await writeFile(join(options.dir, 'valkey.conf'), configuration(options.dir, socket), { mode: 0o600 });
+  const process = new SupervisedProcess(
+    {
+      name: `${options.instanceId}/valkey`,
+      command: server,
+      args: [join(options.dir, 'valkey.conf')],
+      env: options.env,
+      cwd: options.dir,
+      logFile: options.logFile,
+      isReady: () => answersPing(socket, 'spoke', passwords.spoke),
+    },
+    options.register,
+  );
+  await process.start();
+  const url = (user: keyof typeof USERS): string => `redis+unix://${user}:${passwords[user]}@${encodeURI(socket)}`;
+  return { urls: { spoke: url('spoke'), orchestrator: url('orchestrator') }, process };
+}
+
+/** A server that somebody else runs: one database per instance, because key prefixes name roles and not instances. */
+export function sharedValkey(url: string, index: number): InstanceValkey {
+  const parsed = new URL(url);
+  const isSocket = parsed.protocol.includes('unix');
+  const first = Number((isSocket ? parsed.searchParams.get('db') : parsed.pathname.slice(1)) ?? 0);
+  if (isSocket) parsed.searchParams.set('db', String(first + index));
+  else parsed.pathname = `/${String(first + index)}`;
+  return { urls: { spoke: parsed.href, orchestrator: parsed.href } };
+}
+
+function configuration(dir: string, socket: string): string {
+  const quoted = (path: string): string => `"${path.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+  return [
+    'port 0',
+    `unixsocket ${quoted(socket)}`,
+    'unixsocketperm 700',
+    `dir ${quoted(dir)}`,
+    `aclfile ${quoted(join(dir, 'users.acl'))}`,
+    'daemonize no',
+    'appendonly yes',
+    'appendfsync always',
+    'save ""',
+    // BullMQ's demand: a queue may not lose entries to memory pressure.
+    'maxmemory-policy noeviction',
+    'loglevel warning',
+    '',
+  ].join('\n');
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function answersPing(socketPath: string, user: string, password: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(socketPath);
+    let answer = '';
+    const done = (is: boolean): void => {
+      socket.destroy();
+      resolve(is);
+    };
+    socket.setTimeout(1000, () => {
+      done(false);
+    });
+    socket.once('error', () => {
+      done(false);
+    });
+    socket.on('data', (chunk) => {
+      answer += chunk.toString('latin1');
+      // While it loads its file it answers PING with an error.
+      if (answer.includes('+PONG')) done(true);
+      else if (/-[A-Z]+ /.test(answer)) done(false);
+    });
+    socket.write(`AUTH ${user} ${password}\r\nPING\r\n`);
+  });
+}

@@ -1,0 +1,12 @@
+import { Controller, Get, Header } from '@nestjs/common';
+import { metrics } from './metrics.js';
+
+/** GET /metrics in Prometheus's text format. */
+@Controller('metrics')
+export class MetricsController {
+  @Get()
+  @Header('content-type', metrics.registry.contentType)
+  figures(): Promise<string> {
+    return metrics.registry.metrics();
+  }
+}

@@ -1,0 +1,66 @@
+import type { Readable, Writable } from 'node:stream';
+import { removeControlGroups } from '../cgroup/agent-groups.js';
+import { isGone, signalHandle, waitGone, type KillHandle } from '../kill/handle.js';
+import type { Enforcement, PreparedSandbox, SandboxExit } from '../port.js';
+import { SandboxFault } from '../sandbox-fault.js';
+import type { Launched } from './launch.js';
+
+const ABORT_PATIENCE_MS = 2000;
+
+/** One launched bubblewrap, from its gate to its end. */
+export class BubblewrapSandbox implements PreparedSandbox {
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  readonly stdin?: Writable;
+  readonly exited: Promise<SandboxExit>;
+  private gate: 'shut' | 'open' | 'aborted' | 'gone' = 'shut';
+
+  constructor(
+    private readonly launched: Launched,
+    readonly handle: KillHandle,
+    readonly enforced: Enforcement,
+    /** Any one of its control groups, or '' if it has none. */
+    private readonly group: string,
+  ) {
+    const { stdin, stdout, stderr } = launched.child;
+    if (stdout === null || stderr === null) throw new SandboxFault('sandbox-failed', 'The sandbox has no output.');
+    this.stdout = stdout;
+    this.stderr = stderr;
+    if (stdin !== null) this.stdin = stdin;
+    this.exited = launched.exited;
+    void this.exited.then(() => {
+      if (this.gate === 'shut') this.gate = 'gone';
+      launched.gate.destroy();
+    });
+  }
+
+  async go(): Promise<void> {
+    if (this.gate !== 'shut') throw new SandboxFault('sandbox-gone', 'The agent can no longer be started.', this.gate);
+    this.gate = 'open';
+    await new Promise<void>((resolve, reject) => {
+      const fail = (cause?: unknown) =>
+        reject(new SandboxFault('sandbox-gone', 'The agent can no longer be started.', '', { cause }));
+      this.launched.gate.once('close', fail);
+      this.launched.gate.write('GO\n', (error) => {
+        this.launched.gate.off('close', fail);
+        if (error) fail(error);
+        else resolve();
+      });
+    });
+  }
+
+  async abort(): Promise<void> {
+    if (this.gate === 'shut') {
+      this.gate = 'aborted';
+      this.launched.gate.destroy();
+      // The end of file is enough; the signal is for a host on which it was not.
+      if (!(await waitGone(this.handle, ABORT_PATIENCE_MS))) await signalHandle(this.handle);
+    }
+    if (this.gate === 'aborted') await this.exited;
+  }
+
+  async dispose(): Promise<void> {
+    if (!isGone(this.handle)) throw new SandboxFault('sandbox-busy', 'The agent still lives.');
+    await removeControlGroups(this.group);
+  }
+}

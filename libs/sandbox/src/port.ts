@@ -1,0 +1,94 @@
+import type { Readable, Writable } from 'node:stream';
+import type { KillHandle } from './kill/handle.js';
+
+/** A path of the host that is visible inside, e.g. a worktree at `/workspace`. */
+export interface Mount {
+  source: string;
+  target: string;
+  mode: 'ro' | 'rw';
+}
+
+/** Limits of one sandbox; what is left out is not limited. */
+export interface SandboxLimits {
+  memoryBytes?: number;
+  /** Processes and threads, the sandbox's own two or three included. */
+  pids?: number;
+  /** Processors' worth of time, e.g. 1.5. */
+  cpus?: number;
+}
+
+/** What runs inside, as whom, and what it sees. Everything that is not named here is absent inside. */
+export interface SandboxSpec {
+  agentId: string;
+  /** Program and arguments as seen from inside; the program by absolute path or found on the env's PATH. */
+  argv: string[];
+  /** The whole environment: nothing of the host's is inherited. */
+  env: Record<string, string>;
+  /** Working directory inside. */
+  cwd: string;
+  /** Host ids of the agent; honoured where the driver runs as root, else the driver's own ids are used. */
+  uid: number;
+  gid: number;
+  mounts: Mount[];
+  limits: SandboxLimits;
+  network: 'none';
+  /** Further writable, empty, memory-backed directories; `/tmp` always is one. */
+  tmpfs?: string[];
+  /** Default `ignore`: standard input is at its end. */
+  stdin?: 'ignore' | 'pipe';
+}
+
+/** For each limit and filter, whether this sandbox really has it; what was not asked for is `false`. */
+export interface Enforcement {
+  memory: boolean;
+  pids: boolean;
+  cpus: boolean;
+  /** Denial of kernel interfaces that an agent has no use for. */
+  seccomp: boolean;
+  /** A host uid that no other agent has. */
+  ownUid: boolean;
+}
+
+export interface SandboxExit {
+  exitCode: number | null;
+  signal: string | null;
+}
+
+/**
+ * A sandbox that exists, in its control group, whose first process waits for GO. Nothing of the agent's has run.
+ *
+ * Its owner either gives `go()` or calls `abort()`; when the owner dies, the sandbox dies with it.
+ */
+export interface PreparedSandbox {
+  /** Names the sandbox's processes for ever; what the reaper registers. */
+  readonly handle: KillHandle;
+  readonly enforced: Enforcement;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Only where the spec asked for `stdin: 'pipe'`. */
+  readonly stdin?: Writable;
+  /** Lets the agent start. Rejects with SandboxFault `sandbox-gone` when it can no longer start. */
+  go(): Promise<void>;
+  /** Ends a sandbox that was not given GO; resolves once its launcher is gone. After GO it does nothing. */
+  abort(): Promise<void>;
+  /** Never rejects. Says only that the launcher ended: that nothing is left is for the reaper to observe. */
+  readonly exited: Promise<SandboxExit>;
+  /** Removes the control group; call it once the agent was observed gone. Rejects with `sandbox-busy` if it is not. */
+  dispose(): Promise<void>;
+}
+
+export interface SandboxProbe {
+  available: boolean;
+  /** A sentence that says what is missing. */
+  reason?: string;
+  version?: string;
+}
+
+/** A way to run an agent so that it is confined and can be killed for certain. */
+export interface SandboxDriver {
+  readonly name: 'bubblewrap';
+  /** Tries a real sandbox, so that "available" is a fact. */
+  probe(): Promise<SandboxProbe>;
+  /** Throws SandboxFault `sandbox-failed` with what the sandbox's program said; nothing is left behind then. */
+  prepare(spec: SandboxSpec): Promise<PreparedSandbox>;
+}

@@ -1,0 +1,310 @@
+import { once } from 'node:events';
+import { chownSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
+import { isGone, members, signalHandle, waitGone } from './kill/handle.js';
+import type { PreparedSandbox, SandboxDriver, SandboxSpec } from './port.js';
+
+export interface ContractTerms {
+  driver: SandboxDriver;
+  /** Whether the driver must enforce memory, pids and cpus here. */
+  limits: boolean;
+}
+
+const UID = 234_567;
+
+/**
+ * What every driver owes. Run inside a `describe` of a test file, with real sandboxes:
+ * `describe('docker', () => sandboxContract({ driver, limits: true }))`.
+ */
+export function sandboxContract({ driver, limits }: ContractTerms): void {
+  let room: string;
+  const open = new Set<PreparedSandbox>();
+
+  beforeEach(() => {
+    room = mkdtempSync(join(tmpdir(), 'capstan-contract-'));
+    if (process.getuid?.() === 0) chownSync(room, UID, UID);
+  });
+
+  afterEach(async () => {
+    for (const sandbox of open) {
+      await signalHandle(sandbox.handle);
+      await waitGone(sandbox.handle, 5000);
+      await sandbox.exited;
+      await sandbox.dispose();
+    }
+    open.clear();
+    rmSync(room, { recursive: true });
+  });
+
+  const prepare = async (script: string, changes: Partial<SandboxSpec> = {}): Promise<PreparedSandbox> => {
+    const sandbox = await driver.prepare({
+      agentId: 'contract',
+      argv: ['/bin/sh', '-c', script],
+      env: { PATH: '/usr/bin:/bin', HOME: '/tmp' },
+      cwd: '/room',
+      uid: UID,
+      gid: UID,
+      mounts: [{ source: room, target: '/room', mode: 'rw' }],
+      limits: {},
+      network: 'none',
+      ...changes,
+    });
+    open.add(sandbox);
+    return sandbox;
+  };
+
+  const run = async (
+    script: string,
+    changes?: Partial<SandboxSpec>,
+  ): Promise<{ said: string; complained: string; exitCode: number | null }> => {
+    const sandbox = await prepare(script, changes);
+    await sandbox.go();
+    const [said, complained, { exitCode }] = await Promise.all([
+      text(sandbox.stdout),
+      text(sandbox.stderr),
+      sandbox.exited,
+    ]);
+    return { said, complained, exitCode };
+  };
+
+  const started = async (script: string, changes?: Partial<SandboxSpec>): Promise<PreparedSandbox> => {
+    const sandbox = await prepare(`${script}\necho started > /room/started; sleep 1000`, changes);
+    await sandbox.go();
+    await until(() => existsSync(join(room, 'started')));
+    return sandbox;
+  };
+
+  const killAndSee = async (sandbox: PreparedSandbox): Promise<void> => {
+    await signalHandle(sandbox.handle);
+    expect(await waitGone(sandbox.handle, 5000)).toBe(true);
+    expect(members(sandbox.handle)).toEqual([]);
+  };
+
+  describe('start', () => {
+    it('runs nothing of the agent before GO, and everything after it', async () => {
+      const sandbox = await prepare('echo ran > ran');
+      expect(members(sandbox.handle).length).toBeGreaterThan(0);
+      await delay(30);
+      expect(existsSync(join(room, 'ran'))).toBe(false);
+      await sandbox.go();
+      expect(await sandbox.exited).toEqual({ exitCode: 0, signal: null });
+      expect(readFileSync(join(room, 'ran'), 'utf8')).toBe('ran\n');
+    });
+
+    it('starts nothing at the end of file of the gate', async () => {
+      const sandbox = await prepare('echo ran > ran');
+      await sandbox.abort();
+      expect((await sandbox.exited).exitCode).not.toBe(0);
+      expect(isGone(sandbox.handle)).toBe(true);
+      expect(existsSync(join(room, 'ran'))).toBe(false);
+      await expect(sandbox.go()).rejects.toMatchObject({ code: 'sandbox-gone' });
+    });
+
+    it('starts nothing when the launcher dies between creation and GO', async () => {
+      const sandbox = await prepare('echo ran > ran');
+      process.kill(sandbox.handle.processes[0]?.pid ?? NaN, 'SIGKILL');
+      await sandbox.exited;
+      expect(await waitGone(sandbox.handle, 5000)).toBe(true);
+      await expect(sandbox.go()).rejects.toMatchObject({ code: 'sandbox-gone' });
+      expect(existsSync(join(room, 'ran'))).toBe(false);
+    });
+
+    it('hands through the exit code, both outputs and, where asked, the input', async () => {
+      expect(await run('echo out; echo err >&2; exit 7')).toEqual({ said: 'out\n', complained: 'err\n', exitCode: 7 });
+      expect((await run('read -r line; echo "$line"')).said).toBe('\n');
+      const sandbox = await prepare('read -r line; echo "got $line"', { stdin: 'pipe' });
+      await sandbox.go();
+      sandbox.stdin?.end('word\n');
+      expect(await text(sandbox.stdout)).toBe('got word\n');
+    });
+
+    it('refuses a spec that it cannot honour, and leaves nothing behind', async () => {
+      const missing = { source: join(room, 'missing'), target: '/missing', mode: 'ro' as const };
+      await expect(prepare('true', { mounts: [missing] })).rejects.toMatchObject({ code: 'sandbox-failed' });
+      await expect(prepare('true', { agentId: '../up' })).rejects.toMatchObject({ code: 'sandbox-spec' });
+      await expect(prepare('true', { cwd: '/room/../..' })).rejects.toMatchObject({ code: 'sandbox-spec' });
+      await expect(prepare('true\0')).rejects.toMatchObject({ code: 'sandbox-spec' });
+      await expect(prepare('true', { env: { 'A=B': '' } })).rejects.toMatchObject({ code: 'sandbox-spec' });
+      await expect(prepare('true', { limits: { pids: -1 } })).rejects.toMatchObject({ code: 'sandbox-spec' });
+    });
+  });
+
+  describe('confinement', () => {
+    it('runs under the uid it was told, without capabilities or a way to gain any', async () => {
+      const { said } = await run('id -u; id -g; grep -E "^(Cap...|NoNewPrivs):" /proc/self/status | tr -s "\\t" " "');
+      const own = process.getuid?.() === 0 ? UID : process.getuid?.();
+      const none = ['Inh', 'Prm', 'Eff', 'Bnd', 'Amb'].map((set) => `Cap${set}: 0000000000000000`);
+      const expected = [String(own), ...none, 'NoNewPrivs: 1'];
+      for (const line of expected) expect(said.split('\n')).toContain(line);
+    });
+
+    it('has a read-only root; only its own mounts and memory-backed directories can be written', async () => {
+      const tries = ['/x', '/usr/x', '/etc/x', '/dev/x', '/run/x', '/tmp/x', '/room/x', '/dev/shm/x', '/scratch/x'];
+      const { said } = await run(`for f in ${tries.join(' ')}; do (echo > $f) 2>/dev/null && echo $f; done; true`, {
+        tmpfs: ['/scratch'],
+      });
+      expect(said.trim().split('\n').sort()).toEqual(['/dev/shm/x', '/room/x', '/scratch/x', '/tmp/x']);
+    });
+
+    it('cannot write to a read-only mount, inside a writable one too', async () => {
+      writeFileSync(join(room, 'metadata'), 'host');
+      const mounts: SandboxSpec['mounts'] = [
+        { source: join(room, 'metadata'), target: '/room/metadata', mode: 'ro' },
+        { source: room, target: '/room', mode: 'rw' },
+      ];
+      const { said } = await run('(echo agent > metadata) 2>/dev/null || echo refused; cat metadata', { mounts });
+      expect(said).toBe('refused\nhost');
+    });
+
+    it('sees no file, process, name, environment or open descriptor of the host', async () => {
+      const canary = `${tmpdir()}/capstan-canary-${String(process.pid)}`;
+      writeFileSync(canary, 'secret');
+      process.env['CAPSTAN_CANARY'] = 'secret';
+      try {
+        const { said } = await run(
+          `cat ${canary} /etc/shadow /root/.profile 2>/dev/null; ls /home /root /work /var /sys 2>/dev/null
+           env; cat /etc/passwd /etc/hosts; hostname; tr '\\0\\n' '  ' < /proc/1/cmdline | sed 's/capstan-gate.*//'; echo
+           for f in /proc/[0-9]*; do echo pid; done
+           for f in /proc/self/fd/*; do case $(readlink $f) in ''|/dev/null|/proc/*|pipe:*|socket:*) ;; *) echo leak $(readlink $f);; esac; done`,
+        );
+        expect(said).not.toMatch(/secret|CANARY|leak/);
+        expect(said).not.toContain(room);
+        expect(said.match(/^pid$/gm)?.length).toBeLessThan(6);
+      } finally {
+        delete process.env['CAPSTAN_CANARY'];
+        rmSync(canary);
+      }
+    });
+
+    it('has no network but its own loopback, and no family that a network namespace does not confine', async () => {
+      await using server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const address = server.address();
+      const port = typeof address === 'object' ? address?.port : 0;
+      const script = `
+        const net = require('node:net');
+        const attempt = (options) => new Promise((done) => net.connect(options).on('error', (e) => done(e.code)).on('connect', () => done('CONNECTED')));
+        (async () => console.log(Object.keys(require('node:os').networkInterfaces()).join(),
+          await attempt({ host: '127.0.0.1', port: ${String(port)} }), await attempt({ host: '1.1.1.1', port: 80 })))();`;
+      const node = { source: process.execPath, target: '/opt/node', mode: 'ro' as const };
+      const room_ = { source: room, target: '/room', mode: 'rw' as const };
+      const { said, complained } = await run('', { argv: ['/opt/node', '-e', script], mounts: [node, room_] });
+      expect({ said, complained }).toEqual({ said: 'lo ECONNREFUSED ENETUNREACH\n', complained: '' });
+    });
+
+    it('cannot make namespaces, mount, or enter what is not its own', async () => {
+      const ways = [
+        'unshare -U true',
+        'unshare -m true',
+        'mount -t tmpfs none /tmp',
+        'nsenter -t 1 -m true',
+        'chroot / true',
+      ];
+      const { said } = await run(ways.map((way) => `${way} 2>/dev/null && echo "${way}"`).join('; ') + '; true');
+      expect(said).toBe('');
+    });
+  });
+
+  describe('kill', () => {
+    it('ends an agent that ignores every signal it can', async () => {
+      await killAndSee(await started('trap "" TERM INT HUP QUIT USR1 USR2'));
+    });
+
+    it('ends what forked twice, left its session and closed its outputs', async () => {
+      const sandbox = await started(
+        'for i in 1 2 3; do (setsid sh -c "trap : TERM; (sleep 1000 & sleep 1000) >/dev/null 2>&1 </dev/null" &) & done; sleep 0.1',
+      );
+      expect(members(sandbox.handle).length).toBeGreaterThan(6);
+      await killAndSee(sandbox);
+    });
+
+    it('leaves nothing behind when the agent’s first process ends and others do not', async () => {
+      const sandbox = await prepare('setsid sleep 1000 >/dev/null 2>&1 & setsid sleep 1000 & exit 3');
+      await sandbox.go();
+      expect((await sandbox.exited).exitCode).toBe(3);
+      expect(await waitGone(sandbox.handle, 5000)).toBe(true);
+    });
+
+    it('says that an agent lives as long as one process of it does', async () => {
+      const sandbox = await started('');
+      expect(isGone(sandbox.handle)).toBe(false);
+      expect(await waitGone(sandbox.handle, 30)).toBe(false);
+      await expect(sandbox.dispose()).rejects.toMatchObject({ code: 'sandbox-busy' });
+      await killAndSee(sandbox);
+    });
+
+    it('is gone only when registered processes, control group and PID namespace all are', async () => {
+      const { handle } = await started('');
+      const nothing = { ...handle, processes: [], pidNamespace: 0n, cgroup: '' };
+      expect(isGone(nothing)).toBe(true);
+      expect(isGone({ ...nothing, processes: handle.processes })).toBe(false);
+      expect(isGone({ ...nothing, pidNamespace: handle.pidNamespace })).toBe(false);
+      expect(isGone({ ...nothing, cgroup: handle.cgroup })).toBe(handle.cgroup === '');
+    });
+
+    it('never signals a process that took over a pid, nor one in a namespace that took over an inode', async () => {
+      const other = await started('');
+      const [launcher, init] = other.handle.processes;
+      if (launcher === undefined || init === undefined) throw new Error('the handle is empty');
+      const stale = {
+        ...other.handle,
+        cgroup: '',
+        processes: [launcher, init].map(({ pid, startTicks }) => ({ pid, startTicks: startTicks - 1n })),
+      };
+      expect(isGone(stale)).toBe(true);
+      await signalHandle(stale);
+      await signalHandle({ ...other.handle, bootId: 'another-boot' });
+      await delay(20);
+      expect(isGone(other.handle)).toBe(false);
+    });
+  });
+
+  if (!limits) return;
+
+  describe('limits', () => {
+    it('says what is enforced, and only what was asked for', async () => {
+      const all = await prepare('true', { limits: { memoryBytes: 64 << 20, pids: 64, cpus: 0.5 } });
+      expect(all.enforced).toMatchObject({ memory: true, pids: true, cpus: true });
+      expect((await prepare('true')).enforced).toMatchObject({ memory: false, pids: false, cpus: false });
+    });
+
+    it('bounds a fork bomb, and kills it', async () => {
+      const sandbox = await prepare(
+        'echo started > /room/started; bomb() { while :; do bomb & done; }; bomb & exec sleep 1000',
+        {
+          limits: { pids: 40 },
+        },
+      );
+      sandbox.stderr.resume();
+      await sandbox.go();
+      await until(() => existsSync(join(room, 'started')));
+      await until(() => members(sandbox.handle).length >= 30 || isGone(sandbox.handle));
+      expect(members(sandbox.handle).length).toBeLessThanOrEqual(40);
+      await killAndSee(sandbox);
+    });
+
+    it('ends a process that takes more memory than allowed', async () => {
+      const hog = 'head -c 200000000 /dev/zero | tail | wc -c';
+      const { complained } = await run(`${hog}; cat /dev/null`, { limits: { memoryBytes: 48 << 20 } });
+      expect(complained).toMatch(/Killed|memory/i);
+    });
+
+    it('gives no more processor time than allowed', async () => {
+      const { said } = await run('timeout 1 sh -c "while :; do :; done"; times', { limits: { cpus: 0.2 } });
+      const seconds = /^0m([\d.]+)s 0m([\d.]+)s$/m.exec(said.split('\n')[1] ?? '');
+      expect(Number(seconds?.[1]) + Number(seconds?.[2])).toBeLessThan(0.5);
+    });
+  });
+}
+
+async function until(condition: () => boolean, timeoutMs = 5000): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error('the condition was not met in time');
+    await delay(5);
+  }
+}

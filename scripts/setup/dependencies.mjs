@@ -1,0 +1,42 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pinnedNode, root } from './paths.mjs';
+import { run, say, SetupFault } from './run.mjs';
+
+/** Installs the npm packages of the lockfile where one is missing or has another version. */
+export async function provideDependencies() {
+  if (isInstalled()) return;
+  say('Installing npm packages (npm ci) …');
+  const [command, ...first] = npmCommand();
+  const code = await run(command, [...first, 'ci', '--no-audit', '--no-fund', '--include=dev', '--include=optional'], {
+    cwd: root,
+    // npm passes the flags of `npm start` on by environment; they are not meant for this install.
+    env: { ...process.env, npm_config_loglevel: 'warn', npm_config_json: 'false' },
+  });
+  if (code !== 0) throw new SetupFault(`npm ci failed with exit code ${code}; its own words are above.`);
+  if (!existsSync(pinnedNode)) {
+    throw new SetupFault(
+      'The npm package "node" has not brought its binary: its install script must be allowed to run (npm config ignore-scripts).',
+    );
+  }
+}
+
+/** Compares the lockfile with npm's own record of what lies in node_modules. */
+function isInstalled() {
+  const record = join(root, 'node_modules', '.package-lock.json');
+  if (!existsSync(record) || !existsSync(pinnedNode)) return false;
+  const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
+  const there = JSON.parse(readFileSync(record, 'utf8')).packages;
+  return Object.entries(wanted).every(([place, { version, optional, devOptional, peer }]) => {
+    if (place === '') return true;
+    const found = there[place];
+    // Optional packages of other platforms are never installed.
+    return found === undefined ? Boolean(optional ?? devOptional ?? peer) : found.version === version;
+  });
+}
+
+/** The npm that started us, else the one on the PATH. */
+function npmCommand() {
+  const script = process.env.npm_execpath;
+  return script !== undefined && script.endsWith('npm-cli.js') ? [process.execPath, script] : ['npm'];
+}

@@ -1,0 +1,26 @@
+/** One step of `npm run verify`: a name for people and the command line that proves it. */
+export interface Step {
+  name: string;
+  command: readonly [string, ...string[]];
+}
+
+export const STEPS: readonly Step[] = [
+  { name: 'format', command: ['prettier', '--check', '--log-level', 'warn', '--cache', '.'] },
+  { name: 'lint', command: ['eslint', '.', '--max-warnings', '0'] },
+  { name: 'boundaries', command: ['node', 'test/boundaries/check.ts'] },
+  { name: 'types', command: ['tsc', '--project', 'tsconfig.check.json'] },
+  { name: 'proto lint', command: ['buf', 'lint', 'proto'] },
+  { name: 'drift', command: ['node', 'scripts/verify/drift.ts'] },
+  {
+    name: 'unit tests',
+    command: [
+      'jest',
+      '--selectProjects',
+      'unit',
+      '--reporters',
+      'default',
+      '--reporters',
+      './scripts/proofs/reporter.ts',
+    ],
+  },
+];

@@ -1,0 +1,43 @@
+/** `npm run verify`: every check that needs no running mesh, each named and timed; all of them run, whichever fails. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { performance } from 'node:perf_hooks';
+import { STEPS, type Step } from './steps.ts';
+
+interface Outcome {
+  step: Step;
+  passed: boolean;
+  seconds: number;
+  output: string;
+}
+
+async function run(step: Step): Promise<Outcome> {
+  const started = performance.now();
+  const [command, ...args] = step.command;
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+  }
+  const [code] = (await once(child, 'close').catch((error: unknown) => [String(error)])) as [number | string | null];
+  return { step, passed: code === 0, seconds: (performance.now() - started) / 1000, output };
+}
+
+const started = performance.now();
+const only = process.argv.slice(2);
+const outcomes: Outcome[] = [];
+for (const step of STEPS.filter(({ name }) => only.length === 0 || only.includes(name))) {
+  const outcome = await run(step);
+  outcomes.push(outcome);
+  const lastLine = outcome.output.trimEnd().split('\n').at(-1) ?? '';
+  console.log(
+    `${outcome.passed ? 'ok  ' : 'FAIL'} ${step.name.padEnd(12)} ${outcome.seconds.toFixed(1).padStart(6)} s  ${outcome.passed ? lastLine : ''}`.trimEnd(),
+  );
+  if (!outcome.passed) console.log(outcome.output);
+}
+const failed = outcomes.filter(({ passed }) => !passed).map(({ step }) => step.name);
+console.log(
+  `${String(outcomes.length - failed.length)} of ${String(outcomes.length)} steps passed in ${((performance.now() - started) / 1000).toFixed(1)} s` +
+    (failed.length > 0 ? `; failed: ${failed.join(', ')}` : ''),
+);
+if (failed.length > 0) process.exitCode = 1;

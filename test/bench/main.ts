@@ -1,0 +1,44 @@
+/** `npm run bench [-- --json] [--only a,c] [--quick]`: every figure of docs/benchmarks.md, in one run, with its baseline. */
+import { parseArgs } from 'node:util';
+import { Bench } from './agents.ts';
+import { type Figure, formatTable } from './figures.ts';
+import { startMesh } from './mesh.ts';
+import { measureCommands } from './sections/commands.ts';
+import { killLoad, measureKills, PLACES } from './sections/kills.ts';
+import { measureMemory } from './sections/memory.ts';
+import { measureSignatures } from './sections/signatures.ts';
+import { measureSpawns } from './sections/spawns.ts';
+import { startUpstream } from './upstream.ts';
+
+const { values } = parseArgs({
+  options: { json: { type: 'boolean' }, only: { type: 'string' }, quick: { type: 'boolean' } },
+});
+const wanted = new Set((values.only ?? 'b,e,a,d,c').split(','));
+/** `--quick` takes a tenth of the samples: to see that it runs, not to quote. */
+const samples = (count: number) => (values.quick === true ? Math.ceil(count / 10) : count);
+
+const figures: Figure[] = [];
+async function section(letter: string, measure: () => Figure[] | Promise<Figure[]>): Promise<void> {
+  if (!wanted.has(letter)) return;
+  process.stderr.write(`(${letter}) …\n`);
+  const found = await measure();
+  figures.push(...found);
+  if (values.json === true) for (const figure of found) console.log(JSON.stringify(figure));
+}
+
+await section('b', () => measureSignatures(samples(20_000)));
+if (['a', 'c', 'd', 'e'].some((letter) => wanted.has(letter))) {
+  await using upstream = await startUpstream();
+  await using mesh = await startMesh({
+    instances: ['harbor', 'quay'],
+    policy: { concurrency: PLACES },
+    model: { provider: 'anthropic', apiKey: 'bench', url: upstream.url },
+  });
+  using bench = await Bench.on(mesh);
+  // Memory first: nothing has run yet. Kills last: they leave a long queue.
+  await section('e', () => measureMemory(mesh));
+  await section('a', () => measureCommands(bench, samples(4000)));
+  await section('d', () => measureSpawns(bench, upstream, samples(50)));
+  await section('c', () => measureKills(bench, killLoad(samples)));
+}
+if (values.json !== true) console.log(formatTable(figures.toSorted((a, b) => a.section.localeCompare(b.section))));

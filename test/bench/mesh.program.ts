@@ -1,0 +1,24 @@
+/** Runs a mesh until its parent lets go. Argument: MeshOptions as JSON. Says where everything is. */
+import { readFileSync } from 'node:fs';
+import { Mesh, type MeshOptions } from '@capstan/localmesh';
+import { serveParent } from './child.ts';
+import type { MeshPlaces } from './mesh.ts';
+
+const mesh = await Mesh.start(JSON.parse(process.argv[2] ?? '{}') as MeshOptions);
+try {
+  const hubPid = mesh.hub.process.pid ?? 0;
+  // The hub's own environment: the harness keeps the address of its database to itself.
+  const environment = readFileSync(`/proc/${String(hubPid)}/environ`, 'utf8').split('\0');
+  const places: MeshPlaces = {
+    hubPid,
+    hubUrl: mesh.hub.url,
+    token: mesh.hub.token,
+    trustFile: mesh.trustFile,
+    databaseUrl: environment.find((line) => line.startsWith('CAPSTAN_DATABASE_URL='))?.split(/=(.*)/s)[1] ?? '',
+    instances: mesh.instances.map(({ id, dir, orchestratorSocket }) => ({ id, dir, orchestratorSocket })),
+    repository: mesh.repository?.path ?? '',
+  };
+  await serveParent(places);
+} finally {
+  await mesh.stop();
+}

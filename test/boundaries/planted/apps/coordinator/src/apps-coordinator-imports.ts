@@ -1,0 +1,2 @@
+import '@capstan/link';
+import '@capstan/localmesh';

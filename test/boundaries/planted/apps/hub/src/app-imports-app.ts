@@ -1,0 +1,1 @@
+import '../../spoke/src/main.js';

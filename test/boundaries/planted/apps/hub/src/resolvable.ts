@@ -1,0 +1,2 @@
+import '@capstan/nowhere';
+import './nowhere.js';

@@ -1,0 +1,3 @@
+import '@capstan/protocol';
+import '@capstan/identity';
+import '@capstan/sandbox';

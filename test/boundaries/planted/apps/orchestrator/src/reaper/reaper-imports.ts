@@ -1,0 +1,3 @@
+import '@capstan/evidence';
+import '@capstan/platform';
+import '../spawner.js';

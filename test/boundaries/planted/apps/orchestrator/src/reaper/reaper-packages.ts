@@ -1,0 +1,4 @@
+import '@bufbuild/protobuf';
+import '@nestjs/common';
+import 'ioredis';
+import 'pino';

@@ -1,0 +1,2 @@
+import '@capstan/sandbox';
+import '@capstan/localmesh';

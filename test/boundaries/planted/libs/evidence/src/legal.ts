@@ -1,0 +1,2 @@
+import '@capstan/identity';
+import '@capstan/protocol';

@@ -1,0 +1,4 @@
+import '@capstan/link';
+import '@capstan/sandbox';
+import '@capstan/platform';
+import '@capstan/localmesh';

@@ -1,0 +1,5 @@
+import '@capstan/link';
+import '@capstan/evidence';
+import '@capstan/sandbox';
+import '@capstan/platform';
+import '@capstan/localmesh';

@@ -1,0 +1,2 @@
+import '../../../test/support/builders.js';
+import 'fast-check';

@@ -1,0 +1,4 @@
+import '@capstan/evidence';
+import '@capstan/sandbox';
+import '@capstan/platform';
+import '@capstan/localmesh';

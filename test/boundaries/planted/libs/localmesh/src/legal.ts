@@ -1,0 +1,2 @@
+import '@capstan/protocol';
+import '@capstan/identity';

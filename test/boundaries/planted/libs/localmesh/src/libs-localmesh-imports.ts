@@ -1,0 +1,4 @@
+import '@capstan/link';
+import '@capstan/evidence';
+import '@capstan/sandbox';
+import '@capstan/platform';

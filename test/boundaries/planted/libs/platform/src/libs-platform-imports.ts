@@ -1,0 +1,5 @@
+import '@capstan/identity';
+import '@capstan/link';
+import '@capstan/evidence';
+import '@capstan/sandbox';
+import '@capstan/localmesh';

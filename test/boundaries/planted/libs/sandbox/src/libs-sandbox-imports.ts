@@ -1,0 +1,6 @@
+import '@capstan/protocol';
+import '@capstan/identity';
+import '@capstan/link';
+import '@capstan/evidence';
+import '@capstan/platform';
+import '@capstan/localmesh';

@@ -1,0 +1,1 @@
+import '../libs/identity/src/keys.js';

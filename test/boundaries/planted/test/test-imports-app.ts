@@ -1,0 +1,1 @@
+import '../apps/spoke/src/main.js';

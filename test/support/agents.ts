@@ -1,0 +1,48 @@
+import type { CommandAccepted, CommandView, HubAgentView, Mesh, ReceiptView, SpawnBody } from '@capstan/localmesh';
+import { until } from './until.js';
+
+export type SpawnOverrides = Partial<Omit<SpawnBody, 'options' | 'context'>> & {
+  playbook?: string;
+  repository?: string;
+  options?: SpawnBody['options'];
+};
+
+/** Orders an agent on `instance`, by default on the mesh's own repository with the playbook that maps it. */
+export function spawnAgent(mesh: Mesh, instance: string, overrides: SpawnOverrides = {}): Promise<CommandAccepted> {
+  const { playbook = 'repository-map', repository = mesh.repository?.path ?? '', options, ...body } = overrides;
+  return mesh.client.spawn({
+    instance,
+    agentType: 'worker',
+    context: { repository, workItems: ['Map this repository in docs/REPOSITORY-MAP.md.'] },
+    ...body,
+    options: { playbook, ...options },
+  });
+}
+
+/** Waits until the hub was told one of `states`. */
+export function agentIn(
+  mesh: Mesh,
+  agentId: string,
+  ...states: HubAgentView['state'][]
+): Promise<HubAgentView & { receipts: ReceiptView[] }> {
+  return until(`agent ${agentId} is ${states.join(' or ')}`, async () => {
+    const agent = await mesh.client.agent(agentId).catch(() => undefined);
+    return agent !== undefined && states.includes(agent.state) ? agent : undefined;
+  });
+}
+
+/** Waits until the hub has verified a receipt of `kind` for the agent. */
+export function receiptOf(mesh: Mesh, agentId: string, kind: string): Promise<ReceiptView> {
+  return until(`agent ${agentId} has a receipt "${kind}"`, async () => {
+    const agent = await mesh.client.agent(agentId).catch(() => undefined);
+    return agent?.receipts.find((receipt) => receipt.kind === kind);
+  });
+}
+
+/** Waits until the command is in one of `states`. */
+export function commandIn(mesh: Mesh, commandId: string, ...states: string[]): Promise<CommandView> {
+  return until(`command ${commandId} is ${states.join(' or ')}`, async () => {
+    const command = await mesh.client.command(commandId);
+    return states.includes(command.state) ? command : undefined;
+  });
+}
