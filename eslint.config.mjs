@@ -165,6 +165,17 @@ export default defineConfig(
     },
   },
   {
+    // node runs these by stripping their types: syntax that would have to be compiled is an error there.
+    files: ['scripts/**/*.ts', 'test/bench/**/*.ts', 'test/boundaries/**/*.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        ...restrictedSyntax,
+        { selector: 'TSParameterProperty, Decorator', message: 'node cannot strip this.' },
+      ],
+    },
+  },
+  {
     // The reaper answers when everything else hangs: of the sandbox it knows the kill part only.
     files: ['apps/orchestrator/src/reaper/**/*.ts'],
     ignores: ['**/*.spec.ts'],

@@ -1,13 +1,16 @@
-// Bundles the agent to the one file that sandboxes mount: dist/apps/agent/agent.mjs.
+/**
+ * Bundles the agent to the one file that sandboxes mount: dist/apps/agent/agent.mjs, or the file that is named.
+ */
 import { build } from 'esbuild';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const outfile = process.argv[2] ?? 'dist/apps/agent/agent.mjs';
 
 const result = await build({
   absWorkingDir: root,
   entryPoints: ['apps/agent/src/main.ts'],
-  outfile: 'dist/apps/agent/agent.mjs',
+  outfile,
   bundle: true,
   platform: 'node',
   format: 'esm',
@@ -23,4 +26,4 @@ const result = await build({
 });
 
 const { bytes } = Object.values(result.metafile.outputs)[0] ?? { bytes: 0 };
-console.log(`dist/apps/agent/agent.mjs (${(bytes / 1024).toFixed(0)} KiB)`);
+console.log(`${outfile} (${(bytes / 1024).toFixed(0)} KiB)`);

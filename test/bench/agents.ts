@@ -9,23 +9,25 @@ import { type BenchMesh, until } from './mesh.ts';
 
 /** The agents of the mesh's first instance, as a benchmark needs them. */
 export class Bench implements Disposable {
+  readonly mesh: BenchMesh;
+  private readonly hub: HttpPeer;
   private readonly orchestrator: HttpPeer;
-  readonly instance: string;
+  private readonly instance: string;
+  private readonly keys: KeyRing;
 
-  private constructor(
-    readonly mesh: BenchMesh,
-    readonly hub: HttpPeer,
-    private readonly keys: KeyRing,
-  ) {
+  private constructor(mesh: BenchMesh, keys: KeyRing) {
     const [first] = mesh.instances;
     if (first === undefined) throw new Error('a mesh without an instance');
     this.instance = first.id;
     const token = readFileSync(join(first.dir, 'tokens', 'orchestrator.token'), 'utf8').trim();
+    this.mesh = mesh;
+    this.keys = keys;
+    this.hub = new HttpPeer(mesh.hubUrl, mesh.token);
     this.orchestrator = new HttpPeer(first.orchestratorSocket, token);
   }
 
   static async on(mesh: BenchMesh): Promise<Bench> {
-    return new Bench(mesh, new HttpPeer(mesh.hubUrl, mesh.token), await loadTrust(mesh.trustFile));
+    return new Bench(mesh, await loadTrust(mesh.trustFile));
   }
 
   /** Orders an agent by the hub, the whole way. */

@@ -5,13 +5,13 @@ import { text } from 'node:stream/consumers';
 /** A server, with kept connections to it; fetch would cost the measuring process several times as much. */
 export class HttpPeer implements Disposable {
   private readonly agent: Agent;
+  private readonly base: string;
+  private readonly token: string | undefined;
 
   /** @param base `http://host:port`, or the path of a unix socket */
-  constructor(
-    private readonly base: string,
-    private readonly token?: string,
-    connections = 32,
-  ) {
+  constructor(base: string, token?: string, connections = 32) {
+    this.base = base;
+    this.token = token;
     this.agent = new Agent({ keepAlive: true, maxSockets: connections });
   }
 

@@ -93,9 +93,7 @@ describe('the command line beside a mesh that runs', () => {
         answer: { agent: { state: 'killed' }, receipt: { verified: true } },
       });
       expect((await capstan('verify', status)).code).toBe(0);
-      expect(
-        (await capstan('agents', 'logs', String((mapped.answer['agent'] as { agentId: string }).agentId))).code,
-      ).toBe(0);
+      expect((await capstan('agents', 'logs', (mapped.answer['agent'] as { agentId: string }).agentId)).code).toBe(0);
       expect(((await capstan('agents', 'ls')).answer['agents'] as unknown[]).length).toBe(2);
     }),
   );

@@ -1,5 +1,8 @@
-import { readdirSync, readlinkSync } from 'node:fs';
-import { Mesh } from '@capstan/localmesh';
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { Mesh, type MeshInstance } from '@capstan/localmesh';
+import { ReaperClient } from '@capstan/platform';
+import { hasProcess, type ProcessIdentity, readProcess } from '@capstan/sandbox';
 import { agentIn, receiptOf, spawnAgent } from '../support/agents.js';
 import { proves } from '../support/proves.js';
 import { git, TestRepository } from '../support/repository.js';
@@ -17,16 +20,21 @@ interface KillEvidence {
   };
 }
 
-/** Pids of all processes on this host that live in a PID namespace. */
-function membersOf(inode: string): string[] {
-  return readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid)) return false;
-    try {
-      return readlinkSync(`/proc/${pid}/ns/pid`) === `pid:[${inode}]`;
-    } catch {
-      return false;
-    }
-  });
+/** Every process on this host that lives in the PID namespace of a running agent, as its reaper registered it. */
+async function processesOf(instance: MeshInstance, agentId: string): Promise<ProcessIdentity[]> {
+  const reaper = new ReaperClient(join(instance.dir, 'run', 'reaper.sock'));
+  const { agents } = await reaper.describe();
+  reaper.close();
+  const namespace = agents.find((agent) => agent.agentId === agentId)?.handle?.pidNamespace;
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => readProcess(Number(pid)))
+    .filter((view) => view !== null && view.pidNamespace === namespace) as ProcessIdentity[];
+}
+
+/** Paths below `directory` whose last part matches. */
+function found(directory: string, name: RegExp): string[] {
+  return readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((path) => name.test(basename(path)));
 }
 
 describe('a kill', () => {
@@ -51,15 +59,22 @@ describe('a kill', () => {
     'is confirmed by what the reaper observed gone, and leaves no process, worktree or cgroup',
     proves(['ORC-117', 'ORC-118', 'ORC-L2'], async () => {
       const agentId = await running();
+      const inside = await until('its command runs', async () => {
+        const processes = await processesOf(mesh.instance('quay'), agentId);
+        return processes.length >= 3 ? processes : undefined;
+      });
       const answer = await mesh.client.kill(agentId, { reason: 'test' });
       expect(answer).toMatchObject({ outcome: 'killed', confirmed: true, receipt: { kind: 'killed', verified: true } });
-      const evidence = answer.receipt?.result as KillEvidence;
-      expect(evidence.observation.processes.length).toBeGreaterThanOrEqual(2);
-      expect(membersOf(String(evidence.observation.pidNamespace))).toEqual([]);
+      expect(inside.filter(hasProcess)).toEqual([]);
+      const { observation } = answer.receipt?.result as KillEvidence;
+      expect(observation.processes).toHaveLength(2);
+      expect(observation.observedAtMs).toBeGreaterThanOrEqual(observation.orderedAtMs);
       await agentIn(mesh, agentId, 'killed');
-      const bare = mesh.instance('quay').dir;
-      await until('the worktree is gone', () =>
-        readdirSync(`${bare}/worktrees`).some((name) => name.includes(agentId)) ? undefined : true,
+      await until(
+        'its directory is gone',
+        () =>
+          found(mesh.instance('quay').dir, /^agents$/).length > 0 &&
+          found(join(mesh.instance('quay').dir, 'agents'), new RegExp(agentId)).length === 0,
       );
     }),
   );
@@ -122,12 +137,10 @@ describe('a kill', () => {
       await mesh.client.kill(agentId);
       await agentIn(mesh, agentId, 'killed');
       const { dir } = mesh.instance('quay');
-      const [tenant] = readdirSync(`${dir}/git`);
-      const [bare] = readdirSync(`${dir}/git/${tenant ?? ''}`);
+      const [bare] = found(join(dir, 'repositories'), /\.git$/);
+      const repositoryDir = join(dir, 'repositories', bare ?? 'missing');
       await until('the salvage ref is there', () =>
-        git(`${dir}/git/${tenant ?? ''}/${bare ?? ''}`, 'for-each-ref', 'refs/capstan/salvage').includes(agentId)
-          ? true
-          : undefined,
+        git(repositoryDir, 'for-each-ref', 'refs/capstan/salvage').includes(agentId),
       );
     }),
   );

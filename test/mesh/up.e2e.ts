@@ -14,13 +14,16 @@ const CLI = join(process.cwd(), 'dist/apps/cli/src/main.js');
 describe('capstan up --demo', () => {
   let state: string;
   let repository: TestRepository;
+  const started: ChildProcess[] = [];
 
   beforeEach(() => {
     state = mkdtempSync(join(tmpdir(), 'capstan-up-'));
     chmodSync(state, 0o711);
     repository = new TestRepository({ 'README.md': '# Example\n', 'src/a.ts': 'export {};\n' });
   });
-  afterEach(() => {
+  afterEach(async () => {
+    // What a failed expectation has left.
+    await Promise.all(started.splice(0).map(ended));
     rmSync(state, { recursive: true, force: true });
     repository[Symbol.dispose]();
   });
@@ -33,6 +36,7 @@ describe('capstan up --demo', () => {
       [CLI, 'up', '--demo', '--state', state, '--port', '0', '--repo', repository.path, ...args],
       { env, stdio: ['ignore', 'pipe', 'pipe'] },
     );
+    started.push(child);
     const text = { out: '', err: '' };
     child.stdout.setEncoding('utf8').on('data', (part: string) => (text.out += part));
     child.stderr.setEncoding('utf8').on('data', (part: string) => (text.err += part));
@@ -66,6 +70,7 @@ describe('capstan up --demo', () => {
         expect.arrayContaining([
           ['spawned', true],
           ['finished', true],
+          ['status', true],
         ]),
       );
       expect(killed?.receipts.map(({ kind, verified }) => [kind, verified])).toEqual(
@@ -88,7 +93,7 @@ describe('capstan up --demo', () => {
       const { child, text } = up();
       await until('the mesh stays', () => text.err.includes('Ctrl-C') || child.exitCode !== null, 60_000);
       expect(text.out).toMatch(/observed dead \d+ ms after the order/);
-      expect(text.out).toMatch(/npx capstan agents kill/);
+      expect(text.out).toMatch(/npx capstan .*agents kill/);
       expect(text.out).toContain(join(state, 'hub', 'admin.token'));
       child.kill('SIGINT');
       expect(await once(child, 'close')).toEqual([0, null]);
@@ -105,6 +110,15 @@ describe('capstan up --demo', () => {
     expect(processesWith(state)).toEqual([]);
   });
 
+  it('whose output nobody reads any more ends, and leaves nothing running', async () => {
+    const { child, text } = up();
+    await until('something runs', () => processesWith(state).length > 2 || child.exitCode !== null);
+    child.stdout?.destroy();
+    child.stderr?.destroy();
+    await once(child, 'exit');
+    expect({ code: child.exitCode, processes: processesWith(state), text }).toMatchObject({ code: 130, processes: [] });
+  });
+
   it('killed without mercy is cleaned up after by the next start', async () => {
     const first = up();
     await until('the mesh stays', () => first.text.err.includes('Ctrl-C') || first.child.exitCode !== null, 60_000);
@@ -117,6 +131,12 @@ describe('capstan up --demo', () => {
     expect(processesWith(state)).toEqual([]);
   });
 });
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill('SIGTERM');
+  await once(child, 'close');
+}
 
 interface Report {
   agents: { branch: string; commit: string; receipts: { kind: string; verified: boolean }[] }[];

@@ -1,9 +1,7 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, statSync, unlinkSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { KeyRing, keyIdOf, openEnvelope } from '@capstan/identity';
 import {
   create,
@@ -15,7 +13,6 @@ import {
   type Observation,
 } from '@capstan/protocol';
 import { isGone, members, type KillHandle, type PreparedSandbox } from '@capstan/sandbox';
-import { bundle } from '../support/bundle.js';
 import { proves } from '../support/proves.js';
 import { ReaperProcess } from '../support/reaper-process.js';
 import { Sandboxes, until } from '../support/sandboxes.js';
@@ -288,8 +285,6 @@ describe('the reaper process', () => {
 
   it('refuses to start on a damaged register, and says what to do', async () => {
     await reaper.stop();
-    unlinkSync(join(reaper.directory, 'reaper', 'register'));
-    const { writeFileSync } = await import('node:fs');
     writeFileSync(join(reaper.directory, 'reaper', 'register'), 'not a register');
     expect(await reaper.start()).toBe('reaper-fault');
     expect(reaper.log.at(-1)?.['message']).toContain('register-damaged');
@@ -299,38 +294,4 @@ describe('the reaper process', () => {
     const rssKiB = Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${String(reaper.pid)}/status`, 'utf8'))?.[1]);
     expect(rssKiB).toBeLessThan(120 * 1024);
   });
-});
-
-describe('the death of the process that started an agent', () => {
-  it(
-    'takes the agent with it, before GO and after it',
-    proves('ORC-117', async () => {
-      await using sandboxes = new Sandboxes();
-      const program = await bundle('test/support/launch-and-wait.ts', join(sandboxes.room, 'launch.mjs'));
-      for (const word of ['GO', 'WAIT']) {
-        const owner = spawn(process.execPath, [program, word, JSON.stringify(sandboxes.spec())], {
-          stdio: ['ignore', 'pipe', 'inherit'],
-        });
-        const [line] = (await once(createInterface(owner.stdout), 'line')) as [string];
-        const parsed = JSON.parse(line) as {
-          bootId: string;
-          cgroup: string;
-          pidNamespace: string;
-          processes: { pid: number; startTicks: string }[];
-        };
-        const handle: KillHandle = {
-          ...parsed,
-          driver: 'bubblewrap',
-          pidNamespace: BigInt(parsed.pidNamespace),
-          processes: parsed.processes.map(({ pid, startTicks }) => ({ pid, startTicks: BigInt(startTicks) })),
-        };
-        expect(isGone(handle)).toBe(false);
-        owner.kill('SIGKILL');
-        await once(owner, 'exit');
-        await until(() => isGone(handle));
-        const { removeControlGroups } = await import('@capstan/sandbox');
-        await removeControlGroups(handle.cgroup);
-      }
-    }),
-  );
 });

@@ -21,8 +21,9 @@ export class ReaperProcess implements AsyncDisposable {
     this.client = new ReaperClient(join(directory, 'run', 'reaper.sock'));
   }
 
-  static async create(instanceId = 'harbor'): Promise<ReaperProcess> {
-    const room = mkdtempSync(join(tmpdir(), 'capstan-reaper-'));
+  /** Not started yet; its directory is below `parent`. */
+  static async create(instanceId = 'harbor', parent = tmpdir()): Promise<ReaperProcess> {
+    const room = mkdtempSync(join(parent, 'capstan-reaper-'));
     const directory = join(room, 'instance');
     mkdirSync(directory, { mode: 0o700 });
     writeFileSync(join(directory, 'instance.json'), JSON.stringify({ version: 1, instanceId }));

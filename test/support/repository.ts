@@ -8,6 +8,8 @@ export function git(cwd: string, ...args: string[]): string {
   const env = {
     PATH: process.env['PATH'],
     GIT_CONFIG_NOSYSTEM: '1',
+    // `git status` would refresh the index, and so write to what a test only looks at.
+    GIT_OPTIONAL_LOCKS: '0',
     GIT_CONFIG_GLOBAL: '/dev/null',
     GIT_AUTHOR_NAME: 'Ada',
     GIT_AUTHOR_EMAIL: 'ada@example.org',

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 /** Polls until `ask` answers something. @throws Error that names `what` after `timeoutMs`. */
 export async function until<T>(
   what: string,
-  ask: () => T | undefined | Promise<T | undefined>,
+  ask: () => T | undefined | false | Promise<T | undefined | false>,
   timeoutMs = 30_000,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;

@@ -163,7 +163,7 @@ describe('capstan', () => {
     const { code, out } = await capstan('down', '--state', directory, '--json');
     expect({ code, object: onlyObject(out) }).toEqual({
       code: 0,
-      object: { version: 1, kind: 'capstan.down', stateDir: directory, wasRunning: false },
+      object: { version: 1, kind: 'capstan.down', stateDir: directory, wasRunning: false, ended: [] },
     });
   });
 

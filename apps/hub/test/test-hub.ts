@@ -26,7 +26,7 @@ export class TestHub implements AsyncDisposable {
     readonly token: string,
     readonly stateDirectory: string,
     readonly databaseUrl: string,
-    private readonly ownsState: boolean,
+    private ownsState: boolean,
   ) {}
 
   /** @param stateDirectory of a hub that was stopped, to start it again; else a new one. */
@@ -77,6 +77,14 @@ export class TestHub implements AsyncDisposable {
     const text = await response.text();
     const isJson = response.headers.get('content-type')?.includes('json') === true;
     return { status: response.status, body: (isJson ? JSON.parse(text) : { text }) as T, headers: response.headers };
+  }
+
+  /** A hub on the same state and database, after this one was stopped; it is the one that removes the state. */
+  async successor(): Promise<TestHub> {
+    const next = await TestHub.start(this.databaseUrl, this.stateDirectory);
+    next.ownsState = this.ownsState;
+    this.ownsState = false;
+    return next;
   }
 
   async stop(): Promise<void> {

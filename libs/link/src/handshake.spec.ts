@@ -87,13 +87,18 @@ describe('the handshake', () => {
     'notices a list of versions that was changed on the way',
     proves('FED-04', async () => {
       await using hub = await TestHub.start();
+      const said: string[] = [];
       await using attacker = await middleman(hub, (bytes, from) => {
         const frame = decodeFrame(bytes);
+        if (from === 'spoke') said.push(frame.case);
         if (from === 'hub' || frame.case !== 'hello') return bytes;
         return encodeFrame({ case: 'hello', value: create(HelloSchema, { ...frame.value, versions: [1, 0] }) });
       });
       await using spoke = hub.spoke({ url: attacker.url });
       expect(await until(() => spoke.waits[0])).toContain('handshake-signature');
+      // The spoke itself has noticed: it proves nothing to such a hub.
+      expect(said).toContain('hello');
+      expect(said).not.toContain('proof');
       expect(spoke.links).toEqual([]);
     }),
   );

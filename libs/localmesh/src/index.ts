@@ -9,6 +9,7 @@ export { MeshInstance } from './instance/mesh-instance.js';
 export { MeshHub } from './hub/mesh-hub.js';
 export { HubClient, HubProblem } from './client/hub-client.js';
 export type * from './client/hub-types.js';
+export { endLeftovers } from './process/process-register.js';
 export { SupervisedProcess } from './process/supervised-process.js';
 export { type MeshContext, defaultContextFile, loadContext } from './state/context.js';
 export { defaultStateDir, stateRoot } from './state/state-dir.js';

@@ -43,7 +43,7 @@ export class Mesh implements AsyncDisposable {
     private readonly options: MeshOptions,
     private readonly lock: StateLock,
   ) {
-    this.register = new ProcessRegister(join(stateDir, 'processes.json'));
+    this.register = ProcessRegister.of(stateDir);
   }
 
   /**

@@ -274,7 +274,7 @@ export function sandboxContract({ driver, limits }: ContractTerms): void {
 
     it('bounds a fork bomb, and kills it', async () => {
       const sandbox = await prepare(
-        'echo started > /room/started; bomb() { while :; do bomb & done; }; bomb & exec sleep 1000',
+        'echo started > /room/started; bomb() { sleep 1000 & while :; do bomb & done; }; bomb & exec sleep 1000',
         {
           limits: { pids: 40 },
         },
@@ -282,10 +282,10 @@ export function sandboxContract({ driver, limits }: ContractTerms): void {
       sandbox.stderr.resume();
       await sandbox.go();
       await until(() => existsSync(join(room, 'started')));
-      await until(() => members(sandbox.handle).length >= 30 || isGone(sandbox.handle));
+      await until(() => members(sandbox.handle).length >= 30 || isGone(sandbox.handle), 20_000);
       expect(members(sandbox.handle).length).toBeLessThanOrEqual(40);
       await killAndSee(sandbox);
-    });
+    }, 30_000);
 
     it('ends a process that takes more memory than allowed', async () => {
       const hog = 'head -c 200000000 /dev/zero | tail | wc -c';

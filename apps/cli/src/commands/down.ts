@@ -1,4 +1,4 @@
-import { defaultStateDir, lockHolder, stopHolder } from '@capstan/localmesh';
+import { defaultStateDir, endLeftovers, lockHolder, stopHolder } from '@capstan/localmesh';
 import { LocalFault } from '@capstan/protocol';
 import type { Output } from '../output/output.js';
 
@@ -10,7 +10,9 @@ export async function down(output: Output, options: { state?: string }): Promise
   const stateDir = options.state ?? defaultStateDir();
   const holder = lockHolder(stateDir);
   if (holder === null) {
-    output.result('down', { stateDir, wasRunning: false }, [`No mesh runs from ${stateDir}.`]);
+    const ended = await endLeftovers(stateDir);
+    const left = ended.length === 0 ? [] : [`Ended what an earlier one had left: ${ended.join(', ')}.`];
+    output.result('down', { stateDir, wasRunning: false, ended }, [`No mesh runs from ${stateDir}.`, ...left]);
     return;
   }
   if (!(await stopHolder(holder, STOP_MS))) {
@@ -19,5 +21,5 @@ export async function down(output: Output, options: { state?: string }): Promise
       `The mesh (process ${String(holder.pid)}) did not end within ${String(STOP_MS / 1000)} s.`,
     );
   }
-  output.result('down', { stateDir, wasRunning: true }, ['The mesh has ended.']);
+  output.result('down', { stateDir, wasRunning: true, ended: [] }, ['The mesh has ended.']);
 }

@@ -42,11 +42,12 @@ export async function up(output: Output, options: UpOptions): Promise<void> {
     output.exitCode = ExitCode.interrupted;
     return;
   }
+  let isDone = true;
   try {
     const upMs = Math.round(performance.now() - startedAt);
     const stays = options.once !== true;
     if (options.demo === true) {
-      await interruption.unless(() => runDemo({ output, progress, mesh, model, upMs, stays }));
+      isDone = await interruption.unless(() => runDemo({ output, progress, mesh, model, upMs, stays }));
     } else
       output.result('up', meshFields(mesh), [`The mesh is up: hub ${mesh.hub.url}, token in ${mesh.hub.tokenFile}.`]);
     if (stays && !interruption.isRequested) {

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { HubAgentView, Mesh } from '@capstan/localmesh';
-import { LocalFault } from '@capstan/protocol';
+import { isTerminal, LocalFault } from '@capstan/protocol';
 import { waitForAgent } from '../wait-for-agent.js';
 import type { DemoAgent } from './demo-agents.js';
 
@@ -8,6 +8,7 @@ import type { DemoAgent } from './demo-agents.js';
 const RUN_MS = 15 * 60_000;
 const START_MS = 60_000;
 const BUSY_MS = 3000;
+const END_MS = 5000;
 const EVERY_MS = 50;
 
 /** Orders an agent and stays until it has ended. */
@@ -30,6 +31,16 @@ export async function startAgent(mesh: Mesh, { body }: DemoAgent, say: (text: st
     );
   await waitUntilBusy(mesh, agent.agentId);
   return agent;
+}
+
+/** The agent as it was reported last; the report of its end may still be on its way. */
+export async function endOf(mesh: Mesh, agentId: string): Promise<HubAgentView> {
+  const deadline = performance.now() + END_MS;
+  for (;;) {
+    const agent = await mesh.client.agent(agentId);
+    if (isTerminal(agent.state) || performance.now() > deadline) return agent;
+    await pause(EVERY_MS);
+  }
 }
 
 /** A kill says more about an agent that is in the middle of something; but nothing depends on it. */

@@ -7,7 +7,7 @@ import type { Progress } from '../progress/progress.js';
 import { collectReceipts, keepStatus, type KeptReceipt } from './collect-receipts.js';
 import { type KillReport, killAgent } from './kill-agent.js';
 import { endlessAgent, type DemoAgent, mapAgent } from './demo-agents.js';
-import { runAgent, startAgent } from './run-agent.js';
+import { endOf, runAgent, startAgent } from './run-agent.js';
 import { summaryLines } from './summary.js';
 
 export interface DemoOptions {
@@ -73,7 +73,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
       agent: mapped,
       receipts: [...mapReceipts.filter(({ kind }) => kind !== 'status'), status],
     },
-    second: { order: endlessOrder, agent: await mesh.client.agent(endless.agentId), receipts: killReceipts },
+    second: { order: endlessOrder, agent: await endOf(mesh, endless.agentId), receipts: killReceipts },
     kill,
     timings: {
       ...timings,

@@ -8,13 +8,16 @@ import { tokens } from '../database/schema.js';
 import { TestHub } from '../../test/test-hub.js';
 import { loadOrCreateAdminToken } from './admin-token.js';
 
+// Real servers on a machine that may be busy: the limit is for what hangs, not for what is slow.
+jest.setTimeout(60_000);
+
 let postgres: TestPostgres;
 let hub: TestHub;
 
 beforeAll(async () => {
   postgres = await startTestPostgres();
   hub = await TestHub.start(await postgres.freshDatabase());
-}, 60_000);
+});
 
 afterAll(async () => {
   await hub[Symbol.asyncDispose]();

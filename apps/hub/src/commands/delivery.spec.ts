@@ -8,13 +8,16 @@ import { type Ordered, snapshot, TestSpoke } from '../../test/test-spoke.js';
 import type { CommandView } from './command-view.js';
 import { Outbox } from './outbox.js';
 
+// Real servers on a machine that may be busy: the limit is for what hangs, not for what is slow.
+jest.setTimeout(60_000);
+
 let postgres: TestPostgres;
 let hub: TestHub;
 let spoke: TestSpoke;
 
 beforeAll(async () => {
   postgres = await startTestPostgres();
-}, 60_000);
+});
 
 afterAll(async () => {
   await postgres.stop();
@@ -103,24 +106,19 @@ test(
     );
     await spoke.disconnect();
     await hub.stop();
-    const again = await TestHub.start(hub.databaseUrl, hub.stateDirectory);
-    try {
-      const back = Object.assign(new TestSpoke(again, 'harbor'), { key: spoke.key, reaper: spoke.reaper });
-      await back.connect();
-      const order = await until('it came again', () => back.ordered[0]);
-      expect(order.command.header?.id).toBe(open.commandId);
-      // A receipt for the command that the old hub had sent is bound to it by the new one.
-      expect(back.ordered).toHaveLength(1);
-      const receipt = back.receipt(await orderOf(acknowledged.commandId), {
-        case: 'spawned',
-        value: snapshot(acknowledged.agentId, AgentState.QUEUED, 1n),
-      });
-      expect(await back.offer(receipt)).toEqual({ is: 'acknowledged' });
-      await back.disconnect();
-    } finally {
-      await again.stop();
-    }
-    hub = await TestHub.start(hub.databaseUrl, hub.stateDirectory);
+    hub = await hub.successor();
+    const back = Object.assign(new TestSpoke(hub, 'harbor'), { key: spoke.key, reaper: spoke.reaper });
+    await back.connect();
+    const order = await until('it came again', () => back.ordered[0]);
+    expect(order.command.header?.id).toBe(open.commandId);
+    expect(back.ordered).toHaveLength(1);
+    // A receipt for the command that the old hub had sent is bound to it by the new one.
+    const receipt = back.receipt(await orderOf(acknowledged.commandId), {
+      case: 'spawned',
+      value: snapshot(acknowledged.agentId, AgentState.QUEUED, 1n),
+    });
+    expect(await back.offer(receipt)).toEqual({ is: 'acknowledged' });
+    await back.disconnect();
   }),
 );
 
@@ -202,7 +200,7 @@ describe('while the database is away', () => {
     const started = performance.now();
     const { status, body } = await hub.post<{ commandId: string }>(`agents/${agentId}/kill`);
     expect({ status, body }).toMatchObject({ status: 200, body: { outcome: 'killed', confirmed: true } });
-    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(performance.now() - started).toBeLessThan(5_000);
 
     // An instance can also come back while the database is away.
     await spoke.disconnect();

@@ -8,6 +8,9 @@ import { DatabaseService } from './database.service.js';
 import type { RecordChange } from './record-change.js';
 import { RecordWriter } from './record-writer.js';
 
+// Real servers on a machine that may be busy: the limit is for what hangs, not for what is slow.
+jest.setTimeout(60_000);
+
 let postgres: TestPostgres;
 let config: HubConfig;
 let database: DatabaseService;
@@ -16,7 +19,7 @@ let client: pg.Client;
 
 beforeAll(async () => {
   postgres = await startTestPostgres();
-}, 60_000);
+});
 
 afterAll(async () => {
   await postgres.stop();

@@ -7,13 +7,16 @@ import { proves } from '../../../../test/support/proves.js';
 import { TestHub } from '../../test/test-hub.js';
 import { type InviteContent, readInvite, TestSpoke } from '../../test/test-spoke.js';
 
+// Real servers on a machine that may be busy: the limit is for what hangs, not for what is slow.
+jest.setTimeout(60_000);
+
 let postgres: TestPostgres;
 let hub: TestHub;
 
 beforeAll(async () => {
   postgres = await startTestPostgres();
   hub = await TestHub.start(await postgres.freshDatabase());
-}, 60_000);
+});
 
 afterAll(async () => {
   await hub[Symbol.asyncDispose]();

@@ -8,6 +8,9 @@ import type { CommandView } from '../commands/command-view.js';
 import { TestHub } from '../../test/test-hub.js';
 import { type Ordered, snapshot, TestSpoke } from '../../test/test-spoke.js';
 
+// Real servers on a machine that may be busy: the limit is for what hangs, not for what is slow.
+jest.setTimeout(60_000);
+
 let postgres: TestPostgres;
 let hub: TestHub;
 let spoke: TestSpoke;
@@ -18,7 +21,7 @@ beforeAll(async () => {
   hub = await TestHub.start(await postgres.freshDatabase());
   spoke = await TestSpoke.connected(hub, 'harbor');
   other = await TestSpoke.connected(hub, 'quay');
-}, 60_000);
+});
 
 afterAll(async () => {
   await spoke.disconnect();

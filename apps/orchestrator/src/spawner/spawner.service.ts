@@ -88,26 +88,33 @@ export class Spawner {
 
   /** From GO to the end that is to be written down. */
   private async run(run: AgentRun, claim: Claim, launched: Launched, log: AgentLog): Promise<Settled> {
-    const { store, supervisor, reaping, logger } = this.parts;
+    const { supervisor, reaping, logger } = this.parts;
     const { agentId } = run;
-    // Not awaited before the watch begins: limits hold whether or not Valkey answers.
-    const running = store.change(agentId, { fence: claim.fence, state: 'running' });
-    const end = supervisor.watch(run, launched.sandbox, log, claim.plan.timeoutMs);
-    try {
-      const changed = await running;
-      if (changed.kind !== 'changed') run.stop({ kind: 'killed' });
-    } catch (error) {
-      logger.error({ err: error, agentId, msg: 'the agent runs, and Valkey could not be told' });
-    }
-    const ended = await end.catch(async (error: unknown): Promise<AgentEnd> => {
+    const watched = supervisor.watch(run, launched.sandbox, log, claim.plan.timeoutMs).catch(async (error: unknown) => {
       logger.error({ err: error, agentId, msg: 'the agent could not be watched' });
       await reaping.kill(agentId);
       return failed('internal');
     });
-    await launched.gateway.close();
-    const usage = launched.gateway.usage();
-    const settled = await this.settledOf(run, claim, launched, ended, log);
-    return { ...settled, patch: { ...settled.patch, usage } };
+    try {
+      const [ended] = await Promise.all([watched, this.tellRunning(run, claim)]);
+      await launched.gateway.close();
+      const settled = await this.settledOf(run, claim, launched, ended, log);
+      return { ...settled, patch: { ...settled.patch, usage: launched.gateway.usage() } };
+    } finally {
+      await launched.gateway.close();
+    }
+  }
+
+  /** The limits of the agent hold whether or not Valkey answers. */
+  private async tellRunning(run: AgentRun, { fence }: Claim): Promise<void> {
+    const { store, logger } = this.parts;
+    const { agentId } = run;
+    try {
+      const changed = await store.change(agentId, { fence, state: 'running' });
+      if (changed.kind !== 'changed') run.stop({ kind: 'killed' });
+    } catch (error) {
+      logger.error({ err: error, agentId, msg: 'the agent runs, and Valkey could not be told' });
+    }
   }
 
   private async settledOf(

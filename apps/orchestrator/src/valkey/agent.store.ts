@@ -209,7 +209,7 @@ export class AgentStore {
 
   private async run(script: Script, keys: string[], args: (string | number)[]): Promise<unknown[]> {
     const reply = await script.run(this.client, keys, args);
-    return Array.isArray(reply) ? reply : [reply];
+    return Array.isArray(reply) ? (reply as unknown[]) : [reply];
   }
 }
 

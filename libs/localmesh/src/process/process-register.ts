@@ -1,4 +1,5 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { LocalFault } from '@capstan/protocol';
 import { waitUntil } from '../state/wait-until.js';
 import { writePrivateSync } from '../state/write-file.js';
@@ -10,6 +11,11 @@ interface Entry {
   identity: string;
 }
 
+/** Ends what a mesh whose supervisor was lost has left running. @returns the names of what was ended. */
+export function endLeftovers(stateDir: string): Promise<string[]> {
+  return ProcessRegister.of(stateDir).endLeftovers();
+}
+
 /** On disk, which processes this mesh started: so that a start after a crash of the supervisor finds what was left. */
 export class ProcessRegister {
   private readonly entries = new Map<number, Entry>();
@@ -17,6 +23,10 @@ export class ProcessRegister {
   private isClosed = false;
 
   constructor(private readonly file: string) {}
+
+  static of(stateDir: string): ProcessRegister {
+    return new ProcessRegister(join(stateDir, 'processes.json'));
+  }
 
   /** @throws LocalFault `stopped` once the mesh is being taken down: nothing may start any more. */
   checkOpen(): void {

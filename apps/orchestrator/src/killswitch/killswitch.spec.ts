@@ -1,0 +1,98 @@
+import { join } from 'node:path';
+import { verifyLog } from '@capstan/evidence';
+import { keyRecord, KeyRing, verifyEnvelope } from '@capstan/identity';
+import {
+  agentId,
+  decodeEnvelope,
+  fromBase64,
+  fromBinary,
+  newId,
+  ObservationSchema,
+  type AgentView,
+} from '@capstan/protocol';
+import { until } from '../../../../test/support/until.js';
+import { TestApi } from '../../test/test-api.js';
+import { INSTANCE } from '../../test/test-instance.js';
+
+describe('the killswitch', () => {
+  let api: TestApi;
+  beforeAll(async () => (api = await TestApi.start()));
+  afterAll(() => api[Symbol.asyncDispose]());
+
+  it('kills an agent that waits: a tombstone that the reaper signed, the state, and no start any more', async () => {
+    const { body: agent } = await api.command(api.instance.signedSpawn());
+    const { status, body } = await api.call<{ outcome: string; observation: string; agent: AgentView }>(
+      'POST',
+      `/agents/${agent.agentId}/kill`,
+      { reason: 'enough\u001b[2J' },
+    );
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ outcome: 'tombstoned', agent: { state: 'killed', agentId: agent.agentId } });
+    const envelope = decodeEnvelope(fromBase64(body.observation));
+    const { publicKey } = await api.reaper.describe();
+    const keys = new KeyRing([keyRecord(INSTANCE, publicKey, ['observe'])]);
+    verifyEnvelope(envelope, { kind: 'observation', purpose: 'observe', keys });
+    expect(fromBinary(ObservationSchema, envelope.payload)).toMatchObject({ agentId: agent.agentId });
+    expect(await api.store.claim(agentId(agent.agentId))).toEqual({ kind: 'refused', state: 'killed' });
+    const verified = await verifyLog(join(api.instance.directory, 'audit.log'));
+    expect(verified.ok).toBe(true);
+  });
+
+  it('leaves a tombstone for an agent that it has not seen', async () => {
+    const id = newId();
+    const { status, body } = await api.call('POST', `/agents/${id}/kill`);
+    expect([status, body['outcome'], body['agent']]).toEqual([200, 'tombstoned', null]);
+  });
+
+  it('follows a kill that the spoke ordered from the reaper', async () => {
+    const { body: agent } = await api.command(api.instance.signedSpawn());
+    const first = await api.call<{ agent: AgentView }>('POST', `/agents/${agent.agentId}/noticed-kill`);
+    expect(first.body.agent.state).toBe('queued');
+    await api.reaper.kill({ agentId: agent.agentId, timeoutMs: 1000 });
+    const second = await api.call<{ agent: AgentView }>('POST', `/agents/${agent.agentId}/noticed-kill`);
+    expect(second.body.agent.state).toBe('killed');
+  });
+
+  it('kills all: nothing that was admitted before is left, and nothing is admitted until it is re-armed', async () => {
+    const { body: agent } = await api.command(api.instance.signedSpawn());
+    const killed = await api.call('POST', '/agents/kill-all', { reason: 'stop' });
+    expect([killed.status, killed.body['epoch']]).toEqual([200, '1']);
+    await until('nothing lives', async () => (await api.store.live()).length === 0 || undefined);
+    expect((await api.store.find(agentId(agent.agentId)))?.state).toBe('killed');
+    const refused = await api.command(api.instance.signedSpawn());
+    expect([refused.status, refused.body.code]).toEqual([409, 'disarmed']);
+    expect((await api.call('POST', '/agents/rearm')).status).toBe(204);
+    const again = await api.command(api.instance.signedSpawn());
+    expect(again.status).toBe(202);
+    expect((await api.store.findPlan(agentId(again.body.agentId)))?.killEpochs).toEqual([
+      { scope: 'instance', scopeId: '', epoch: '1' },
+    ]);
+  });
+
+  it('kills while Valkey does not answer', async () => {
+    const { body: agent } = await api.command(api.instance.signedSpawn());
+    api.instance.valkey.freeze();
+    const began = Date.now();
+    const { body } = await api.call('POST', `/agents/${agent.agentId}/kill`);
+    const took = Date.now() - began;
+    api.instance.valkey.thaw();
+    expect(body).toMatchObject({ outcome: 'tombstoned', agent: null });
+    expect(took).toBeLessThan(3000);
+    await until(
+      'the state follows',
+      async () => (await api.store.find(agentId(agent.agentId)))?.state === 'killed' || undefined,
+    );
+  });
+
+  it('says so while the reaper is away, and kills once it is back', async () => {
+    const { body: agent } = await api.command(api.instance.signedSpawn());
+    await api.instance.stopReaper();
+    const { status, body } = await api.call('POST', `/agents/${agent.agentId}/kill`);
+    expect([status, body['code']]).toEqual([503, 'reaper-unavailable']);
+    await api.instance.startReaper();
+    await until(
+      'it is killed',
+      async () => (await api.store.find(agentId(agent.agentId)))?.state === 'killed' || undefined,
+    );
+  });
+});

@@ -1,0 +1,130 @@
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { NestFactory } from '@nestjs/core';
+import type { INestApplication } from '@nestjs/common';
+import { AuditLog } from '@capstan/evidence';
+import {
+  closeValkey,
+  connectValkey,
+  createLogger,
+  listen,
+  ProblemFilter,
+  ReaperClient,
+  requestValidation,
+} from '@capstan/platform';
+import { newId, toBase64, type AgentView } from '@capstan/protocol';
+import type { Redis } from 'ioredis';
+import { InstanceFiles, loadOrCreateToken } from '../src/config/instance-files.js';
+import { configureApi } from '../src/configure-api.js';
+import { Killswitch } from '../src/killswitch/killswitch.service.js';
+import { Reaping } from '../src/killswitch/reaping.js';
+import { Monitor } from '../src/monitor/monitor.service.js';
+import { OrchestratorModule } from '../src/orchestrator.module.js';
+import { AgentQueue } from '../src/queue/agent.queue.js';
+import { AgentRuns } from '../src/spawner/agent-run.js';
+import { Admission } from '../src/spawner/admission.service.js';
+import { Settlement } from '../src/spawner/settlement.js';
+import { AgentEvents } from '../src/valkey/agent.events.js';
+import { AgentStore } from '../src/valkey/agent.store.js';
+import { TestInstance, TOKEN } from './test-instance.js';
+
+export interface Answer<T = Record<string, unknown>> {
+  status: number;
+  type: string;
+  body: T;
+}
+
+/** The API on its socket, over a real Valkey and a real reaper; nobody takes jobs from the queue. */
+export class TestApi implements AsyncDisposable {
+  private constructor(
+    readonly instance: TestInstance,
+    readonly socket: string,
+    readonly store: AgentStore,
+    readonly queue: AgentQueue,
+    readonly monitor: Monitor,
+    readonly reaper: ReaperClient,
+    private readonly stop: () => Promise<void>,
+  ) {}
+
+  static async start(): Promise<TestApi> {
+    const logger = createLogger('test', { level: 'silent' });
+    const stopped = new AbortController();
+    const instance = await TestInstance.start();
+    const { paths } = instance;
+    const valkey: Redis = await connectValkey(instance.valkey.url);
+    const subscriber: Redis = await connectValkey(instance.valkey.url);
+    const store = new AgentStore(valkey);
+    const events = new AgentEvents(valkey, subscriber);
+    await events.start();
+    const queue = new AgentQueue(instance.valkey.url, 30);
+    const monitor = await Monitor.start(paths.logs, logger);
+    const reaper = new ReaperClient(paths.reaperSocket);
+    const audit = await AuditLog.open(join(instance.directory, 'audit.log'));
+    const runs = new AgentRuns();
+    const reaping = new Reaping(reaper, logger, stopped.signal);
+    const settlement = new Settlement(store, audit, logger, stopped.signal);
+    const files = new InstanceFiles(paths);
+    const admission = new Admission({ files, reaper, store, queue, audit, logger, queueLimit: 1000, keepDays: 30 });
+    const killswitch = new Killswitch({ reaper, reaping, runs, store, queue, settlement, audit, logger });
+    const checks = { valkey: () => valkey.ping() };
+    const process = { drain: async () => undefined, close: async () => undefined };
+    const parts = { admission, store, events, monitor, killswitch, queue, checks, process };
+    const app: INestApplication = await NestFactory.create(OrchestratorModule.register(parts), { logger: false });
+    app.useGlobalFilters(new ProblemFilter(logger));
+    app.useGlobalPipes(requestValidation());
+    configureApi(app, await loadOrCreateToken(paths.token));
+    const socket = join(instance.directory, 'run', 'orchestrator.sock');
+    await listen(app, { path: socket });
+    return new TestApi(instance, socket, store, queue, monitor, reaper, async () => {
+      await app.close();
+      stopped.abort();
+      reaper.close();
+      await queue.close();
+      await closeValkey(subscriber);
+      await closeValkey(valkey);
+      await audit[Symbol.asyncDispose]();
+      await instance[Symbol.asyncDispose]();
+    });
+  }
+
+  /** One request; its answer as JSON. */
+  call<T = Record<string, unknown>>(method: string, path: string, body?: unknown, token = TOKEN): Promise<Answer<T>> {
+    return new Promise((resolve, reject) => {
+      const headers = {
+        ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
+        'content-type': 'application/json',
+      };
+      const req = request({ socketPath: this.socket, method, path, headers }, (res) => {
+        let text = '';
+        res.setEncoding('utf8');
+        res.on('data', (chunk: string) => (text += chunk));
+        res.on('end', () => {
+          const type = String(res.headers['content-type']);
+          resolve({ status: res.statusCode ?? 0, type, body: (text === '' ? null : JSON.parse(text)) as T });
+        });
+      });
+      req.on('error', reject);
+      req.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+
+  /** Hands on a signed command. */
+  command(bytes: Uint8Array): Promise<Answer<AgentView & { code: string }>> {
+    return this.call('POST', '/commands', { envelope: toBase64(bytes) });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+/** A spawn of the owner's own. */
+export function ownSpawn(over: Record<string, unknown> = {}): Record<string, unknown> {
+  return {
+    taskId: newId(),
+    agentType: 'worker',
+    context: { repository: '/srv/repository', branch: 'main', workItems: ['Do it.'] },
+    options: { timeout: 60_000, maxRetries: 1 },
+    ...over,
+  };
+}

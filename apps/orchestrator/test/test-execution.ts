@@ -1,0 +1,88 @@
+import { copyFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createLogger } from '@capstan/platform';
+import { agentId, type AgentId, type AgentStateName, type AgentView } from '@capstan/protocol';
+import { git, TestRepository } from '../../../test/support/repository.js';
+import { until } from '../../../test/support/until.js';
+import { loadSettings, type Settings } from '../src/config/settings.js';
+import { Orchestrator } from '../src/orchestrator.js';
+import { TestInstance, type SpawnInit } from './test-instance.js';
+
+const logger = createLogger('test', { level: 'silent' });
+
+/** A whole orchestrator in this process: real Valkey, reaper, sandboxes, gateway (scripted) and a bare remote. */
+export class TestExecution implements AsyncDisposable {
+  private constructor(
+    readonly instance: TestInstance,
+    readonly checkout: TestRepository,
+    readonly remote: string,
+    readonly settings: Settings,
+    public orchestrator: Orchestrator,
+  ) {}
+
+  /** @param agentFile program that runs as the agent. */
+  static async start(agentFile: string): Promise<TestExecution> {
+    const instance = await TestInstance.start();
+    const { directory, valkey } = instance;
+    const checkout = new TestRepository();
+    const remote = join(directory, 'remote.git');
+    git(directory, 'clone', '--quiet', '--bare', checkout.path, remote);
+    await instance.writePolicy({ repositories: [`${directory}/*`], concurrency: 2 });
+    const runtimeDir = join(directory, 'runtime');
+    await mkdir(runtimeDir, { mode: 0o755 });
+    await copyFile(process.execPath, join(runtimeDir, 'node'));
+    await copyFile(agentFile, join(runtimeDir, 'agent.mjs'));
+    const settings = loadSettings({
+      CAPSTAN_INSTANCE_DIR: directory,
+      CAPSTAN_VALKEY_URL: valkey.url,
+      CAPSTAN_RUNTIME_DIR: runtimeDir,
+    });
+    return new TestExecution(instance, checkout, remote, settings, await begin(settings));
+  }
+
+  get store(): Orchestrator['api']['store'] {
+    return this.orchestrator.api.store;
+  }
+
+  /** @param graceful false: as after a crash, the runs are not told. */
+  async restart(graceful: boolean): Promise<void> {
+    if (graceful) await this.orchestrator.drain();
+    await this.orchestrator.close();
+    this.orchestrator = await begin(this.settings);
+  }
+
+  /** A signed spawn on the remote. @param workItem what the test's agent does. */
+  async spawn(workItem: string, over: Partial<SpawnInit> = {}): Promise<AgentId> {
+    const context = { repository: this.remote, workItems: [workItem] };
+    const bytes = this.instance.signedSpawn({ context, ...over });
+    return agentId((await this.orchestrator.api.admission.takeCommand(bytes)).agentId);
+  }
+
+  /** Waits for one of the states; an end that is none of them is an error at once. */
+  agentIn(id: AgentId, ...states: AgentStateName[]): Promise<AgentView> {
+    return until(`agent ${id} is ${states.join(' or ')}`, async () => {
+      const agent = await this.store.find(id);
+      if (agent === undefined || states.includes(agent.state)) return agent;
+      if (['completed', 'failed', 'killed'].includes(agent.state)) throw new Error(JSON.stringify(agent));
+      return undefined;
+    });
+  }
+
+  async textOf(id: AgentId): Promise<string> {
+    const { lines } = await this.orchestrator.api.monitor.page(id, 0, 5000);
+    return lines.map((line) => line.text).join('\n');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.orchestrator.drain();
+    await this.orchestrator.close();
+    this.checkout[Symbol.dispose]();
+    await this.instance[Symbol.asyncDispose]();
+  }
+}
+
+async function begin(settings: Settings): Promise<Orchestrator> {
+  const orchestrator = await Orchestrator.open(settings, logger);
+  await orchestrator.begin();
+  return orchestrator;
+}
