@@ -18,7 +18,7 @@ const faults = strangers.map((id) => `no mutant is called ${id}`);
 
 using copy = new WorkingCopy(root);
 const interrupted = new AbortController();
-process.once('SIGINT', () => interrupted.abort());
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort());
 const within = (ms: number) => AbortSignal.any([interrupted.signal, AbortSignal.timeout(ms)]);
 
 const patterns = [...new Set(mutants.map(({ tests }) => tests))];

@@ -1,5 +1,11 @@
 import type Anthropic from '@anthropic-ai/sdk';
-import type { ContentBlock, Message, MessageParam, ToolResultBlockParam, ToolUseBlock } from '@anthropic-ai/sdk/resources/messages';
+import type {
+  ContentBlock,
+  Message,
+  MessageParam,
+  ToolResultBlockParam,
+  ToolUseBlock,
+} from '@anthropic-ai/sdk/resources/messages';
 import type { EndReason, Report } from './output.js';
 import { systemPrompt, taskPrompt } from './prompt.js';
 import type { Task } from './task.js';
@@ -61,7 +67,8 @@ export class AgentLoop {
     );
     const reply = await stream.finalMessage();
     const { input_tokens: input, output_tokens: output } = reply.usage;
-    this.tokens += input + output + (reply.usage.cache_creation_input_tokens ?? 0) + (reply.usage.cache_read_input_tokens ?? 0);
+    this.tokens +=
+      input + output + (reply.usage.cache_creation_input_tokens ?? 0) + (reply.usage.cache_read_input_tokens ?? 0);
     return reply;
   }
 
@@ -89,7 +96,12 @@ export class AgentLoop {
         this.parts.report({ type: 'submit', summary: outcome.summary });
         isSubmitted = true;
       }
-      results.push({ type: 'tool_result', tool_use_id: call.id, content: outcome.text || '(no output)', is_error: outcome.isError });
+      results.push({
+        type: 'tool_result',
+        tool_use_id: call.id,
+        content: outcome.text || '(no output)',
+        is_error: outcome.isError,
+      });
     }
     if (isSubmitted) return 'submitted';
     this.messages.push({ role: 'user', content: results });

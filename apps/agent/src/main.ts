@@ -10,5 +10,8 @@ import { runAgent } from './run-agent.js';
 const RUN = process.env['CAPSTAN_RUN_DIR'] ?? '/run/capstan';
 
 // The group of each tool call dies with the sandbox; nothing here needs to be told of the end.
-const reason = await runAgent({ taskFile: `${RUN}/task.json`, gatewaySocket: `${RUN}/gateway.sock` }, jsonLines(process.stdout));
+const reason = await runAgent(
+  { taskFile: `${RUN}/task.json`, gatewaySocket: `${RUN}/gateway.sock` },
+  jsonLines(process.stdout),
+);
 process.exitCode = reason === 'submitted' ? 0 : 1;

@@ -1,11 +1,6 @@
 /** Why an agent ends; codes of the protocol, `submitted` aside. */
 export type EndReason =
-  | 'submitted'
-  | 'agent-iterations'
-  | 'agent-budget'
-  | 'agent-timeout'
-  | 'agent-no-submit'
-  | 'model-unavailable';
+  'submitted' | 'agent-iterations' | 'agent-budget' | 'agent-timeout' | 'agent-no-submit' | 'model-unavailable';
 
 /** One line that the orchestrator reads. */
 export type OutputLine =

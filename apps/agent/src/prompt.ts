@@ -2,7 +2,8 @@ import type { Task } from './task.js';
 
 const ROLES: Readonly<Record<string, string>> = {
   worker: 'You change the code so that the task is done.',
-  reviewer: 'You review the code that the task names, and write your findings into a file that the task names or into REVIEW.md.',
+  reviewer:
+    'You review the code that the task names, and write your findings into a file that the task names or into REVIEW.md.',
   tester: 'You write and run tests for what the task names.',
 };
 

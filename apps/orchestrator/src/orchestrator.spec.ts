@@ -1,12 +1,13 @@
-import { copyFile, mkdir, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ReaperClient } from '@capstan/platform';
+import { closeValkey, connectValkey, ReaperClient } from '@capstan/platform';
 import { agentId, newId, taskId, type AgentId } from '@capstan/protocol';
 import { git } from '../../../test/support/repository.js';
 import { proves } from '../../../test/support/proves.js';
 import { until } from '../../../test/support/until.js';
 import { TestExecution } from '../test/test-execution.js';
 import type { SpawnPlan } from './spawner/spawn-plan.js';
+import { AgentStore } from './valkey/agent.store.js';
 
 jest.setTimeout(60_000);
 
@@ -20,6 +21,13 @@ describe('the orchestrator', () => {
     await until('it is clean', async () => (await execution.store.untidy()).length === 0 || undefined);
     expect(await execution.store.live()).not.toContain(id);
     expect(await readdir(execution.settings.paths.agents)).toEqual([]);
+  }
+
+  async function cleanedEvent(id: AgentId): Promise<void> {
+    const stop = new AbortController();
+    for await (const event of execution.orchestrator.api.events.read('0', stop.signal)) {
+      if (event.kind === 'cleaned' && event.json.includes(id)) stop.abort();
+    }
   }
 
   const working = (id: AgentId): Promise<unknown> =>
@@ -42,7 +50,9 @@ describe('the orchestrator', () => {
       expect(git(execution.remote, 'log', '-1', '--format=%s', branch)).toBe('Write done.md');
       expect(git(execution.remote, 'log', '-1', '--format=%b', branch)).toContain(`Capstan-Agent: ${id}`);
       await isClean(id);
-      expect((await execution.orchestrator.api.queue.counts()).completed).toBe(1);
+      await cleanedEvent(id);
+      const { queue } = execution.orchestrator.api;
+      await until('its job is done', async () => (await queue.counts()).completed === 1 || undefined);
     }),
   );
 
@@ -161,6 +171,26 @@ describe('the orchestrator', () => {
       await execution.agentIn(id, 'completed');
       await waiting;
       expect(await execution.textOf(id)).toContain('Start 1 failed');
+    }),
+  );
+
+  it(
+    'remembers an ended agent for so many days, then forgets it',
+    proves('ORC-118', async () => {
+      const valkey = await connectValkey(execution.instance.valkey.url);
+      const agents = [29, 31].map((days) => ({ id: agentId(newId()), at: Date.now() - days * 86_400_000 }));
+      const model = await planOf(agentId(newId()));
+      for (const { id, at } of agents) {
+        const past = new AgentStore(valkey, () => at);
+        await past.create({ ...model, agentId: id, taskId: taskId(newId()) }, 'digest', 100);
+        await past.change(id, { state: 'failed' });
+      }
+      await until(
+        'the old one is forgotten',
+        async () => (await execution.store.find(agents[1]!.id)) === undefined || undefined,
+      );
+      expect((await execution.store.find(agents[0]!.id))?.state).toBe('failed');
+      await closeValkey(valkey);
     }),
   );
 

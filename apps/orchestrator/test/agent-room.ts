@@ -1,12 +1,27 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync, chownSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+  chownSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { createLogger } from '@capstan/platform';
 import { agentId, taskId, tenantId } from '@capstan/protocol';
 import { BubblewrapDriver, signalHandle, waitGone, type PreparedSandbox } from '@capstan/sandbox';
-import { createProvider, ModelGateway, type GatewayOrder, type GatewaySession } from '../src/gateway/index.js';
+import {
+  createProvider,
+  ModelGateway,
+  type GatewayOrder,
+  type GatewaySession,
+  type ProviderSettings,
+} from '../src/gateway/index.js';
 import { RepositoryStore, type BareRepository, type HarvestOrder, type Worktree } from '../src/git/index.js';
 import { sandboxSpec, taskFile } from '../src/spawner/runtimes.js';
 import type { Session } from '../src/spawner/session.js';
@@ -21,10 +36,13 @@ export interface RunOptions {
   /** Changes of the limits in the task. */
   limits?: Partial<Record<'iterations' | 'tokens' | 'timeoutMs', number>>;
   order?: Partial<GatewayOrder>;
+  /** Default: scripted. */
+  provider?: ProviderSettings;
 }
 
 /** What an agent said, line by line. */
-export type Line = { type: 'log'; source: string; text: string } | { type: 'submit'; summary: string } | { type: 'end'; reason: string };
+export type Line =
+  { type: 'log'; source: string; text: string } | { type: 'submit'; summary: string } | { type: 'end'; reason: string };
 
 /** The real agent in a real sandbox on a real worktree, with the scripted model. */
 export class AgentRoom implements AsyncDisposable {
@@ -53,11 +71,27 @@ export class AgentRoom implements AsyncDisposable {
     const { commit } = await bare.resolveBranch('');
     const plan = planOf(`agent-${String(this.count)}`, repository, options.playbook);
     const session = this.session(plan);
-    const worktree = await bare.addWorktree({ agentId: plan.agentId, taskId: plan.taskId, commit, uid: UID, gid: UID, parent: session.directory });
-    const gateway = await this.gateway(plan, session, options.order);
+    const worktree = await bare.addWorktree({
+      agentId: plan.agentId,
+      taskId: plan.taskId,
+      commit,
+      uid: UID,
+      gid: UID,
+      parent: session.directory,
+    });
+    const gateway = await this.gateway(plan, session, options);
     const task = JSON.parse(taskFile(plan)) as { limits: object };
-    writeFileSync(join(session.runDirectory, 'task.json'), JSON.stringify({ ...task, limits: { ...task.limits, ...options.limits } }));
-    const spec = sandboxSpec({ plan, session, runtimeDir: this.runtimeDir, limits: {}, worktreeMounts: worktree.mounts() });
+    writeFileSync(
+      join(session.runDirectory, 'task.json'),
+      JSON.stringify({ ...task, limits: { ...task.limits, ...options.limits } }),
+    );
+    const spec = sandboxSpec({
+      plan,
+      session,
+      runtimeDir: this.runtimeDir,
+      limits: {},
+      worktreeMounts: worktree.mounts(),
+    });
     const sandbox = await driver.prepare(spec);
     this.open.defer(() => end(sandbox));
     await sandbox.go();
@@ -72,11 +106,30 @@ export class AgentRoom implements AsyncDisposable {
     return { agentId: id, directory, uid: UID, gid: UID, runDirectory, socketPath: join(runDirectory, 'gateway.sock') };
   }
 
-  private async gateway(plan: SpawnPlan, { socketPath, uid, gid }: Session, order: Partial<GatewayOrder> = {}): Promise<GatewaySession> {
-    const gateway = new ModelGateway({ provider: createProvider({ name: 'scripted' }), log: createLogger('gateway', { level: 'silent' }) });
+  private async gateway(
+    plan: SpawnPlan,
+    { socketPath, uid, gid }: Session,
+    { order, provider = { name: 'scripted' } }: RunOptions,
+  ): Promise<GatewaySession> {
+    const gateway = new ModelGateway({
+      provider: createProvider(provider),
+      log: createLogger('gateway', { level: 'silent' }),
+    });
     const { agentId: id, taskId: task, tenant, budgetMicroUsd, model, playbook } = plan;
     const told = { onUsage: () => undefined, onBudget: () => undefined };
-    const session = await gateway.open({ agentId: id, taskId: task, tenant, budgetMicroUsd, model, playbook, socketPath, uid, gid, ...told, ...order });
+    const session = await gateway.open({
+      agentId: id,
+      taskId: task,
+      tenant,
+      budgetMicroUsd,
+      model,
+      playbook,
+      socketPath,
+      uid,
+      gid,
+      ...told,
+      ...order,
+    });
     this.open.defer(() => session.close());
     return session;
   }
@@ -103,7 +156,10 @@ export class StartedAgent {
   async end(): Promise<{ lines: Line[]; exitCode: number | null; complaint: string }> {
     const complaint = text(this.sandbox.stderr);
     const { exitCode } = await this.sandbox.exited;
-    const lines = (await this.said).split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Line);
+    const lines = (await this.said)
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Line);
     await waitGone(this.sandbox.handle, 5000);
     return { lines, exitCode, complaint: await complaint };
   }

@@ -8,7 +8,14 @@ import { text } from 'node:stream/consumers';
 import Anthropic from '@anthropic-ai/sdk';
 import { createLogger } from '@capstan/platform';
 import { agentId, taskId, tenantId } from '@capstan/protocol';
-import { createProvider, ModelGateway, type GatewayOrder, type GatewaySession, type ProviderSettings, type Usage } from '../src/gateway/index.js';
+import {
+  createProvider,
+  ModelGateway,
+  type GatewayOrder,
+  type GatewaySession,
+  type ProviderSettings,
+  type Usage,
+} from '../src/gateway/index.js';
 
 /** The key that must never reach an agent. */
 export const SECRET_KEY = 'sk-ant-test-0123456789-never-inside';
@@ -28,7 +35,10 @@ export class GatewayRoom implements AsyncDisposable {
   static async open(settings: ProviderSettings, order: Partial<GatewayOrder> = {}): Promise<GatewayRoom> {
     const directory = mkdtempSync(join(tmpdir(), 'capstan-gateway-'));
     const socketPath = join(directory, 'gateway.sock');
-    const gateway = new ModelGateway({ provider: createProvider(settings), log: createLogger('gateway', { level: 'silent' }) });
+    const gateway = new ModelGateway({
+      provider: createProvider(settings),
+      log: createLogger('gateway', { level: 'silent' }),
+    });
     const told = { usages: [] as Usage[], budgetAlarms: 0 };
     const session = await gateway.open({
       agentId: agentId('agent-one'),
@@ -49,8 +59,18 @@ export class GatewayRoom implements AsyncDisposable {
   }
 
   /** One request as raw as it gets. */
-  async send(method: string, path: string, body: string | Buffer, headers: Record<string, string> = {}): Promise<{ status: number; body: string }> {
-    const sent = request({ socketPath: this.socketPath, method, path, headers: { 'content-type': 'application/json', ...headers } });
+  async send(
+    method: string,
+    path: string,
+    body: string | Buffer,
+    headers: Record<string, string> = {},
+  ): Promise<{ status: number; body: string }> {
+    const sent = request({
+      socketPath: this.socketPath,
+      method,
+      path,
+      headers: { 'content-type': 'application/json', ...headers },
+    });
     sent.on('error', () => undefined);
     sent.end(body);
     const [response] = (await once(sent, 'response')) as [IncomingMessage];
@@ -98,11 +118,17 @@ export class Upstream implements AsyncDisposable {
     readonly requests: UpstreamRequest[],
   ) {}
 
-  static async start(answer: (response: ServerResponse, request: UpstreamRequest) => void | Promise<void>): Promise<Upstream> {
+  static async start(
+    answer: (response: ServerResponse, request: UpstreamRequest) => void | Promise<void>,
+  ): Promise<Upstream> {
     const requests: UpstreamRequest[] = [];
     const server = createHttpServer((message, response) => {
       void text(message).then(async (body) => {
-        const got = { path: message.url ?? '', headers: message.headers, body: JSON.parse(body) as Record<string, unknown> };
+        const got = {
+          path: message.url ?? '',
+          headers: message.headers,
+          body: JSON.parse(body) as Record<string, unknown>,
+        };
         requests.push(got);
         await answer(response, got);
       });

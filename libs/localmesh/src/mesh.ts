@@ -128,6 +128,8 @@ export class Mesh implements AsyncDisposable {
       options.repository === undefined ? undefined : this.takeRepository(options.repository),
       ...ids.map((id, index) => this.startInstance(id, index, hub, port, runtimeDir)),
     ]);
+    // They came in the order in which they were ready.
+    this.instances.sort((a, b) => ids.indexOf(a.id) - ids.indexOf(b.id));
     await this.writeContext(await hub);
   }
 

@@ -33,13 +33,19 @@ export function bashTool(directory: string): Tool {
       const command = fieldOf(input, 'command');
       const seconds = fieldOf(input, 'timeout_seconds') ?? DEFAULT_TIMEOUT_S;
       if (typeof command !== 'string' || command.includes('\0')) return failure('command: must be text');
-      if (typeof seconds !== 'number' || !(seconds > 0 && seconds <= MOST_TIMEOUT_S)) return failure('timeout_seconds: must be above zero');
+      if (typeof seconds !== 'number' || !(seconds > 0 && seconds <= MOST_TIMEOUT_S))
+        return failure('timeout_seconds: must be above zero');
       return runCommand(directory, command, seconds * 1000, signal);
     },
   };
 }
 
-async function runCommand(directory: string, command: string, timeoutMs: number, signal: AbortSignal): Promise<ToolOutcome> {
+async function runCommand(
+  directory: string,
+  command: string,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<ToolOutcome> {
   const child = spawn(SHELL, ['-c', command], {
     cwd: directory,
     env: environment(),
@@ -93,5 +99,7 @@ function killGroup({ pid }: ChildProcess): void {
 
 /** Programs are told nothing about how this one reaches its model. */
 function environment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ANTHROPIC_') && !name.startsWith('CAPSTAN_')));
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('ANTHROPIC_') && !name.startsWith('CAPSTAN_')),
+  );
 }

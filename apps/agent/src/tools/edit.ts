@@ -45,11 +45,13 @@ async function edit(file: string, path: string, input: unknown): Promise<ToolOut
     await writeFile(file, content);
     return { text: `wrote ${path}: ${String(Buffer.byteLength(content))} bytes`, isError: false };
   }
-  if (typeof before !== 'string' || typeof after !== 'string' || before === '') return failure('give either content, or old and new');
+  if (typeof before !== 'string' || typeof after !== 'string' || before === '')
+    return failure('give either content, or old and new');
   const text = await readFile(file, 'utf8');
   const at = text.indexOf(before);
   if (at < 0) return failure(`${path} does not hold the old text`);
-  if (text.indexOf(before, at + 1) >= 0) return failure(`${path} holds the old text more than once; give more of its surroundings`);
+  if (text.includes(before, at + 1))
+    return failure(`${path} holds the old text more than once; give more of its surroundings`);
   await writeFile(file, text.slice(0, at) + after + text.slice(at + before.length));
   return { text: `changed ${path}`, isError: false };
 }

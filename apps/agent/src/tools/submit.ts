@@ -10,7 +10,10 @@ export function submitTool(): Tool {
       input_schema: {
         type: 'object',
         properties: {
-          summary: { type: 'string', description: 'What was done: a first line of at most 72 characters, then more if needed.' },
+          summary: {
+            type: 'string',
+            description: 'What was done: a first line of at most 72 characters, then more if needed.',
+          },
         },
         required: ['summary'],
       },

@@ -13,7 +13,8 @@ describe('the tools of an agent', () => {
   beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'capstan-tools-'))));
   afterEach(() => rmSync(directory, { recursive: true }));
 
-  const bash = (command: string, more: object = {}, until = signal) => bashTool(directory).run({ command, ...more }, until);
+  const bash = (command: string, more: object = {}, until = signal) =>
+    bashTool(directory).run({ command, ...more }, until);
   const edit = (input: object) => editTool(directory).run(input, signal);
 
   describe('bash', () => {
@@ -55,9 +56,12 @@ describe('the tools of an agent', () => {
       delete process.env['ANTHROPIC_BASE_URL'];
     });
 
-    it.each([[{}], [{ command: 7 }], [{ command: 'a\0b' }], [{ command: 'true', timeout_seconds: -1 }], [null]])('refuses the input %j', async (input) => {
-      expect((await bashTool(directory).run(input, signal)).isError).toBe(true);
-    });
+    it.each([[{}], [{ command: 7 }], [{ command: 'a\0b' }], [{ command: 'true', timeout_seconds: -1 }], [null]])(
+      'refuses the input %j',
+      async (input) => {
+        expect((await bashTool(directory).run(input, signal)).isError).toBe(true);
+      },
+    );
   });
 
   describe('edit', () => {
@@ -84,12 +88,19 @@ describe('the tools of an agent', () => {
 
     it('says what the system said', async () => {
       await edit({ path: 'file', content: 'x' });
-      expect(await edit({ path: 'file/inner', content: 'x' })).toEqual({ isError: true, text: expect.stringMatching(/ENOTDIR|EEXIST/) });
+      expect(await edit({ path: 'file/inner', content: 'x' })).toEqual({
+        isError: true,
+        text: expect.stringMatching(/ENOTDIR|EEXIST/),
+      });
     });
   });
 
   it('submit takes a summary, and nothing else for one', async () => {
-    expect(await submitTool().run({ summary: ' Done ' }, signal)).toEqual({ text: 'submitted', isError: false, summary: 'Done' });
+    expect(await submitTool().run({ summary: ' Done ' }, signal)).toEqual({
+      text: 'submitted',
+      isError: false,
+      summary: 'Done',
+    });
     expect((await submitTool().run({ summary: ' ' }, signal)).isError).toBe(true);
   });
 

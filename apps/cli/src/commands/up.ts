@@ -57,9 +57,9 @@ export async function up(output: Output, options: UpOptions): Promise<void> {
   } finally {
     await takeDown(mesh, progress, output);
   }
-  // Ctrl-C is the normal end of a mesh that stays; it is an interruption of one that should have finished.
-  if (interruption.isRequested && (options.once === true || interruption.cutWork))
-    output.exitCode = ExitCode.interrupted;
+  if (interruption.fault !== undefined) throw interruption.fault;
+  // Ctrl-C is the normal end of a mesh that stays.
+  if (!isDone) output.exitCode = ExitCode.interrupted;
 }
 
 interface StartOptions {

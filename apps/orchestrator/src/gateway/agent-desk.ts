@@ -14,7 +14,8 @@ const MOST_AT_ONCE = 4;
 /** The model's name for "the one that was ordered". */
 const DEFAULT_MODEL = 'default';
 /** Features that change neither price nor reach. */
-const BETAS = /^(?:interleaved-thinking|fine-grained-tool-streaming|token-efficient-tools|context-management|prompt-caching)-\d{4}-\d{2}-\d{2}$/;
+const BETAS =
+  /^(?:interleaved-thinking|fine-grained-tool-streaming|token-efficient-tools|context-management|prompt-caching)-\d{4}-\d{2}-\d{2}$/;
 
 interface Accepted {
   request: ModelRequest;
@@ -54,13 +55,24 @@ export class AgentDesk {
 
   private async answer(message: IncomingMessage, response: ServerResponse): Promise<void> {
     const endpoint = endpointOf(message);
-    if (this.running.size >= MOST_AT_ONCE) throw new ApiFault('rate_limit_error', `at most ${String(MOST_AT_ONCE)} requests at once`);
+    if (this.running.size >= MOST_AT_ONCE)
+      throw new ApiFault('rate_limit_error', `at most ${String(MOST_AT_ONCE)} requests at once`);
     const accepted = await this.accept(message, endpoint);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const signal = AbortSignal.any([gone.signal, this.closing.signal]);
-    const betas = String(message.headers['anthropic-beta'] ?? '').split(',').map((it) => it.trim()).filter((it) => BETAS.test(it));
-    const call = { endpoint, request: accepted.request, bytes: accepted.bytes, betas, playbook: this.order.playbook ?? '', signal };
+    const betas = String(message.headers['anthropic-beta'] ?? '')
+      .split(',')
+      .map((it) => it.trim())
+      .filter((it) => BETAS.test(it));
+    const call = {
+      endpoint,
+      request: accepted.request,
+      bytes: accepted.bytes,
+      betas,
+      playbook: this.order.playbook ?? '',
+      signal,
+    };
     if (endpoint === 'count_tokens') {
       await pass(await this.provider.call(call), response, signal, () => undefined);
       return;
@@ -78,7 +90,8 @@ export class AgentDesk {
 
   private async accept(message: IncomingMessage, endpoint: Endpoint): Promise<Accepted> {
     const { request, bytes } = await readRequest(message, MOST_REQUEST_BYTES);
-    if (endpoint === 'messages' && request.max_tokens === undefined) throw new ApiFault('invalid_request_error', 'max_tokens: is required');
+    if (endpoint === 'messages' && request.max_tokens === undefined)
+      throw new ApiFault('invalid_request_error', 'max_tokens: is required');
     const model = request.model === DEFAULT_MODEL ? this.order.model || this.provider.defaultModel : request.model;
     const price = this.provider.priceOf(model);
     if (price === undefined) throw new ApiFault('not_found_error', `model: ${model.slice(0, 80)} is not known here`);
@@ -95,7 +108,11 @@ export class AgentDesk {
   }
 
   /** Whatever way the request ends, what it used is counted. @param run answers the status of the reply. */
-  private async metered(model: string, reservation: Reservation, run: (meterBy: (reader: UsageReader) => void) => Promise<number>): Promise<void> {
+  private async metered(
+    model: string,
+    reservation: Reservation,
+    run: (meterBy: (reader: UsageReader) => void) => Promise<number>,
+  ): Promise<void> {
     const { agentId, taskId, tenant } = this.order;
     const began = performance.now();
     let reader: UsageReader | undefined;
@@ -107,7 +124,17 @@ export class AgentDesk {
       reservation.settle(tokens);
       const usage = this.meter.usage();
       const ms = Math.round(performance.now() - began);
-      this.log.info({ agentId, taskId, tenant, model, status, ...tokens, spentMicroUsd: usage.costMicroUsd, ms, msg: 'model request' });
+      this.log.info({
+        agentId,
+        taskId,
+        tenant,
+        model,
+        status,
+        ...tokens,
+        spentMicroUsd: usage.costMicroUsd,
+        ms,
+        msg: 'model request',
+      });
       this.order.onUsage(usage);
     }
   }
@@ -115,13 +142,24 @@ export class AgentDesk {
   private refuse(response: ServerResponse, error: unknown): void {
     const { agentId } = this.order;
     const fault = error instanceof ApiFault ? error : new ApiFault('api_error', 'the gateway failed', { cause: error });
-    this.log.warn({ agentId, status: fault.status, type: fault.type, err: fault.cause ?? undefined, reason: fault.message, msg: 'model request refused' });
+    this.log.warn({
+      agentId,
+      status: fault.status,
+      type: fault.type,
+      err: fault.cause ?? undefined,
+      reason: fault.message,
+      msg: 'model request refused',
+    });
     if (response.headersSent || response.destroyed) {
       response.destroy();
       return;
     }
     // What is left of the request is not read, so that the connection is of no more use.
-    const headers = { 'content-type': 'application/json', connection: 'close', 'x-should-retry': String(fault.status === 429 || fault.status === 502) };
+    const headers = {
+      'content-type': 'application/json',
+      connection: 'close',
+      'x-should-retry': String(fault.status === 429 || fault.status === 502),
+    };
     response.writeHead(fault.status, headers).end(fault.body);
   }
 }
@@ -133,7 +171,12 @@ function endpointOf({ method, url = '' }: IncomingMessage): Endpoint {
   throw new ApiFault('not_found_error', `${String(method)} ${url.slice(0, 80)} is not offered`);
 }
 
-async function pass(reply: ModelReply, response: ServerResponse, signal: AbortSignal, onChunk: (chunk: Uint8Array) => void): Promise<void> {
+async function pass(
+  reply: ModelReply,
+  response: ServerResponse,
+  signal: AbortSignal,
+  onChunk: (chunk: Uint8Array) => void,
+): Promise<void> {
   response.writeHead(reply.status, { ...reply.headers, 'content-type': reply.contentType });
   for await (const chunk of reply.body) {
     onChunk(chunk);

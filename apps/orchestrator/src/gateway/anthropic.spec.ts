@@ -16,15 +16,32 @@ const USAGE = {
 };
 /** By the list: 2 in, 10 out, 0.10 read, 2.50 written, 4 written for an hour; dollars per million tokens. */
 const COST = Math.ceil(100 * 2 + 50 * 10 + 2000 * 0.1 + 200 * 2.5 + 100 * 4);
-const MESSAGE = { id: 'msg_1', type: 'message', role: 'assistant', model: MODEL, content: [{ type: 'text', text: 'Good day' }], stop_reason: 'end_turn', stop_sequence: null, usage: USAGE };
+const MESSAGE = {
+  id: 'msg_1',
+  type: 'message',
+  role: 'assistant',
+  model: MODEL,
+  content: [{ type: 'text', text: 'Good day' }],
+  stop_reason: 'end_turn',
+  stop_sequence: null,
+  usage: USAGE,
+};
 
 const json = (response: ServerResponse, body: unknown, status = 200): void => {
-  response.writeHead(status, { 'content-type': 'application/json', 'anthropic-organization-id': 'org-secret' }).end(JSON.stringify(body));
+  response
+    .writeHead(status, { 'content-type': 'application/json', 'anthropic-organization-id': 'org-secret' })
+    .end(JSON.stringify(body));
 };
-const event = (data: { type: string } & Record<string, unknown>): string => `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
+const event = (data: { type: string } & Record<string, unknown>): string =>
+  `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
 const beginStream = (response: ServerResponse): void => {
   response.writeHead(200, { 'content-type': 'text/event-stream' });
-  response.write(event({ type: 'message_start', message: { ...MESSAGE, content: [], stop_reason: null, usage: { ...USAGE, output_tokens: 1 } } }));
+  response.write(
+    event({
+      type: 'message_start',
+      message: { ...MESSAGE, content: [], stop_reason: null, usage: { ...USAGE, output_tokens: 1 } },
+    }),
+  );
   response.write(event({ type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } }));
 };
 const say = (response: ServerResponse, text: string): void => {
@@ -32,7 +49,13 @@ const say = (response: ServerResponse, text: string): void => {
 };
 const endStream = (response: ServerResponse): void => {
   response.write(event({ type: 'content_block_stop', index: 0 }));
-  response.write(event({ type: 'message_delta', delta: { stop_reason: 'end_turn', stop_sequence: null }, usage: { output_tokens: 50 } }));
+  response.write(
+    event({
+      type: 'message_delta',
+      delta: { stop_reason: 'end_turn', stop_sequence: null },
+      usage: { output_tokens: 50 },
+    }),
+  );
   response.end(event({ type: 'message_stop' }));
 };
 const openTo = (upstream: Upstream, order: Parameters<typeof GatewayRoom.open>[1] = {}) =>
@@ -45,7 +68,10 @@ describe('the way to a real model', () => {
       await using upstream = await Upstream.start((response) => json(response, MESSAGE));
       await using room = await openTo(upstream);
       const { response, data } = await room.client.messages.create(HELLO).withResponse();
-      expect(upstream.requests[0]).toMatchObject({ path: '/v1/messages', headers: { 'x-api-key': SECRET_KEY, 'anthropic-version': '2023-06-01' } });
+      expect(upstream.requests[0]).toMatchObject({
+        path: '/v1/messages',
+        headers: { 'x-api-key': SECRET_KEY, 'anthropic-version': '2023-06-01' },
+      });
       expect(JSON.stringify(upstream.requests[0])).not.toContain('held-by-the-gateway');
       expect(JSON.stringify([data, Object.fromEntries(response.headers)])).not.toMatch(/sk-ant|org-secret/);
       expect(data.content).toEqual(MESSAGE.content);
@@ -58,7 +84,14 @@ describe('the way to a real model', () => {
       await using upstream = await Upstream.start((response) => json(response, MESSAGE));
       await using room = await openTo(upstream);
       await room.client.messages.create(HELLO);
-      const figures = { requests: 1, inputTokens: 100, outputTokens: 50, cacheReadTokens: 2000, cacheWriteTokens: 300, costMicroUsd: COST };
+      const figures = {
+        requests: 1,
+        inputTokens: 100,
+        outputTokens: 50,
+        cacheReadTokens: 2000,
+        cacheWriteTokens: 300,
+        costMicroUsd: COST,
+      };
       expect(room.session.usage()).toEqual(figures);
       expect(room.told.usages).toEqual([figures]);
       await room.client.messages.create(HELLO);
@@ -85,7 +118,12 @@ describe('the way to a real model', () => {
       goOn.resolve();
       expect((await stream.finalMessage()).content).toMatchObject([{ text: 'Good day' }]);
       await until('the stream is metered', () => room.told.usages.length > 0 || undefined);
-      expect(room.session.usage()).toMatchObject({ requests: 1, inputTokens: 100, outputTokens: 50, costMicroUsd: COST });
+      expect(room.session.usage()).toMatchObject({
+        requests: 1,
+        inputTokens: 100,
+        outputTokens: 50,
+        costMicroUsd: COST,
+      });
     }),
   );
 
@@ -109,7 +147,9 @@ describe('the way to a real model', () => {
   it(
     'refuses a request that the budget does not allow, says so once, and asks no model',
     proves('ORC-L3', async () => {
-      await using upstream = await Upstream.start((response) => json(response, { ...MESSAGE, usage: { input_tokens: 10, output_tokens: 900 } }));
+      await using upstream = await Upstream.start((response) =>
+        json(response, { ...MESSAGE, usage: { input_tokens: 10, output_tokens: 900 } }),
+      );
       await using room = await openTo(upstream, { budgetMicroUsd: 11_000 });
       await room.client.messages.create(HELLO);
       expect(room.told.budgetAlarms).toBe(0);
@@ -140,7 +180,12 @@ describe('the way to a real model', () => {
       json(response, { ...MESSAGE, usage: { input_tokens: 10, output_tokens: 1000 } });
     });
     await using room = await openTo(upstream, { budgetMicroUsd: 20_500 });
-    const all = [1, 2, 3, 4].map(() => room.client.messages.create(HELLO).then(() => 'answered', (error: APIError) => error.status));
+    const all = [1, 2, 3, 4].map(() =>
+      room.client.messages.create(HELLO).then(
+        () => 'answered',
+        (error: unknown) => (error instanceof APIError ? error.status : error),
+      ),
+    );
     await until('the rest is refused', () => room.told.budgetAlarms > 0 || undefined);
     goOn.resolve();
     expect((await Promise.all(all)).filter((it) => it === 402).length).toBeGreaterThanOrEqual(2);
@@ -155,12 +200,17 @@ describe('the way to a real model', () => {
     expect(room.session.usage().costMicroUsd).toBe(50_000 * 0.5 + 60_000 * 0.05 + 100 * 2.5);
   });
 
-  it.each(['claude-sonnet-9', 'claude-sonnet-5-5 ', 'CLAUDE-SONNET-5-5', '', '__proto__', 'scripted'])('refuses the unknown model %j', async (model) => {
-    await using upstream = await Upstream.start((response) => json(response, MESSAGE));
-    await using room = await openTo(upstream);
-    expect(await room.send('POST', '/v1/messages', JSON.stringify({ ...HELLO, model }))).toMatchObject({ status: 404 });
-    expect(upstream.requests).toEqual([]);
-  });
+  it.each(['claude-sonnet-9', 'claude-sonnet-5-5 ', 'CLAUDE-SONNET-5-5', '', '__proto__', 'scripted'])(
+    'refuses the unknown model %j',
+    async (model) => {
+      await using upstream = await Upstream.start((response) => json(response, MESSAGE));
+      await using room = await openTo(upstream);
+      expect(await room.send('POST', '/v1/messages', JSON.stringify({ ...HELLO, model }))).toMatchObject({
+        status: 404,
+      });
+      expect(upstream.requests).toEqual([]);
+    },
+  );
 
   it('takes the model that was ordered for "default"', async () => {
     await using upstream = await Upstream.start((response) => json(response, MESSAGE));
@@ -173,7 +223,9 @@ describe('the way to a real model', () => {
 
   it('hands the upstream’s own refusals on, and says 502 where it cannot be reached', async () => {
     await using upstream = await Upstream.start((response) => {
-      response.writeHead(529, { 'content-type': 'application/json', 'retry-after': '3' }).end('{"type":"error","error":{"type":"overloaded_error","message":"busy"}}');
+      response
+        .writeHead(529, { 'content-type': 'application/json', 'retry-after': '3' })
+        .end('{"type":"error","error":{"type":"overloaded_error","message":"busy"}}');
     });
     await using room = await openTo(upstream);
     expect(await room.client.messages.create(HELLO).catch((error: unknown) => error)).toMatchObject({ status: 529 });
@@ -198,7 +250,11 @@ describe('the way to a real model', () => {
     await using upstream = await Upstream.start((response) => json(response, MESSAGE));
     await using room = await openTo(upstream);
     const betas = 'mcp-client-2025-11-20,interleaved-thinking-2025-05-14,files-api-2025-04-14,x\ty';
-    await room.send('POST', '/v1/messages?beta=true', JSON.stringify(HELLO), { 'anthropic-beta': betas, 'x-api-key': 'mine', 'x-other': 'y' });
+    await room.send('POST', '/v1/messages?beta=true', JSON.stringify(HELLO), {
+      'anthropic-beta': betas,
+      'x-api-key': 'mine',
+      'x-other': 'y',
+    });
     expect(upstream.requests[0]?.headers['anthropic-beta']).toBe('interleaved-thinking-2025-05-14');
     expect(upstream.requests[0]?.headers).not.toHaveProperty('x-other');
   });

@@ -31,7 +31,8 @@ export function conversationOf({ messages, tools }: ModelRequest): Conversation 
     if (role !== 'user' || !Array.isArray(content)) continue;
     for (const block of content.map(objectOf)) {
       const name = block['type'] === 'tool_result' ? CALL_ID.exec(String(block['tool_use_id']))?.[1] : undefined;
-      if (name !== undefined) results.set(name, { text: textOf(block['content']).trim(), isError: block['is_error'] === true });
+      if (name !== undefined)
+        results.set(name, { text: textOf(block['content']).trim(), isError: block['is_error'] === true });
     }
   }
   return {
@@ -45,7 +46,10 @@ export function conversationOf({ messages, tools }: ModelRequest): Conversation 
 function textOf(content: unknown): string {
   if (typeof content === 'string') return content;
   if (!Array.isArray(content)) return '';
-  return content.map((block) => objectOf(block)['text']).filter((text) => typeof text === 'string').join('\n');
+  return content
+    .map((block) => objectOf(block)['text'])
+    .filter((text) => typeof text === 'string')
+    .join('\n');
 }
 
 function objectOf(value: unknown): Record<string, unknown> {

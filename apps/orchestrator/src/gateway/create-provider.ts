@@ -4,7 +4,8 @@ import type { ModelProvider } from './provider.js';
 import { ScriptedProvider } from './scripted.provider.js';
 
 /** `url` is the upstream; `playbooks` a directory of further playbooks. */
-export type ProviderSettings = { name: 'anthropic'; apiKey: string; url?: string } | { name: 'scripted'; playbooks?: string };
+export type ProviderSettings =
+  { name: 'anthropic'; apiKey: string; url?: string } | { name: 'scripted'; playbooks?: string };
 
 export function createProvider(settings: ProviderSettings): ModelProvider {
   switch (settings.name) {

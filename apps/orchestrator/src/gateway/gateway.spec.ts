@@ -4,8 +4,17 @@ import { once } from 'node:events';
 import { proves } from '../../../../test/support/proves.js';
 import { GatewayRoom } from '../../test/gateway-room.js';
 
-const TOOLS = ['bash', 'edit', 'submit'].map((name) => ({ name, description: name, input_schema: { type: 'object' as const } }));
-const TASK = { model: 'default', max_tokens: 1000, messages: [{ role: 'user' as const, content: 'Map it' }], tools: TOOLS };
+const TOOLS = ['bash', 'edit', 'submit'].map((name) => ({
+  name,
+  description: name,
+  input_schema: { type: 'object' as const },
+}));
+const TASK = {
+  model: 'default',
+  max_tokens: 1000,
+  messages: [{ role: 'user' as const, content: 'Map it' }],
+  tools: TOOLS,
+};
 const open = (order: Parameters<typeof GatewayRoom.open>[1] = {}) => GatewayRoom.open({ name: 'scripted' }, order);
 
 describe('the gateway’s door', () => {
@@ -30,11 +39,20 @@ describe('the gateway’s door', () => {
     ['a limit below one', '{"model":"default","max_tokens":-5,"messages":[{"role":"user","content":"x"}]}'],
     ['a limit that is no number', '{"model":"default","max_tokens":1e400,"messages":[{"role":"user","content":"x"}]}'],
     ['a model that is no text', '{"model":{},"max_tokens":1,"messages":[{"role":"user","content":"x"}]}'],
-    ['a stream that is no boolean', '{"model":"default","max_tokens":1,"stream":"yes","messages":[{"role":"user","content":"x"}]}'],
-    ['tools that are no objects', '{"model":"default","max_tokens":1,"tools":[1],"messages":[{"role":"user","content":"x"}]}'],
+    [
+      'a stream that is no boolean',
+      '{"model":"default","max_tokens":1,"stream":"yes","messages":[{"role":"user","content":"x"}]}',
+    ],
+    [
+      'tools that are no objects',
+      '{"model":"default","max_tokens":1,"tools":[1],"messages":[{"role":"user","content":"x"}]}',
+    ],
   ])('refuses %s with 400', async (_, body) => {
     await using room = await open();
-    expect(await room.send('POST', '/v1/messages', body)).toMatchObject({ status: 400, body: expect.stringContaining('invalid_request_error') });
+    expect(await room.send('POST', '/v1/messages', body)).toMatchObject({
+      status: 400,
+      body: expect.stringContaining('invalid_request_error'),
+    });
     expect(room.session.usage().requests).toBe(0);
   });
 
@@ -45,8 +63,33 @@ describe('the gateway’s door', () => {
     ['a container', { container: 'x' }, 400],
     ['another price', { speed: 'fast' }, 400],
     ['another region', { inference_geo: 'us' }, 400],
-    ['a picture that the server would fetch', { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'url', url: 'https://example.org/?secret' } }] }] }, 403],
-    ['a file of the account', { messages: [{ role: 'user', content: [{ type: 'tool_result', tool_use_id: 'x', content: [{ type: 'document', source: { type: 'file', file_id: 'f' } }] }] }] }, 403],
+    [
+      'a picture that the server would fetch',
+      {
+        messages: [
+          { role: 'user', content: [{ type: 'image', source: { type: 'url', url: 'https://example.org/?secret' } }] },
+        ],
+      },
+      403,
+    ],
+    [
+      'a file of the account',
+      {
+        messages: [
+          {
+            role: 'user',
+            content: [
+              {
+                type: 'tool_result',
+                tool_use_id: 'x',
+                content: [{ type: 'document', source: { type: 'file', file_id: 'f' } }],
+              },
+            ],
+          },
+        ],
+      },
+      403,
+    ],
   ])('lets the agent reach no further than the model: %s', async (_, change, status) =>
     proves('ORC-L3', async () => {
       await using room = await open();
@@ -75,7 +118,11 @@ describe('the gateway’s door', () => {
   it('bears a body that is nested very deeply', async () => {
     await using room = await open();
     const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
-    const { status } = await room.send('POST', '/v1/messages', `{"model":"default","max_tokens":1,"messages":[${deep}],"tools":[{"name":"bash"}]}`);
+    const { status } = await room.send(
+      'POST',
+      '/v1/messages',
+      `{"model":"default","max_tokens":1,"messages":[${deep}],"tools":[{"name":"bash"}]}`,
+    );
     expect([200, 400]).toContain(status);
   });
 
@@ -92,9 +139,25 @@ describe('the gateway’s door', () => {
 describe('the scripted model', () => {
   const results = (turn: number, values: Record<string, string>, isError = false) => ({
     role: 'user' as const,
-    content: Object.entries(values).map(([name, content]) => ({ type: 'tool_result' as const, tool_use_id: `toolu_${String(turn)}_${name}`, content, is_error: isError })),
+    content: Object.entries(values).map(([name, content]) => ({
+      type: 'tool_result' as const,
+      tool_use_id: `toolu_${String(turn)}_${name}`,
+      content,
+      is_error: isError,
+    })),
   });
-  const MEASURED = { commit: 'c0ffee', date: '2026-11-21', files: '  17\n', commits: '4', authors: '2', bytes: '99', directories: '| `a/` | 17 |\n| `b/` | 1 |', extensions: '| `ts` | 17 |', largest: '| `x` | 9 |', busiest: '| `x` | 4 |' };
+  const MEASURED = {
+    commit: 'c0ffee',
+    date: '2026-11-21',
+    files: '  17\n',
+    commits: '4',
+    authors: '2',
+    bytes: '99',
+    directories: '| `a/` | 17 |\n| `b/` | 1 |',
+    extensions: '| `ts` | 17 |',
+    largest: '| `x` | 9 |',
+    busiest: '| `x` | 4 |',
+  };
 
   it(
     'speaks the protocol whole and in pieces, to the same effect',
@@ -106,7 +169,11 @@ describe('the scripted model', () => {
       expect(streamed.content).toEqual(whole.content);
       expect(streamed.stop_reason).toBe(whole.stop_reason);
       expect(streamed.usage.output_tokens).toBe(whole.usage.output_tokens);
-      const { input_tokens: input } = await room.client.messages.countTokens({ model: 'default', messages: TASK.messages, tools: TOOLS });
+      const { input_tokens: input } = await room.client.messages.countTokens({
+        model: 'default',
+        messages: TASK.messages,
+        tools: TOOLS,
+      });
       expect(input).toBeGreaterThan(10);
       const usage = room.session.usage();
       expect(usage).toMatchObject({ requests: 2, costMicroUsd: 0 });
@@ -133,24 +200,39 @@ describe('the scripted model', () => {
     const { files: _files, ...without } = MEASURED;
     for (const values of [results(0, without), results(0, MEASURED, true)]) {
       const lost = room.client.messages.create({ ...TASK, messages: [...TASK.messages, assistant, values] });
-      await expect(lost).rejects.toMatchObject({ status: 400, message: expect.stringContaining('there is no value for') });
+      await expect(lost).rejects.toMatchObject({
+        status: 400,
+        message: expect.stringContaining('there is no value for'),
+      });
     }
     const toolless = room.client.messages.create({ ...TASK, tools: TOOLS.slice(1) });
-    await expect(toolless).rejects.toMatchObject({ status: 400, message: expect.stringContaining('the tool bash is not on offer') });
+    await expect(toolless).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining('the tool bash is not on offer'),
+    });
   });
 
-  it.each(['missing', '../repository-map', 'repository-map.yaml', '/etc/passwd', 'a\0b'])('has no playbook %j', async (playbook) => {
-    await using room = await open({ playbook });
-    await expect(room.client.messages.create(TASK)).rejects.toMatchObject({ status: 404 });
-  });
-
-  it.each(['repository-map', 'long-run', 'never-submit', 'no-change', 'embedded-repository', 'garbage', 'crash', 'endless'])(
-    'has a playbook %s that is well-formed',
+  it.each(['missing', '../repository-map', 'repository-map.yaml', '/etc/passwd', 'a\0b'])(
+    'has no playbook %j',
     async (playbook) => {
       await using room = await open({ playbook });
-      expect((await room.client.messages.create(TASK)).role).toBe('assistant');
+      await expect(room.client.messages.create(TASK)).rejects.toMatchObject({ status: 404 });
     },
   );
+
+  it.each([
+    'repository-map',
+    'long-run',
+    'never-submit',
+    'no-change',
+    'embedded-repository',
+    'garbage',
+    'crash',
+    'endless',
+  ])('has a playbook %s that is well-formed', async (playbook) => {
+    await using room = await open({ playbook });
+    expect((await room.client.messages.create(TASK)).role).toBe('assistant');
+  });
 
   it('refuses a model that nobody knows', async () => {
     await using room = await open({ model: 'gpt-9' });

@@ -20,7 +20,12 @@ export function jsonReply(body: ReplyMessage | { input_tokens: number }): ModelR
 
 /** A reply as the API's server-sent events (https://platform.claude.com/docs/en/build-with-claude/streaming). */
 export function streamReply(message: ReplyMessage): ModelReply {
-  return { status: 200, contentType: 'text/event-stream; charset=utf-8', headers: { 'cache-control': 'no-cache' }, body: bytesOf(eventsOf(message)) };
+  return {
+    status: 200,
+    contentType: 'text/event-stream; charset=utf-8',
+    headers: { 'cache-control': 'no-cache' },
+    body: bytesOf(eventsOf(message)),
+  };
 }
 
 function messageOf({ model, content, inputTokens, outputTokens }: ReplyMessage): Record<string, unknown> {
@@ -37,7 +42,12 @@ function messageOf({ model, content, inputTokens, outputTokens }: ReplyMessage):
 }
 
 function usageOf(inputTokens: number, outputTokens: number): Record<string, number> {
-  return { input_tokens: inputTokens, output_tokens: outputTokens, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 };
+  return {
+    input_tokens: inputTokens,
+    output_tokens: outputTokens,
+    cache_creation_input_tokens: 0,
+    cache_read_input_tokens: 0,
+  };
 }
 
 function stopReasonOf(content: ContentBlock[]): 'tool_use' | 'end_turn' {
@@ -53,7 +63,8 @@ function* eventsOf(message: ReplyMessage): Generator<string> {
     yield event({ type: 'content_block_start', index, content_block: empty });
     const text = block.type === 'text' ? block.text : JSON.stringify(block.input);
     for (const piece of piecesOf(text)) {
-      const delta = block.type === 'text' ? { type: 'text_delta', text: piece } : { type: 'input_json_delta', partial_json: piece };
+      const delta =
+        block.type === 'text' ? { type: 'text_delta', text: piece } : { type: 'input_json_delta', partial_json: piece };
       yield event({ type: 'content_block_delta', index, delta });
     }
     yield event({ type: 'content_block_stop', index });

@@ -25,6 +25,8 @@ export interface Reservation {
 
 /** A reply shorter than this is not worth its prompt. */
 const SHORTEST_REPLY = 256;
+/** Sums of fractions are off by less than this; it must not become a whole millionth. */
+const ROUNDING = 1e-6;
 /** Code has about three bytes to a token; text of any kind has more. */
 const BYTES_PER_TOKEN = 3;
 
@@ -45,7 +47,7 @@ export class Meter {
 
   usage(): Usage {
     // Up, so that what was spent is never shown as less than it was.
-    return { ...this.total, costMicroUsd: Math.ceil(this.spent) };
+    return { ...this.total, costMicroUsd: Math.ceil(this.spent - ROUNDING) };
   }
 
   /**

@@ -45,9 +45,12 @@ export class ModelGateway {
   async open(order: GatewayOrder): Promise<GatewaySession> {
     const meter = new Meter(order.budgetMicroUsd);
     const desk = new AgentDesk(order, meter, this.parts.provider, this.parts.log);
-    const server = createServer({ headersTimeout: 10_000, requestTimeout: 60_000, maxHeaderSize: 16 * 1024 }, (request, response) => {
-      void desk.serve(request, response);
-    });
+    const server = createServer(
+      { headersTimeout: 10_000, requestTimeout: 60_000, maxHeaderSize: 16 * 1024 },
+      (request, response) => {
+        void desk.serve(request, response);
+      },
+    );
     server.maxConnections = MOST_CONNECTIONS;
     const { socketPath, gid } = order;
     await rm(socketPath, { force: true });

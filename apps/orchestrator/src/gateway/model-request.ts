@@ -24,8 +24,12 @@ const CLIENT_TOOL = /^(?:custom|bash_\d+|text_editor_\d+|memory_\d+)$/;
 const FOREIGN_SOURCES: readonly unknown[] = ['url', 'file'];
 
 /** @param limit bytes. @throws {ApiFault} `request_too_large`, `invalid_request_error` */
-export async function readRequest(message: IncomingMessage, limit: number): Promise<{ request: ModelRequest; bytes: number }> {
-  if (message.headers['content-encoding'] !== undefined) throw new ApiFault('invalid_request_error', 'content-encoding is not supported');
+export async function readRequest(
+  message: IncomingMessage,
+  limit: number,
+): Promise<{ request: ModelRequest; bytes: number }> {
+  if (message.headers['content-encoding'] !== undefined)
+    throw new ApiFault('invalid_request_error', 'content-encoding is not supported');
   const tooLarge = new ApiFault('request_too_large', `a request may have at most ${String(limit)} bytes`);
   if (Number(message.headers['content-length'] ?? 0) > limit) throw tooLarge;
   const chunks: Buffer[] = [];
@@ -52,11 +56,13 @@ export function parseRequest(json: string): ModelRequest {
   }
   const { model, messages, max_tokens: maxTokens, stream, tools } = body;
   if (typeof model !== 'string') throw new ApiFault('invalid_request_error', 'model: must be a string');
-  if (!Array.isArray(messages) || messages.length === 0) throw new ApiFault('invalid_request_error', 'messages: must not be empty');
+  if (!Array.isArray(messages) || messages.length === 0)
+    throw new ApiFault('invalid_request_error', 'messages: must not be empty');
   if (maxTokens !== undefined && !(Number.isSafeInteger(maxTokens) && Number(maxTokens) > 0)) {
     throw new ApiFault('invalid_request_error', 'max_tokens: must be a positive integer');
   }
-  if (stream !== undefined && typeof stream !== 'boolean') throw new ApiFault('invalid_request_error', 'stream: must be a boolean');
+  if (stream !== undefined && typeof stream !== 'boolean')
+    throw new ApiFault('invalid_request_error', 'stream: must be a boolean');
   checkTools(tools);
   checkSources(body);
   return body as ModelRequest;
@@ -64,10 +70,11 @@ export function parseRequest(json: string): ModelRequest {
 
 function checkTools(tools: unknown): void {
   if (tools === undefined) return;
-  if (!Array.isArray(tools) || !tools.every(isObject)) throw new ApiFault('invalid_request_error', 'tools: must be objects');
+  if (!Array.isArray(tools) || !tools.every(isObject))
+    throw new ApiFault('invalid_request_error', 'tools: must be objects');
   for (const { type } of tools) {
     if (type !== undefined && !(typeof type === 'string' && CLIENT_TOOL.test(type))) {
-      throw new ApiFault('permission_error', `tools: ${String(JSON.stringify(type)).slice(0, 80)} runs outside of the sandbox`);
+      throw new ApiFault('permission_error', `tools: ${JSON.stringify(type).slice(0, 80)} runs outside of the sandbox`);
     }
   }
 }

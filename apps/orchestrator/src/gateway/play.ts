@@ -3,8 +3,7 @@ import { callId, type Conversation } from './conversation.js';
 import type { Playbook, PlaybookCondition, PlaybookTurn } from './playbook.js';
 
 export type ContentBlock =
-  | { type: 'text'; text: string }
-  | { type: 'tool_use'; id: string; name: string; input: Record<string, unknown> };
+  { type: 'text'; text: string } | { type: 'tool_use'; id: string; name: string; input: Record<string, unknown> };
 
 const PLACE = /\{\{\s*([a-z][a-z0-9-]*)\s*\}\}/g;
 
@@ -35,7 +34,12 @@ export function play(playbook: Playbook, conversation: Conversation): ContentBlo
 function blocksOf({ say, calls }: PlaybookTurn, turn: number, fill: (text: string) => string): ContentBlock[] {
   const blocks: ContentBlock[] = say === undefined ? [] : [{ type: 'text', text: fill(say) }];
   for (const { as, tool, input } of calls) {
-    blocks.push({ type: 'tool_use', id: callId(turn, as), name: tool, input: fillIn(input, fill) as Record<string, unknown> });
+    blocks.push({
+      type: 'tool_use',
+      id: callId(turn, as),
+      name: tool,
+      input: fillIn(input, fill) as Record<string, unknown>,
+    });
   }
   return blocks;
 }

@@ -84,7 +84,10 @@ function callAt(at: Place, value: unknown): PlaybookCall {
 function conditionAt(at: Place, value: unknown): PlaybookCondition {
   const when = at.object(value);
   at.only(when, ['task', 'ok', 'failed', 'result']);
-  const result = Object.entries(at.object(when['result'] ?? {})).map(([name, text]) => [name, new RegExp(at.text(text))]);
+  const result = Object.entries(at.object(when['result'] ?? {})).map(([name, text]) => [
+    name,
+    new RegExp(at.text(text)),
+  ]);
   return {
     ok: at.list(when['ok'] ?? []).map((name) => at.text(name)),
     failed: at.list(when['failed'] ?? []).map((name) => at.text(name)),

@@ -103,7 +103,10 @@ export class BareRepository {
       await writeFile(insideGitFile(dir), insideGitText(adminDir), { mode: 0o644 });
       await chmod(insideGitFile(dir), 0o644);
       // The last time that the host opens it: the change of owner made every file look changed.
-      await this.git(['update-index', '-q', '--refresh'], { env: { GIT_DIR: adminDir, GIT_WORK_TREE: dir }, timeoutMs: CHECKOUT_TIMEOUT_MS });
+      await this.git(['update-index', '-q', '--refresh'], {
+        env: { GIT_DIR: adminDir, GIT_WORK_TREE: dir },
+        timeoutMs: CHECKOUT_TIMEOUT_MS,
+      });
       await openForReading(adminDir);
       return worktreeOf({ agentId, taskId, dir, adminDir, commit }, this.dir);
     } catch (error) {

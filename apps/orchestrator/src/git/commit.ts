@@ -24,12 +24,26 @@ export async function commitHarvest(order: CommitOrder): Promise<string> {
   const { repository, branch } = order;
   const commit = await makeCommit(order);
   // What the branch held before stays in its reflog, and nothing is ever collected.
-  await repository.git(['update-ref', '-m', 'capstan: harvest', '--end-of-options', `refs/heads/${branchName(branch)}`, commit]);
+  await repository.git([
+    'update-ref',
+    '-m',
+    'capstan: harvest',
+    '--end-of-options',
+    `refs/heads/${branchName(branch)}`,
+    commit,
+  ]);
   return commit;
 }
 
 /** The commit alone, without a ref. @throws GitFault */
-export async function makeCommit({ repository, tree, base, message, author, trailers }: Omit<CommitOrder, 'branch'>): Promise<string> {
+export async function makeCommit({
+  repository,
+  tree,
+  base,
+  message,
+  author,
+  trailers,
+}: Omit<CommitOrder, 'branch'>): Promise<string> {
   const person = { name: identity(author.name), email: identity(author.email) };
   const env = {
     GIT_AUTHOR_NAME: person.name,

@@ -26,14 +26,24 @@ describe('the life of a worktree', () => {
     proves(['ORC-110'], async () => {
       const remote = room.bareCloneOf(source);
       const agent = await room.agentOn(remote);
-      await agent.run('echo hello > hello.txt; rm src/a.ts; chmod +x README.md; ln -s README.md link; mkdir -p deep/er; echo x > deep/er/x');
+      await agent.run(
+        'echo hello > hello.txt; rm src/a.ts; chmod +x README.md; ln -s README.md link; mkdir -p deep/er; echo x > deep/er/x',
+      );
       const { tree, files } = await harvest(agent.harvestOrder());
       expect(files).toEqual(['README.md', 'deep/er/x', 'hello.txt', 'link', 'src/a.ts']);
       const { repository, worktree } = agent;
       const branch = `capstan/${worktree.taskId}`;
       const author = { name: 'Capstan <agent>', email: 'agent@example.org' };
       const trailers = { 'Capstan-Agent': worktree.agentId };
-      const commit = await commitHarvest({ repository, tree, base: worktree.commit, branch, message: 'Say hello\n\nAt length.', author, trailers });
+      const commit = await commitHarvest({
+        repository,
+        tree,
+        base: worktree.commit,
+        branch,
+        message: 'Say hello\n\nAt length.',
+        author,
+        trailers,
+      });
       await push({ repository, branch, commit });
       await push({ repository, branch, commit });
       expect(git(remote, 'rev-parse', `refs/heads/${branch}`)).toBe(commit);
@@ -66,7 +76,9 @@ describe('the life of a worktree', () => {
 
   it('removes a tree that is deeper than a path may be long', async () => {
     const agent = await room.agentOn(source.path);
-    await agent.run('i=0; while [ $i -lt 60 ]; do d=$(printf %0200d $i); mkdir $d && cd -P $d || exit 1; i=$((i+1)); done; echo deep > file');
+    await agent.run(
+      'i=0; while [ $i -lt 60 ]; do d=$(printf %0200d $i); mkdir $d && cd -P $d || exit 1; i=$((i+1)); done; echo deep > file',
+    );
     await agent.repository.removeWorktree(agent.worktree);
     expect(existsSync(agent.worktree.dir)).toBe(false);
   });
@@ -77,7 +89,15 @@ describe('the life of a worktree', () => {
       git status --porcelain; echo more >> README.md; git status --porcelain; git diff --stat | tail -1; git log --format=%s
       git rev-parse --show-toplevel; git worktree list | wc -l
       (git commit -qam x || git update-ref refs/heads/x HEAD || git config a.b c || echo x > .git || rm -f .git) 2>/dev/null || echo refused`);
-    expect(said.split('\n')).toEqual([' M README.md', ' 1 file changed, 1 insertion(+)', 'Begin', '/workspace', '2', 'refused', '']);
+    expect(said.split('\n')).toEqual([
+      ' M README.md',
+      ' 1 file changed, 1 insertion(+)',
+      'Begin',
+      '/workspace',
+      '2',
+      'refused',
+      '',
+    ]);
   });
 
   it(
@@ -85,7 +105,9 @@ describe('the life of a worktree', () => {
     proves('ORC-111', async () => {
       const agent = await room.agentOn(source.path);
       expect(await salvage(agent.harvestOrder())).toBeUndefined();
-      await agent.run('echo half > half; git init -q inner; echo y > inner/y; cd inner; git add .; git -c user.name=a -c user.email=a@b commit -qm x');
+      await agent.run(
+        'echo half > half; git init -q inner; echo y > inner/y; cd inner; git add .; git -c user.name=a -c user.email=a@b commit -qm x',
+      );
       const saved = await salvage(agent.harvestOrder());
       const { repository, worktree } = agent;
       await repository.removeWorktree(worktree);
@@ -120,7 +142,15 @@ describe('the life of a worktree', () => {
     const { tree } = await harvest(agent.harvestOrder());
     const { repository, worktree } = agent;
     const commitWith = (message: string) =>
-      commitHarvest({ repository, tree, base: worktree.commit, branch: 'b', message, author: { name: 'a', email: 'b' }, trailers: {} });
+      commitHarvest({
+        repository,
+        tree,
+        base: worktree.commit,
+        branch: 'b',
+        message,
+        author: { name: 'a', email: 'b' },
+        trailers: {},
+      });
     const [first, second] = [await commitWith('first'), await commitWith('second')];
     await push({ repository, branch: 'b', commit: first });
     await expect(push({ repository, branch: 'b', commit: second })).rejects.toMatchObject({ code: 'push-rejected' });
@@ -131,7 +161,9 @@ describe('the life of a worktree', () => {
 
     for (const path of [source.path, join(source.path, '.git')]) {
       const open = await room.store.open('default', path);
-      await expect(push({ repository: open, branch: 'b', commit: worktree.commit })).rejects.toMatchObject({ code: 'push-rejected' });
+      await expect(push({ repository: open, branch: 'b', commit: worktree.commit })).rejects.toMatchObject({
+        code: 'push-rejected',
+      });
     }
     expect(git(source.path, 'for-each-ref', '--format=%(refname)')).toBe('refs/heads/main');
   });
@@ -192,7 +224,9 @@ describe('what a spawn may name', () => {
 
   it('says repository-empty where there is no commit', async () => {
     git(room.parent, 'init', '-q', 'empty');
-    await expect(room.store.open('default', join(room.parent, 'empty'))).rejects.toMatchObject({ code: 'repository-empty' });
+    await expect(room.store.open('default', join(room.parent, 'empty'))).rejects.toMatchObject({
+      code: 'repository-empty',
+    });
   });
 
   it('finds the default branch, a named one, and the commit of a detached HEAD', async () => {
@@ -208,14 +242,27 @@ describe('what a spawn may name', () => {
     expect(await detached.resolveBranch('')).toEqual({ branch: 'HEAD', commit: git(source.path, 'rev-parse', 'HEAD') });
   });
 
-  it.each(['missing', '--upload-pack=x', '-x', '../../../HEAD', 'main^', 'main~1', 'main@{1}', 'HEAD', 'a..b', 'x.lock', '.x', 'a/', 'a b', 'a\nb', ':/x'])(
-    'says branch-missing for %j',
-    async (branch) => {
-      using source = new TestRepository();
-      const repository = await room.store.open('default', source.path);
-      await expect(repository.resolveBranch(branch)).rejects.toMatchObject({ code: 'branch-missing' });
-    },
-  );
+  it.each([
+    'missing',
+    '--upload-pack=x',
+    '-x',
+    '../../../HEAD',
+    'main^',
+    'main~1',
+    'main@{1}',
+    'HEAD',
+    'a..b',
+    'x.lock',
+    '.x',
+    'a/',
+    'a b',
+    'a\nb',
+    ':/x',
+  ])('says branch-missing for %j', async (branch) => {
+    using source = new TestRepository();
+    const repository = await room.store.open('default', source.path);
+    await expect(repository.resolveBranch(branch)).rejects.toMatchObject({ code: 'branch-missing' });
+  });
 
   it('reads a repository that belongs to somebody else', async () => {
     using source = new TestRepository();

@@ -19,7 +19,12 @@ export interface HarvestLimits {
 
 const MIB = 1024 * 1024;
 /** A file of 100 MiB is the most that the large hosts of git take. */
-export const HARVEST_LIMITS: HarvestLimits = { timeoutMs: 120_000, packBytes: 256 * MIB, fileBytes: 100 * MIB, files: 20_000 };
+export const HARVEST_LIMITS: HarvestLimits = {
+  timeoutMs: 120_000,
+  packBytes: 256 * MIB,
+  fileBytes: 100 * MIB,
+  files: 20_000,
+};
 
 const MEMORY_BYTES = 1024 * MIB;
 const PIDS = 64;
@@ -31,8 +36,6 @@ export interface HarvestOrder {
   /** The agent's own ids. */
   uid: number;
   gid: number;
-  /** Not used: all that the harvest writes is in memory of its sandbox. */
-  scratch?: string;
   limits?: Partial<HarvestLimits>;
 }
 
@@ -87,14 +90,21 @@ async function receive(
   if (exit.status === 'fulfilled' && exit.value.exitCode === 0 && result.status === 'fulfilled') return result.value;
   // A pack that stops in the middle is explained by what git said inside.
   const cause: unknown = result.status === 'rejected' ? result.reason : undefined;
-  const why = cause instanceof WireFault ? cause.detail : String(cause ?? '');
+  const why = cause instanceof WireFault ? (cause.detail ?? '') : cause instanceof Error ? cause.message : '';
   throw new WireFault('harvest-refused', [why, said].filter((part) => part !== '').join('; '), { cause });
 }
 
 function specOf({ repository, worktree, uid, gid }: HarvestOrder, links: 'refuse' | 'drop'): SandboxSpec {
   return {
     agentId: worktree.agentId,
-    argv: ['/bin/sh', '-c', HARVEST_SCRIPT, 'capstan-harvest', worktree.commit, links === 'drop' ? '--ignore-errors' : ''],
+    argv: [
+      '/bin/sh',
+      '-c',
+      HARVEST_SCRIPT,
+      'capstan-harvest',
+      worktree.commit,
+      links === 'drop' ? '--ignore-errors' : '',
+    ],
     env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/nonexistent', LC_ALL: 'C' },
     cwd: '/',
     uid,

@@ -59,18 +59,36 @@ describe('a work tree that is an attack on git', () => {
   const takeAll = async (): Promise<string[]> => {
     const { repository, worktree } = agent;
     const { tree, files } = await harvest(agent.harvestOrder());
-    const order = { repository, tree, base: worktree.commit, branch: 'work', message: 'Work', author: { name: 'a', email: 'b' }, trailers: {} };
+    const order = {
+      repository,
+      tree,
+      base: worktree.commit,
+      branch: 'work',
+      message: 'Work',
+      author: { name: 'a', email: 'b' },
+      trailers: {},
+    };
     await push({ repository, branch: 'work', commit: await commitHarvest(order) });
     return files;
   };
   const refused = async (detail: RegExp): Promise<void> => {
-    await expect(harvest(agent.harvestOrder())).rejects.toMatchObject({ code: 'harvest-refused', detail: expect.stringMatching(detail) });
+    await expect(harvest(agent.harvestOrder())).rejects.toMatchObject({
+      code: 'harvest-refused',
+      detail: expect.stringMatching(detail),
+    });
   };
   const arm = (directory: string): void => {
     mkdirSync(directory, { recursive: true });
     git(directory, 'init', '-q');
     writeFileSync(join(directory, '.git', 'config'), ARMED(room.marker), { flag: 'a' });
-    for (const hook of ['post-checkout', 'pre-commit', 'post-index-change', 'pre-push', 'reference-transaction', 'fsmonitor-watchman']) {
+    for (const hook of [
+      'post-checkout',
+      'pre-commit',
+      'post-index-change',
+      'pre-push',
+      'reference-transaction',
+      'fsmonitor-watchman',
+    ]) {
       writeFileSync(join(directory, '.git', 'hooks', hook), `#!/bin/sh\ntouch ${room.marker}\n`, { mode: 0o755 });
     }
   };
@@ -96,8 +114,14 @@ describe('a work tree that is an attack on git', () => {
   );
 
   it.each([
-    ['a symlink to another repository', (dir: string, other: string) => symlinkSync(join(other, '.git'), join(dir, '.git'))],
-    ['a file that points to another repository', (dir: string, other: string) => writeFileSync(join(dir, '.git'), `gitdir: ${other}/.git\n`)],
+    [
+      'a symlink to another repository',
+      (dir: string, other: string) => symlinkSync(join(other, '.git'), join(dir, '.git')),
+    ],
+    [
+      'a file that points to another repository',
+      (dir: string, other: string) => writeFileSync(join(dir, '.git'), `gitdir: ${other}/.git\n`),
+    ],
     ['a broken symlink', (dir: string) => symlinkSync('/nonexistent', join(dir, '.git'))],
     ['an empty file', (dir: string) => writeFileSync(join(dir, '.git'), '')],
     ['a bare repository around it', (dir: string) => git(dir, 'init', '-q', '--bare', '.')],
@@ -129,7 +153,9 @@ describe('a work tree that is an attack on git', () => {
   it(
     'refuses a link to a commit of another repository',
     proves('SEC-02', async () => {
-      await agent.run('git init -q inner; cd inner; echo x > x; git add x; git -c user.name=a -c user.email=a@b commit -qm x');
+      await agent.run(
+        'git init -q inner; cd inner; echo x > x; git add x; git -c user.name=a -c user.email=a@b commit -qm x',
+      );
       await refused(/a repository inside the repository: inner/);
     }),
   );
@@ -157,15 +183,26 @@ describe('a work tree that is an attack on git', () => {
     'takes a symlink to the host as a symlink, in place of a directory too',
     proves('SEC-02', async () => {
       const secret = room.secretDirectory();
-      await agent.run(`rm -r src; ln -s ${secret} src; ln -s ${secret}/secret.txt .gitattributes; ln -s ${secret}/secret.txt .gitignore; ln -s /proc/self/root/etc all`);
+      await agent.run(
+        `rm -r src; ln -s ${secret} src; ln -s ${secret}/secret.txt .gitattributes; ln -s ${secret}/secret.txt .gitignore; ln -s /proc/self/root/etc all`,
+      );
       expect(await takeAll()).toEqual(['.gitattributes', '.gitignore', 'all', 'src', 'src/a.ts']);
       expect(git(remote, 'show', 'work:src')).toBe(secret);
     }),
   );
 
   it('names every path without doubt: line ends, quotes, bytes that are no UTF-8, options', async () => {
-    await agent.run(`cd src; printf x > "$(printf 'new\\nline')"; printf x > "$(printf 'caf\\351')"; printf x > '--force'; printf x > 'quote"d'; printf x > 'größe.md'; printf x > "$(printf 'esc\\033[2J')"`);
-    expect(await takeAll()).toEqual(['src/--force', '"src/caf\\351"', '"src/esc\\033[2J"', 'src/größe.md', '"src/new\\012line"', '"src/quote\\"d"']);
+    await agent.run(
+      `cd src; printf x > "$(printf 'new\\nline')"; printf x > "$(printf 'caf\\351')"; printf x > '--force'; printf x > 'quote"d'; printf x > 'größe.md'; printf x > "$(printf 'esc\\033[2J')"`,
+    );
+    expect(await takeAll()).toEqual([
+      'src/--force',
+      '"src/caf\\351"',
+      '"src/esc\\033[2J"',
+      'src/größe.md',
+      '"src/new\\012line"',
+      '"src/quote\\"d"',
+    ]);
   });
 
   it.each(['.GIT', '.Git', 'git~1', '.git ', '.git.', '.g\u200cit', '.git::$INDEX_ALLOCATION'])(
@@ -187,17 +224,32 @@ describe('a work tree that is an attack on git', () => {
   it('does not wait for a file that has no end', async () => {
     await agent.run('truncate -s 4T endless');
     const began = performance.now();
-    await expect(harvest({ ...agent.harvestOrder(), limits: { timeoutMs: 700 } })).rejects.toMatchObject({ code: 'harvest-refused' });
+    await expect(harvest({ ...agent.harvestOrder(), limits: { timeoutMs: 700 } })).rejects.toMatchObject({
+      code: 'harvest-refused',
+    });
     expect(performance.now() - began).toBeLessThan(10_000);
   });
 
   it.each([
-    ['one file that is large once unpacked', 'truncate -s 20M hole', { fileBytes: 10 << 20 }, /hole" is larger|hole is larger/],
-    ['more new data than the pack may hold', 'head -c 3000000 /dev/urandom > noise', { packBytes: 1 << 20 }, /exceeds maximum allowed size/],
+    [
+      'one file that is large once unpacked',
+      'truncate -s 20M hole',
+      { fileBytes: 10 << 20 },
+      /hole" is larger|hole is larger/,
+    ],
+    [
+      'more new data than the pack may hold',
+      'head -c 3000000 /dev/urandom > noise',
+      { packBytes: 1 << 20 },
+      /exceeds maximum allowed size/,
+    ],
     ['more files than allowed', 'for i in 1 2 3 4 5; do echo $i > $i; done', { files: 4 }, /more than 4 changed files/],
   ])('refuses %s', async (_, script, limits, detail) => {
     await agent.run(script);
-    await expect(harvest({ ...agent.harvestOrder(), limits })).rejects.toMatchObject({ code: 'harvest-refused', detail: expect.stringMatching(detail) });
+    await expect(harvest({ ...agent.harvestOrder(), limits })).rejects.toMatchObject({
+      code: 'harvest-refused',
+      detail: expect.stringMatching(detail),
+    });
   });
 
   it('refuses what it cannot read, and salvages the rest', async () => {

@@ -34,9 +34,13 @@ describe('a pack from a harvest that was taken over', () => {
   });
 
   const object = (type: string, bytes: string | Buffer): string =>
-    execFileSync('git', ['hash-object', '-w', '--literally', '--stdin', '-t', type], { cwd: forge, input: bytes }).toString().trim();
-  const entry = (mode: string, name: string, id: string): Buffer => Buffer.concat([Buffer.from(`${mode} ${name}\0`), Buffer.from(id, 'hex')]);
-  const pack = (...ids: string[]): Buffer => execFileSync('git', ['pack-objects', '--stdout', '-q'], { cwd: forge, input: ids.join('\n') });
+    execFileSync('git', ['hash-object', '-w', '--literally', '--stdin', '-t', type], { cwd: forge, input: bytes })
+      .toString()
+      .trim();
+  const entry = (mode: string, name: string, id: string): Buffer =>
+    Buffer.concat([Buffer.from(`${mode} ${name}\0`), Buffer.from(id, 'hex')]);
+  const pack = (...ids: string[]): Buffer =>
+    execFileSync('git', ['pack-objects', '--stdout', '-q'], { cwd: forge, input: ids.join('\n') });
   const send = (tree: string, bytes: Buffer) => {
     const stream = Readable.from([Buffer.from(`${tree}\n`), bytes]);
     return importPack({ repository, base, stream, limits: HARVEST_LIMITS, links: 'refuse' });
@@ -64,7 +68,10 @@ describe('a pack from a harvest that was taken over', () => {
 
   it('refuses a link to a commit of another repository', async () => {
     const tree = object('tree', entry('160000', 'sub', 'a'.repeat(40)));
-    await expect(send(tree, pack(tree))).rejects.toMatchObject({ code: 'harvest-refused', detail: expect.stringContaining('sub') });
+    await expect(send(tree, pack(tree))).rejects.toMatchObject({
+      code: 'harvest-refused',
+      detail: expect.stringContaining('sub'),
+    });
   });
 
   it('refuses a tree whose objects are missing', async () => {
@@ -78,7 +85,10 @@ describe('a pack from a harvest that was taken over', () => {
     await expect(send(blob, pack(blob))).rejects.toMatchObject({ code: 'harvest-refused' });
     await expect(send('b'.repeat(40), pack(blob))).rejects.toMatchObject({ code: 'harvest-refused' });
     for (const name of ['--help', 'HEAD', '', 'x'.repeat(500)]) {
-      await expect(send(name, pack(blob))).rejects.toMatchObject({ code: 'harvest-refused', detail: 'no tree was named' });
+      await expect(send(name, pack(blob))).rejects.toMatchObject({
+        code: 'harvest-refused',
+        detail: 'no tree was named',
+      });
     }
   });
 

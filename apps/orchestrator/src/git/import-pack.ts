@@ -51,7 +51,7 @@ export async function importPack(order: PackOrder): Promise<Harvest | undefined>
 }
 
 async function receive({ repository, stream, limits }: PackOrder, env: Record<string, string>): Promise<string> {
-  const bytes = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  const bytes: AsyncIterator<Buffer, undefined> = stream[Symbol.asyncIterator]();
   const { tree, rest } = await readTree(bytes);
   const strict = ['index-pack', '--strict', '--stdin', `--max-input-size=${String(limits.packBytes)}`];
   await repository.git(strict, { env, stdin: Readable.from(following(rest, bytes)), timeoutMs: limits.timeoutMs });
@@ -61,12 +61,12 @@ async function receive({ repository, stream, limits }: PackOrder, env: Record<st
   return tree;
 }
 
-async function readTree(bytes: AsyncIterator<Buffer>): Promise<{ tree: string; rest: Buffer }> {
+async function readTree(bytes: AsyncIterator<Buffer, undefined>): Promise<{ tree: string; rest: Buffer }> {
   let head = Buffer.alloc(0);
   while (!head.includes('\n')) {
-    const { value, done } = await bytes.next();
-    if (done === true || head.length > LONGEST_HEAD) throw new WireFault('harvest-refused', 'no tree was named');
-    head = Buffer.concat([head, value as Buffer]);
+    const next = await bytes.next();
+    if (next.done === true || head.length > LONGEST_HEAD) throw new WireFault('harvest-refused', 'no tree was named');
+    head = Buffer.concat([head, next.value]);
   }
   const end = head.indexOf('\n');
   try {
@@ -76,7 +76,7 @@ async function readTree(bytes: AsyncIterator<Buffer>): Promise<{ tree: string; r
   }
 }
 
-async function* following(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+async function* following(first: Buffer, rest: AsyncIterator<Buffer, undefined>): AsyncGenerator<Buffer> {
   if (first.length > 0) yield first;
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
 }
@@ -95,7 +95,10 @@ async function judge(
     const names = newLinks.slice(0, 5).map(({ path }) => quotePath(path));
     throw new WireFault('harvest-refused', `a repository inside the repository: ${names.join(', ')}`);
   }
-  return { tree: await withoutNewLinks(repository, tree, newLinks, env), changes: changes.filter(({ isLink }) => !isLink) };
+  return {
+    tree: await withoutNewLinks(repository, tree, newLinks, env),
+    changes: changes.filter(({ isLink }) => !isLink),
+  };
 }
 
 /** The index of a pack last: git takes a pack for whole once it sees that. */

@@ -12,7 +12,15 @@ const PUSH_TIMEOUT_MS = 5 * 60_000;
  *
  * @throws {WireFault} `push-rejected`
  */
-export async function push({ repository, branch, commit }: { repository: BareRepository; branch: string; commit: string }): Promise<void> {
+export async function push({
+  repository,
+  branch,
+  commit,
+}: {
+  repository: BareRepository;
+  branch: string;
+  commit: string;
+}): Promise<void> {
   const { url, path } = repository.source;
   // Somebody works there; nothing of theirs is ever written to.
   if (path !== undefined && (await isCheckout(path, repository))) {
@@ -20,9 +28,12 @@ export async function push({ repository, branch, commit }: { repository: BareRep
   }
   const refspec = `${objectId(commit)}:refs/heads/${branchName(branch)}`;
   try {
-    await repository.git(['push', '--quiet', '--no-verify', '--no-signed', '--recurse-submodules=no', '--end-of-options', url, refspec], {
-      timeoutMs: PUSH_TIMEOUT_MS,
-    });
+    await repository.git(
+      ['push', '--quiet', '--no-verify', '--no-signed', '--recurse-submodules=no', '--end-of-options', url, refspec],
+      {
+        timeoutMs: PUSH_TIMEOUT_MS,
+      },
+    );
   } catch (error) {
     throw new WireFault('push-rejected', error instanceof GitFault ? error.message : String(error), { cause: error });
   }

@@ -1,7 +1,7 @@
 import { WireFault } from '@capstan/protocol';
 
 // Narrower than git's own rules (git-check-ref-format): letters and digits of any script, and few marks.
-const BRANCH = /^[\p{L}\p{N}_][\p{L}\p{N}_.\/+@#=,!%&()-]{0,199}$/u;
+const BRANCH = /^[\p{L}\p{N}_][\p{L}\p{N}_./+@#=,!%&()-]{0,199}$/u;
 const NEVER = /\.\.|\/\/|\/\.|@\{|\.lock(?:\/|$)|[./]$/;
 const OBJECT_ID = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 

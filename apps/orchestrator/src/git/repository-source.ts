@@ -57,5 +57,8 @@ function local(path: string): RepositorySource {
 }
 
 function refused(text: string): WireFault {
-  return new WireFault('repository-missing', `not a repository that can be named: ${JSON.stringify(text.slice(0, 200))}`);
+  return new WireFault(
+    'repository-missing',
+    `not a repository that can be named: ${JSON.stringify(text.slice(0, 200))}`,
+  );
 }

@@ -50,7 +50,14 @@ export class RepositoryStore {
       await provide(gitDir, config);
       await update(gitDir, source, config, advertised);
       const branch = advertised.branch;
-      return new BareRepository({ dir: gitDir, source, configFile: config, defaultBranch: branch, headRef: HEAD_REF, turns: this.turns });
+      return new BareRepository({
+        dir: gitDir,
+        source,
+        configFile: config,
+        defaultBranch: branch,
+        headRef: HEAD_REF,
+        turns: this.turns,
+      });
     });
   }
 
@@ -59,7 +66,10 @@ export class RepositoryStore {
    * traversable, and nobody on the host may guess the name of another tenant's repository.
    */
   private async placeOf(tenant: string, url: string): Promise<string> {
-    const digest = createHmac('sha256', await this.key()).update(`${tenant}\0${url}`).digest('hex').slice(0, 32);
+    const digest = createHmac('sha256', await this.key())
+      .update(`${tenant}\0${url}`)
+      .digest('hex')
+      .slice(0, 32);
     return join(this.root, digest);
   }
 
@@ -120,7 +130,10 @@ async function provide(gitDir: string, configFile: string): Promise<void> {
   if (isThere) return;
   const fresh = `${gitDir}.new`;
   await rm(fresh, { recursive: true, force: true });
-  await runGit(['init', '--quiet', '--bare', '--template=', '--initial-branch=main', '--shared=0644', '--end-of-options', fresh], { configFile });
+  await runGit(
+    ['init', '--quiet', '--bare', '--template=', '--initial-branch=main', '--shared=0644', '--end-of-options', fresh],
+    { configFile },
+  );
   // Read by git inside the sandbox and by a person who looks; the settings that protect us are on the command line.
   const settings = { 'gc.auto': '0', 'core.logAllRefUpdates': 'always', 'receive.denyCurrentBranch': 'refuse' };
   for (const [name, value] of Object.entries(settings)) {
@@ -129,11 +142,27 @@ async function provide(gitDir: string, configFile: string): Promise<void> {
   await rename(fresh, gitDir);
 }
 
-async function update(gitDir: string, source: RepositorySource, configFile: string, { head }: Advertised): Promise<void> {
+async function update(
+  gitDir: string,
+  source: RepositorySource,
+  configFile: string,
+  { head }: Advertised,
+): Promise<void> {
   const refspecs = head === undefined ? [REFSPEC] : [REFSPEC, `+HEAD:${HEAD_REF}`];
-  const flags = ['--quiet', '--prune', '--no-tags', '--no-write-fetch-head', '--no-recurse-submodules', '--no-auto-maintenance'];
+  const flags = [
+    '--quiet',
+    '--prune',
+    '--no-tags',
+    '--no-write-fetch-head',
+    '--no-recurse-submodules',
+    '--no-auto-maintenance',
+  ];
   try {
-    await runGit(['fetch', ...flags, '--end-of-options', source.url, ...refspecs], { gitDir, configFile, timeoutMs: FETCH_TIMEOUT_MS });
+    await runGit(['fetch', ...flags, '--end-of-options', source.url, ...refspecs], {
+      gitDir,
+      configFile,
+      timeoutMs: FETCH_TIMEOUT_MS,
+    });
   } catch (error) {
     throw new WireFault('repository-missing', detailOf(error), { cause: error });
   }

@@ -69,9 +69,18 @@ const SETTINGS: readonly string[] = [
   'protocol.ext.allow=never',
   'transfer.bundleURI=false',
   'transfer.fsckObjects=true',
-  ...['zeroPaddedFilemode', 'badTimezone', 'missingSpaceBeforeDate', 'missingEmail', 'missingNameBeforeEmail', 'badDate', 'badDateOverflow', 'missingSpaceBeforeEmail', 'nulInCommit', 'badFilemode'].map(
-    (message) => `fetch.fsck.${message}=ignore`,
-  ),
+  ...[
+    'zeroPaddedFilemode',
+    'badTimezone',
+    'missingSpaceBeforeDate',
+    'missingEmail',
+    'missingNameBeforeEmail',
+    'badDate',
+    'badDateOverflow',
+    'missingSpaceBeforeEmail',
+    'nulInCommit',
+    'badFilemode',
+  ].map((message) => `fetch.fsck.${message}=ignore`),
 ];
 
 /**

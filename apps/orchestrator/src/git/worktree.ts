@@ -76,7 +76,8 @@ export async function checkWorktree({ dir }: WorktreeRecord): Promise<void> {
     (it) => it.isDirectory(),
     () => false,
   );
-  if (!isDirectory || (await realpath(dir)) !== dir) throw new WireFault('harvest-refused', 'the work tree is no directory');
+  if (!isDirectory || (await realpath(dir)) !== dir)
+    throw new WireFault('harvest-refused', 'the work tree is no directory');
 }
 
 /** Gives a fresh work tree to the agent; nothing of the agent's has run in it, so that its links are the repository's. */
