@@ -11,7 +11,6 @@ import {
   keyId,
   type Proof,
   ProofSchema,
-  toBinary,
   WireFault,
 } from '@capstan/protocol';
 import { VERSIONS } from './limits.js';
@@ -91,9 +90,15 @@ export function checkProof(
   return want.key;
 }
 
+/** The Challenge's fields one by one: to sign its own bytes the spoke would have to serialize what it has parsed. */
 function hubTranscript(helloBytes: Uint8Array, challenge: Challenge): Uint8Array {
-  const unsigned = create(ChallengeSchema, { ...challenge, signature: new Uint8Array() });
-  return handshakePae(HUB_LABEL, helloBytes, toBinary(ChallengeSchema, unsigned));
+  const version = new Uint8Array(4);
+  new DataView(version.buffer).setUint32(0, challenge.version);
+  const [hub, key] = [challenge.hubId, challenge.keyId].map((text) => new TextEncoder().encode(text)) as [
+    Uint8Array,
+    Uint8Array,
+  ];
+  return handshakePae(HUB_LABEL, helloBytes, hub, key, challenge.nonce, version);
 }
 
 function checkNonce(nonce: Uint8Array): void {

@@ -151,7 +151,7 @@ export type Challenge = Message<"capstan.v1.Challenge"> & {
   version: number;
 
   /**
-   * Over the handshake PAE of (hello bytes, this message without signature); see docs/protocol.md.
+   * Over the handshake PAE of (hello bytes, hub_id, key_id, nonce, version); see docs/protocol.md.
    *
    * @generated from field: bytes signature = 5;
    */
