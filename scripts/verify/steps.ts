@@ -11,6 +11,7 @@ export const STEPS: readonly Step[] = [
   { name: 'types', command: ['tsc', '--project', 'tsconfig.check.json'] },
   { name: 'proto lint', command: ['buf', 'lint', 'proto'] },
   { name: 'drift', command: ['node', 'scripts/verify/drift.ts'] },
+  { name: 'codes in docs', command: ['node', 'scripts/docs/codes.ts', '--check'] },
   {
     name: 'unit tests',
     command: [

@@ -18,7 +18,8 @@ export async function measureCommands(bench: Bench, count: number): Promise<Figu
   await bench.running(agentId);
   const ask = () => bench.status(agentId);
   const command = fromBase64((await ask()).command);
-  await drive(Math.ceil(count / 10), 32, ask);
+  // Until the compilers of all processes on the way have settled.
+  await drive(Math.ceil(count / 3), 32, ask);
   const figures: Figure[] = [];
   let cpuPerCommand = Number.NaN;
   for (const concurrency of [1, 32]) {

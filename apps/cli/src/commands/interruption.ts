@@ -8,10 +8,10 @@ export class Interruption implements Disposable {
   /** Resolves once it is asked for. */
   readonly requested: Promise<void>;
   /** The fault that asked for it; undefined where a person did. */
-  fault: unknown;
+  fault: Error | undefined;
   private readonly controller = new AbortController();
   private readonly request: () => void;
-  private readonly fail: (fault: unknown) => void;
+  private readonly fail: (fault: Error) => void;
 
   constructor() {
     const { promise, resolve } = Promise.withResolvers<undefined>();

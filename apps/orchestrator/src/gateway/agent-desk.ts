@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Logger } from '@capstan/platform';
 import { ApiFault } from './api-fault.js';
 import type { Meter, Reservation } from './meter.js';
-import type { GatewayOrder } from './model-gateway.js';
+import type { GatewayOrder } from './gateway-order.js';
 import { readRequest, type ModelRequest } from './model-request.js';
 import type { Price } from './prices.js';
 import type { Endpoint, ModelProvider, ModelReply } from './provider.js';

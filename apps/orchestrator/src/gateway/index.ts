@@ -2,7 +2,8 @@
  * The model gateway: the Anthropic Messages API on a unix socket per agent. It holds the key, meters tokens and cost,
  * and enforces budgets; agents have no other way to a model. Imports platform and protocol.
  */
-export { ModelGateway, type GatewayOrder, type GatewaySession } from './model-gateway.js';
+export type { GatewayOrder } from './gateway-order.js';
+export { ModelGateway, type GatewaySession } from './model-gateway.js';
 export { createProvider, type ProviderSettings } from './create-provider.js';
 export type { ModelProvider, ModelCall, ModelReply } from './provider.js';
 export type { Usage } from './meter.js';

@@ -47,7 +47,7 @@ export class Meter {
 
   usage(): Usage {
     // Up, so that what was spent is never shown as less than it was.
-    return { ...this.total, costMicroUsd: Math.ceil(this.spent - ROUNDING) };
+    return { ...this.total, costMicroUsd: Math.max(0, Math.ceil(this.spent - ROUNDING)) };
   }
 
   /**

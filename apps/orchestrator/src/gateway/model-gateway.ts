@@ -2,31 +2,10 @@ import { chmod, chown, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { once } from 'node:events';
 import type { Logger } from '@capstan/platform';
-import type { AgentId, TaskId, TenantId } from '@capstan/protocol';
 import { AgentDesk } from './agent-desk.js';
+import type { GatewayOrder } from './gateway-order.js';
 import { Meter, type Usage } from './meter.js';
 import type { ModelProvider } from './provider.js';
-
-export interface GatewayOrder {
-  agentId: AgentId;
-  taskId: TaskId;
-  tenant: TenantId;
-  /** Made by the gateway, and removed at the end. */
-  socketPath: string;
-  /** Host ids of the agent; only they (and root) can connect. */
-  uid: number;
-  gid: number;
-  /** Spending cap, millionths of a US dollar. */
-  budgetMicroUsd: number;
-  /** Model of an agent that asks for `default`; empty for the provider's own. */
-  model: string;
-  /** Playbook of the scripted provider; empty for its default. */
-  playbook?: string;
-  /** After each request. */
-  onUsage: (usage: Usage) => void;
-  /** Once, when the budget refuses a request. */
-  onBudget: () => void;
-}
 
 /** The way of one agent to its model. */
 export interface GatewaySession {

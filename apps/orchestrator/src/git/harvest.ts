@@ -2,31 +2,11 @@ import { WireFault } from '@capstan/protocol';
 import { signalHandle, waitGone, type PreparedSandbox, type SandboxDriver, type SandboxSpec } from '@capstan/sandbox';
 import type { BareRepository } from './bare-repository.js';
 import { HARVEST_SCRIPT, harvestMounts } from './harvest-script.js';
+import { HARVEST_LIMITS, type Harvest, type HarvestLimits } from './harvest-limits.js';
 import { importPack } from './import-pack.js';
 import { checkWorktree, type Worktree } from './worktree.js';
 
-/** What is taken out of a work tree at most. */
-export interface HarvestLimits {
-  /** Milliseconds from start to end. */
-  timeoutMs: number;
-  /** Bytes of new objects, packed. */
-  packBytes: number;
-  /** Bytes of one file, unpacked. */
-  fileBytes: number;
-  /** Changed paths. */
-  files: number;
-}
-
-const MIB = 1024 * 1024;
-/** A file of 100 MiB is the most that the large hosts of git take. */
-export const HARVEST_LIMITS: HarvestLimits = {
-  timeoutMs: 120_000,
-  packBytes: 256 * MIB,
-  fileBytes: 100 * MIB,
-  files: 20_000,
-};
-
-const MEMORY_BYTES = 1024 * MIB;
+const MEMORY_BYTES = 1024 * 1024 * 1024;
 const PIDS = 64;
 
 export interface HarvestOrder {
@@ -37,12 +17,6 @@ export interface HarvestOrder {
   uid: number;
   gid: number;
   limits?: Partial<HarvestLimits>;
-}
-
-export interface Harvest {
-  tree: string;
-  /** Changed paths; one that is not plain text is quoted as git does. */
-  files: string[];
 }
 
 /**

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { proves } from '../../../../test/support/proves.js';
 import { git, TestRepository } from '../../../../test/support/repository.js';
 import { GitRoom } from '../../test/git-room.js';
-import { HARVEST_LIMITS } from './harvest.js';
+import { HARVEST_LIMITS } from './harvest-limits.js';
 import { importPack } from './import-pack.js';
 import type { BareRepository } from './index.js';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { WireFault } from '@capstan/protocol';
 import type { BareRepository } from './bare-repository.js';
-import type { Harvest, HarvestLimits } from './harvest.js';
+import type { Harvest, HarvestLimits } from './harvest-limits.js';
 import { objectId } from './refs.js';
 import { GitFault } from './safe-git.js';
 import { changesOf, checkSizes, quotePath, withoutNewLinks, type Change } from './tree-changes.js';

@@ -7,7 +7,8 @@
 export { RepositoryStore } from './repository.store.js';
 export type { BareRepository, BranchHead } from './bare-repository.js';
 export type { Worktree, WorktreeRecord } from './worktree.js';
-export { harvest, type Harvest, type HarvestOrder } from './harvest.js';
+export { harvest, type HarvestOrder } from './harvest.js';
+export type { Harvest } from './harvest-limits.js';
 export { commitHarvest, type Author, type CommitOrder } from './commit.js';
 export { push } from './push.js';
 export { salvage } from './salvage.js';
