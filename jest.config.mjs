@@ -1,4 +1,5 @@
-const esmOnly = '@nestjs|file-type|strtok3|token-types|uint8array-extras|@tokenizer|@borewit|@noble|uuid|commander|listr2|simple-git|yaml|@anthropic-ai';
+const esmOnly =
+  '@nestjs|file-type|strtok3|token-types|uint8array-extras|@tokenizer|@borewit|@noble|uuid|commander|listr2|yaml|@anthropic-ai';
 
 /** One project for units beside the code, one for what crosses rooms. */
 const shared = {

@@ -19,11 +19,14 @@ const SINGLE_FILES = ['nest-cli.json', 'tsconfig.json', 'package-lock.json', 'sc
 /** Builds where a source has changed since the last build, and puts `capstan` where npx finds it. */
 export async function provideBuild() {
   linkCommand();
-  const stamp = stampOf();
-  if (existsSync(join(root, 'dist/apps/cli/src/main.js')) && readStamp() === stamp) return;
+  if (existsSync(join(root, 'dist/apps/cli/src/main.js')) && readStamp() === stampOf()) return;
   say('Building …');
   const code = await run(pinnedNode, [join(root, 'scripts/build.mjs')], { cwd: root });
   if (code !== 0) throw new SetupFault(`The build failed with exit code ${code}.`);
+}
+
+/** Notes what was built. @param stamp taken before the build, so that a change meanwhile builds again */
+export function noteBuild(stamp) {
   mkdirSync(cacheDir, { recursive: true });
   writeFileSync(STAMP, stamp);
 }
@@ -48,7 +51,7 @@ function readStamp() {
 }
 
 /** Names, sizes and times of every source; a checkout that touches files builds once more, which takes seconds. */
-function stampOf() {
+export function stampOf() {
   const hash = createHash('sha256');
   const rooms = ['apps', 'libs'].flatMap((kind) => readdirSync(join(root, kind)).map((name) => join(root, kind, name)));
   for (const file of [...SINGLE_FILES.map((name) => join(root, name)), ...rooms.flatMap(sourcesOf)]) {

@@ -3,7 +3,7 @@ import type { MeshModel } from '@capstan/localmesh';
 import type { Output } from '../output/output.js';
 
 /** What is asked of a model unless ANTHROPIC_MODEL names another. */
-export const DEFAULT_MODEL = 'claude-sonnet-4-5';
+export const DEFAULT_MODEL = 'claude-sonnet-5-5';
 export const BUDGET_MICRO_USD = 1_000_000;
 
 /**

@@ -4,10 +4,11 @@ import type { HubAgentView, Mesh, MeshModel } from '@capstan/localmesh';
 import { LocalFault } from '@capstan/protocol';
 import type { Output } from '../output/output.js';
 import type { Progress } from '../progress/progress.js';
-import { collectReceipts, keepStatus, type KeptReceipt } from './collect-receipts.js';
-import { type KillReport, killAgent } from './kill-agent.js';
-import { endlessAgent, type DemoAgent, mapAgent } from './demo-agents.js';
+import { collectReceipts, keepStatus } from './collect-receipts.js';
+import { killAgent } from './kill-agent.js';
+import { endlessAgent, mapAgent } from './demo-agents.js';
 import { endOf, runAgent, startAgent } from './run-agent.js';
+import { type DemoReport, reportJson } from './demo-report.js';
 import { summaryLines } from './summary.js';
 
 export interface DemoOptions {
@@ -18,14 +19,6 @@ export interface DemoOptions {
   /** Milliseconds from the command to a mesh that is up. */
   upMs: number;
   stays: boolean;
-}
-
-/** What the demo found out, and prints with --json. */
-export interface DemoReport {
-  first: { order: DemoAgent; agent: HubAgentView; receipts: KeptReceipt[] };
-  second: { order: DemoAgent; agent: HubAgentView; receipts: KeptReceipt[] };
-  kill: KillReport;
-  timings: Record<string, number>;
 }
 
 /**
@@ -94,30 +87,4 @@ async function failed(mesh: Mesh, agent: HubAgentView): Promise<LocalFault> {
     `The first agent did not finish: ${why}`,
     page.lines.map(({ source, text }) => `${source}: ${text}`).join('\n'),
   );
-}
-
-async function reportJson(mesh: Mesh, { first, second, kill, timings }: DemoReport): Promise<Record<string, unknown>> {
-  const connections = await mesh.client.connections();
-  return {
-    version: 1,
-    hub: { id: mesh.hub.id, url: mesh.hub.url, tokenFile: mesh.hub.tokenFile, contextFile: mesh.contextFile },
-    instances: mesh.instances.map(({ id }) => {
-      const connection = connections.find(({ instanceId }) => instanceId === id);
-      return { id, state: connection?.state ?? null, online: connection?.online ?? false };
-    }),
-    repository: mesh.repository,
-    agents: [first, second].map(({ agent, receipts }) => ({
-      id: agent.agentId,
-      instance: agent.instance,
-      taskId: agent.taskId,
-      state: agent.state,
-      branch: agent.harvest?.branch ?? null,
-      commit: agent.harvest?.commit ?? null,
-      files: agent.harvest?.files ?? [],
-      usage: agent.usage,
-      receipts,
-    })),
-    kill,
-    timings,
-  };
 }

@@ -1,5 +1,5 @@
 import { defaultContextFile, type Mesh } from '@capstan/localmesh';
-import type { DemoReport } from './run-demo.js';
+import type { DemoReport } from './demo-report.js';
 
 /** What happened, in short: each line with the command to do it yourself. */
 export function summaryLines(mesh: Mesh, { first, second, kill }: DemoReport): string[] {

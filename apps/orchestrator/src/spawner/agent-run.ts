@@ -16,6 +16,8 @@ export class AgentRun {
   private readonly end = Promise.withResolvers<void>();
   /** Once true, there is no way back to the queue. */
   goGiven = false;
+  /** Something of a failed start could not be undone: the sweep does it. */
+  hasLeftovers = false;
 
   /** @param kill makes sure that the agent dies; called when the intent is to end it. */
   constructor(

@@ -4,6 +4,7 @@ import { isTerminal, type AgentId } from '@capstan/protocol';
 import { salvage, type BareRepository, type RepositoryStore, type Worktree } from '../git/index.js';
 import type { AgentLog } from '../monitor/agent-log.js';
 import type { AgentStore } from '../valkey/agent.store.js';
+import type { AgentRun } from './agent-run.js';
 import type { Launched } from './launcher.js';
 import type { SessionRecord, Sessions } from './session.js';
 
@@ -32,9 +33,9 @@ export class Cleanup {
     await this.finishDisk(agentId, steps.every(Boolean));
   }
 
-  /** After a start that failed: the launcher has undone its own steps. */
-  async finishUnstarted(agentId: AgentId): Promise<void> {
-    await this.finishDisk(agentId, true);
+  /** After a start that failed: the launcher has undone its own steps, or the run says that something is left. */
+  async finishUnstarted({ agentId, hasLeftovers }: AgentRun): Promise<void> {
+    await this.finishDisk(agentId, !hasLeftovers);
   }
 
   /** After a crash: from what was noted on disk. */

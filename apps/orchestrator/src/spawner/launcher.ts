@@ -62,7 +62,8 @@ export class Launcher {
     const later = (what: string, step: () => Promise<unknown>): void => undo.defer(() => this.attempt(run, what, step));
 
     const session = await sessions.open(agentId);
-    later('directory', () => sessions.remove(agentId));
+    // Its notes say what is left, where something is.
+    later('directory', async () => (run.hasLeftovers ? undefined : sessions.remove(agentId)));
     const repository = await repositories.open(plan.tenant, plan.repository);
     const base = await repository.resolveBranch(plan.branch);
     stopIfUnwanted(run);
@@ -141,6 +142,7 @@ export class Launcher {
     try {
       await step();
     } catch (error) {
+      run.hasLeftovers = true;
       this.parts.logger.error({ err: error, agentId: run.agentId, what, msg: 'a part of a failed start is left' });
     }
   }

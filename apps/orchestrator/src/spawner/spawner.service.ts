@@ -81,7 +81,7 @@ export class Spawner {
       log.append('system', `Start ${String(claim.attempt)} failed: ${settled.patch?.error?.sentence ?? settled.state}`);
       await settlement.settle(agentId, { ...settled, fence: claim.fence });
       run.markSettled();
-      await cleanup.finishUnstarted(agentId);
+      await cleanup.finishUnstarted(run);
       return jobEnd(settled);
     }
   }
