@@ -11,7 +11,12 @@ export const STEPS: readonly Step[] = [
   { name: 'types', command: ['tsc', '--project', 'tsconfig.check.json'] },
   { name: 'proto lint', command: ['buf', 'lint', 'proto'] },
   { name: 'drift', command: ['node', 'scripts/verify/drift.ts'] },
-  { name: 'codes in docs', command: ['node', 'scripts/docs/codes.ts', '--check'] },
+  { name: 'docs drift', command: ['node', 'scripts/docs/codes.ts', '--check'] },
+  { name: 'build', command: ['node', 'scripts/build.mjs'] },
+  {
+    name: 'codes in docs',
+    command: ['node', '--import', './scripts/built-libraries.ts', 'scripts/docs/codes.ts', '--check'],
+  },
   {
     name: 'unit tests',
     command: [

@@ -6,7 +6,7 @@ import { registerHooks } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const libraries = join(import.meta.dirname, '../../dist/libs');
+const libraries = join(import.meta.dirname, '../dist/libs');
 
 registerHooks({
   resolve(specifier, context, next) {
