@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const outfile = process.argv[2] ?? 'dist/apps/agent/agent.mjs';
 
-const result = await build({
+await build({
   absWorkingDir: root,
   entryPoints: ['apps/agent/src/main.ts'],
   outfile,
@@ -22,8 +22,4 @@ const result = await build({
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
   },
   logLevel: 'warning',
-  metafile: true,
 });
-
-const { bytes } = Object.values(result.metafile.outputs)[0] ?? { bytes: 0 };
-console.log(`${outfile} (${(bytes / 1024).toFixed(0)} KiB)`);

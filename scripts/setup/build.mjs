@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join, relative } from 'node:path';
 import { cacheDir, pinnedNode, root } from './paths.mjs';
-import { run, say, SetupFault } from './run.mjs';
+import { runQuietly, SetupFault, timed } from './run.mjs';
 
 const STAMP = join(cacheDir, 'build.stamp');
 const SINGLE_FILES = ['nest-cli.json', 'tsconfig.json', 'package-lock.json', 'scripts/build.mjs'];
@@ -20,9 +20,10 @@ const SINGLE_FILES = ['nest-cli.json', 'tsconfig.json', 'package-lock.json', 'sc
 export async function provideBuild() {
   linkCommand();
   if (existsSync(join(root, 'dist/apps/cli/src/main.js')) && readStamp() === stampOf()) return;
-  say('Building …');
-  const code = await run(pinnedNode, [join(root, 'scripts/build.mjs')], { cwd: root });
-  if (code !== 0) throw new SetupFault(`The build failed with exit code ${code}.`);
+  await timed('Building', async () => {
+    const { code, text } = await runQuietly(pinnedNode, [join(root, 'scripts/build.mjs')], { cwd: root });
+    if (code !== 0) throw new SetupFault(`The build failed with exit code ${code}:\n${text.trim()}`);
+  });
 }
 
 /** Notes what was built. @param stamp taken before the build, so that a change meanwhile builds again */

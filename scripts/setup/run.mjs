@@ -18,6 +18,36 @@ export function run(command, args, options = {}) {
   });
 }
 
+/** Runs a command whose words matter only when it fails. @returns its exit code, and what it printed */
+export function runQuietly(command, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    let text = '';
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (part) => (text += part));
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve({ code: codeOf(code, signal), text }));
+  });
+}
+
+/** Tells what takes a while and how long it took; at a terminal also, meanwhile, how long it has taken. */
+export async function timed(what, work) {
+  const isTerminal = process.stderr.isTTY;
+  const startedAt = performance.now();
+  const seconds = (digits) => ((performance.now() - startedAt) / 1000).toFixed(digits);
+  const show = (line) => process.stderr.write(isTerminal ? `\r\u001b[K${line}` : `${line}\n`);
+  show(`… ${what}`);
+  const clock = isTerminal ? setInterval(() => show(`… ${what} (${seconds(0)} s)`), 1000) : undefined;
+  let mark = '✘';
+  try {
+    await work();
+    mark = '✔';
+  } finally {
+    clearInterval(clock);
+    show(`${mark} ${what} (${seconds(1)} s)`);
+    if (isTerminal) say('');
+  }
+}
+
 /** Becomes the command, as far as a script can: same streams, signals passed on, its exit code kept. */
 export async function become(command, args, options = {}) {
   const child = spawn(command, args, { stdio: 'inherit', ...options });

@@ -44,9 +44,9 @@ export async function provideSystemParts({ isAgreed }) {
   if (await mayInstall(missing, command, isAgreed)) {
     for (const part of missing) await install(manager, part);
   }
-  return PARTS.filter(isMissing).map((part) => ({
-    name: part.name,
-    command: installCommand(manager, [part.packages(manager)[0]]).join(' '),
+  return PARTS.filter(isMissing).map(({ name, packages }) => ({
+    name,
+    command: installCommand(manager, [packages(manager)[0]]).join(' '),
   }));
 }
 

@@ -1,4 +1,5 @@
 /** `npm run bench [-- --json] [--only a,c] [--quick]`: every figure of docs/benchmarks.md, in one run, with its baseline. */
+import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { Bench } from './agents.ts';
 import { type Figure, formatTable } from './figures.ts';
@@ -16,6 +17,10 @@ const { values } = parseArgs({
 const wanted = new Set((values.only ?? 'b,e,a,d,c').split(','));
 /** `--quick` takes a tenth of the samples: to see that it runs, not to quote. */
 const samples = (count: number) => (values.quick === true ? Math.ceil(count / 10) : count);
+
+const load = loadavg()[0] ?? 0;
+const machine = `${String(cpus().length)} × ${cpus()[0]?.model ?? 'CPU'}, node ${process.version}, load ${load.toFixed(1)} before`;
+if (load > 0.5) process.stderr.write(`This machine is busy (load ${load.toFixed(1)}): the figures will say so.\n`);
 
 const figures: Figure[] = [];
 async function section(letter: string, measure: () => Figure[] | Promise<Figure[]>): Promise<void> {
@@ -41,4 +46,7 @@ if (['a', 'c', 'd', 'e'].some((letter) => wanted.has(letter))) {
   await section('d', () => measureSpawns(bench, upstream, samples(50)));
   await section('c', () => measureKills(bench, killLoad(samples)));
 }
-if (values.json !== true) console.log(formatTable(figures.toSorted((a, b) => a.section.localeCompare(b.section))));
+if (values.json !== true) {
+  console.log(formatTable(figures.toSorted((a, b) => a.section.localeCompare(b.section))));
+  console.log(`\n${machine}`);
+}

@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { Mesh, type MeshInstance } from '@capstan/localmesh';
-import { ReaperClient } from '@capstan/platform';
-import { hasProcess, type ProcessIdentity, readProcess } from '@capstan/sandbox';
+import { Mesh } from '@capstan/localmesh';
+import { hasProcess } from '@capstan/sandbox';
 import { agentIn, receiptOf, spawnAgent } from '../support/agents.js';
+import { processesOf } from '../support/host-processes.js';
 import { proves } from '../support/proves.js';
 import { git, TestRepository } from '../support/repository.js';
 import { until } from '../support/until.js';
@@ -18,18 +18,6 @@ interface KillEvidence {
     observedAtMs: number;
     orderedAtMs: number;
   };
-}
-
-/** Every process on this host that lives in the PID namespace of a running agent, as its reaper registered it. */
-async function processesOf(instance: MeshInstance, agentId: string): Promise<ProcessIdentity[]> {
-  const reaper = new ReaperClient(join(instance.dir, 'run', 'reaper.sock'));
-  const { agents } = await reaper.describe();
-  reaper.close();
-  const namespace = agents.find((agent) => agent.agentId === agentId)?.handle?.pidNamespace;
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map((pid) => readProcess(Number(pid)))
-    .filter((view) => view !== null && view.pidNamespace === namespace) as ProcessIdentity[];
 }
 
 /** Paths below `directory` whose last part matches. */

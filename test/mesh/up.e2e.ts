@@ -119,10 +119,22 @@ describe('capstan up --demo', () => {
     expect({ code: child.exitCode, processes: processesWith(state), text }).toMatchObject({ code: 130, processes: [] });
   });
 
-  it('killed without mercy is cleaned up after by the next start', async () => {
+  it('killed without mercy is taken down by its guardian, and a start at once waits for that', async () => {
     const first = up();
     await until('the mesh stays', () => first.text.err.includes('Ctrl-C') || first.child.exitCode !== null, 60_000);
     first.child.kill('SIGKILL');
+    await once(first.child, 'exit');
+    const second = up('--once', '--json');
+    const [code] = (await once(second.child, 'close')) as [number];
+    expect({ code, err: code === 0 ? '' : second.text.err }).toEqual({ code: 0, err: '' });
+    expect(second.text.err).toContain('ending what an earlier mesh left');
+    expect(processesWith(state)).toEqual([]);
+  });
+
+  it('killed without mercy with its guardian is cleaned up after by the next start', async () => {
+    const first = up();
+    await until('the mesh stays', () => first.text.err.includes('Ctrl-C') || first.child.exitCode !== null, 60_000);
+    for (const pid of [guardianIn(state), first.child.pid ?? 0]) process.kill(pid, 'SIGKILL');
     await once(first.child, 'close');
     expect(processesWith(state).length).toBeGreaterThan(3);
     const second = up('--once', '--json');
@@ -136,6 +148,16 @@ async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill('SIGTERM');
   await once(child, 'close');
+}
+
+function guardianIn(directory: string): number {
+  const processes = JSON.parse(readFileSync(join(directory, 'processes.json'), 'utf8')) as {
+    name: string;
+    pid: number;
+  }[];
+  const guardian = processes.find(({ name }) => name === 'guardian');
+  if (guardian === undefined) throw new Error('there is no guardian');
+  return guardian.pid;
 }
 
 interface Report {

@@ -1,4 +1,5 @@
-import type Anthropic from '@anthropic-ai/sdk';
+import { setTimeout as delay } from 'node:timers/promises';
+import Anthropic, { AnthropicError, APIConnectionError, APIError } from '@anthropic-ai/sdk';
 import type {
   ContentBlock,
   Message,
@@ -15,6 +16,9 @@ const MOST_REPLY_TOKENS = 16_384;
 /** Times that an agent which stops without submitting is reminded. */
 const REMINDERS = 2;
 const REMINDER = 'You have not submitted. If the work is done, call submit; otherwise go on.';
+/** Times that a reply which broke off is asked for again, and the pause before the first of them. */
+const REPEATS = 3;
+const FIRST_PAUSE_MS = 500;
 const CUT_OFF = 'The reply was cut off at its length limit, so that this call was not made. Take smaller steps.';
 
 export interface LoopParts {
@@ -51,7 +55,21 @@ export class AgentLoop {
     return 'agent-iterations';
   }
 
+  /** A reply that breaks off in its middle is asked for again; what fails before its beginning, the SDK repeats. */
   private async ask(): Promise<Message> {
+    const { report, signal } = this.parts;
+    for (let repeat = 0; ; repeat += 1) {
+      try {
+        return await this.askOnce();
+      } catch (error) {
+        if (signal.aborted || repeat >= REPEATS || !isBrokenOff(error)) throw error;
+        report({ type: 'log', source: 'agent', text: `The reply broke off and is asked for again: ${error.message}` });
+        await delay(FIRST_PAUSE_MS * 2 ** repeat, undefined, { signal });
+      }
+    }
+  }
+
+  private async askOnce(): Promise<Message> {
     const { client, task, tools, signal } = this.parts;
     const stream = client.messages.stream(
       {
@@ -118,6 +136,12 @@ export class AgentLoop {
     if (outcome.text !== '') report({ type: 'log', source: 'tool', text: outcome.text });
     return outcome;
   }
+}
+
+/** Neither a refusal, which has a status, nor a connection that could not be made. */
+function isBrokenOff(error: unknown): error is AnthropicError {
+  if (!(error instanceof AnthropicError) || error instanceof APIConnectionError) return false;
+  return !(error instanceof APIError) || error.status === undefined;
 }
 
 function textsOf(content: ContentBlock[]): string[] {

@@ -1,4 +1,4 @@
-import Anthropic, { APIError } from '@anthropic-ai/sdk';
+import Anthropic, { AnthropicError, APIError } from '@anthropic-ai/sdk';
 import { AgentLoop } from './agent-loop.js';
 import { openForwarder } from './forwarder.js';
 import type { EndReason, Report } from './output.js';
@@ -16,8 +16,8 @@ export interface AgentPlaces {
 
 /** Longest delay that a timer of Node holds. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-/** The gateway's answer where the budget does not allow another request. */
-const PAYMENT_REQUIRED = 402;
+/** What the gateway says, with 402, where the budget does not allow another request; an unpaid account says something else. */
+const BUDGET_REFUSAL = 'agent-budget:';
 
 /** Runs one agent from its task to its end, and reports why it ended. @throws where the task cannot be read */
 export async function runAgent({ taskFile, gatewaySocket }: AgentPlaces, report: Report): Promise<EndReason> {
@@ -44,6 +44,7 @@ export async function runAgent({ taskFile, gatewaySocket }: AgentPlaces, report:
 
 function endOf(error: unknown, signal: AbortSignal): EndReason {
   if (signal.aborted) return 'agent-timeout';
-  if (error instanceof APIError) return error.status === PAYMENT_REQUIRED ? 'agent-budget' : 'model-unavailable';
+  if (error instanceof APIError && error.status === 402 && error.message.includes(BUDGET_REFUSAL)) return 'agent-budget';
+  if (error instanceof AnthropicError) return 'model-unavailable';
   throw error;
 }

@@ -7,6 +7,10 @@ export const VERSION = '0.1.0';
 const EXIT_CODES =
   'Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 denied, 5 conflict, 6 gate failed, 7 timeout, 8 unreachable, 130 interrupted.';
 
+const NPM_START = `"npm start" installs what is missing, builds, and runs "capstan up --demo"; its options go after "--":
+  npm start -- --repo PATH_OR_URL
+  npm start --silent -- --once --json    (--silent keeps npm's own lines off stdout)`;
+
 /** Every command with its options; each loads its code when it runs. */
 export function buildProgram(output: Output): Command {
   const program = new Command('capstan')
@@ -43,6 +47,7 @@ function addMesh(program: Command, output: Output, context: ContextOf): void {
     .option('--instances <names>', 'names of the instances', listOf, ['harbor', 'quay'])
     .option('--port <port>', 'port of the hub; 0 for any', port, 7400)
     .option('--state <dir>', 'where everything is kept')
+    .addHelpText('after', `\n${NPM_START}`)
     .action(async (options: UpOptions) => (await import('./commands/up.js')).up(output, options));
   withJson(program.command('down'))
     .description('end the mesh that runs on this machine')

@@ -42,8 +42,11 @@ export function waitForEnd(
   return waitForAgent(client, ordered, () => false, { timeoutMs: 24 * 3_600_000, onState });
 }
 
-/** A refusal is told at once, in the words of the instance that refused. */
-async function checkAccepted(client: HubClient, ordered: CommandAccepted, timeoutMs: number): Promise<void> {
+/**
+ * Waits for the instance's first word on an order.
+ * @throws HubProblem in the words of the instance that refused; LocalFault `instance-away` once the order has expired
+ */
+export async function checkAccepted(client: HubClient, ordered: CommandAccepted, timeoutMs: number): Promise<void> {
   const command = await client.command(ordered.commandId, Math.min(timeoutMs, 15_000));
   const { refusal } = command;
   if (refusal !== undefined && refusal !== null) throw new HubProblem(422, refusal.code, refusal.sentence);

@@ -69,7 +69,7 @@ export class Orchestrator implements Drainable {
     const sessions = new Sessions(paths.agents, settings.agentUidBase);
     const repositories = new RepositoryStore({ root: paths.repositories });
     const gateway = new ModelGateway({ provider: createProvider(settings.provider), log: logger });
-    const driver = new BubblewrapDriver();
+    const driver = new BubblewrapDriver({ owner: paths.agents });
     const cleanup = new Cleanup({ sessions, repositories, store, driver, logger });
     const recovery = new Recovery({ runs, store, reaper, reaping, settlement, cleanup, logger });
     const launcher = new Launcher({

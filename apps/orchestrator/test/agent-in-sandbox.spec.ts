@@ -1,8 +1,9 @@
-import { git, TestRepository } from '../../../test/support/repository.js';
+import { streamOf } from '../../../test/support/model-stream.js';
+import { Upstream } from '../../../test/support/model-upstream.js';
 import { proves } from '../../../test/support/proves.js';
+import { git, TestRepository } from '../../../test/support/repository.js';
 import { AgentRoom, type Line } from './agent-room.js';
-import { SECRET_KEY, Upstream } from './gateway-room.js';
-import { streamOf } from './model-stream.js';
+import { SECRET_KEY } from './gateway-room.js';
 import { harvest, salvage } from '../src/git/index.js';
 
 jest.setTimeout(90_000);

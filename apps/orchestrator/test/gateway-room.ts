@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer as createHttpServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import { request, type IncomingMessage } from 'node:http';
 import { connect, createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -101,47 +101,4 @@ async function forward(socketPath: string): Promise<{ url: string; stop: () => P
     await closed;
   };
   return { url: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`, stop };
-}
-
-/** What an upstream got. */
-export interface UpstreamRequest {
-  path: string;
-  headers: IncomingMessage['headers'];
-  body: Record<string, unknown>;
-}
-
-/** A server that stands where api.anthropic.com is. */
-export class Upstream implements AsyncDisposable {
-  private constructor(
-    private readonly server: ReturnType<typeof createHttpServer>,
-    readonly url: string,
-    readonly requests: UpstreamRequest[],
-  ) {}
-
-  static async start(
-    answer: (response: ServerResponse, request: UpstreamRequest) => void | Promise<void>,
-  ): Promise<Upstream> {
-    const requests: UpstreamRequest[] = [];
-    const server = createHttpServer((message, response) => {
-      void text(message).then(async (body) => {
-        const got = {
-          path: message.url ?? '',
-          headers: message.headers,
-          body: JSON.parse(body) as Record<string, unknown>,
-        };
-        requests.push(got);
-        await answer(response, got);
-      });
-    });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return new Upstream(server, `http://127.0.0.1:${String((server.address() as AddressInfo).port)}`, requests);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const closed = once(this.server, 'close');
-    this.server.close();
-    this.server.closeAllConnections();
-    await closed;
-  }
 }

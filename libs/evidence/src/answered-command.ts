@@ -36,9 +36,10 @@ export function checkAnswers(receipt: Receipt, kind: ReceiptKind, header: Header
   if (ordered.header.issuer !== receipt.commandIssuer || ordered.header.id !== receipt.commandId) throw mismatch('id');
   if (ordered.header.audience !== header.issuer) throw mismatch('the command was for somebody else');
   if (!ANSWERS[ordered.body.case].includes(kind)) throw mismatch(`${kind} does not answer ${ordered.body.case}`);
-  if (kind !== 'refused' && ordered.body.case !== 'killAll' && ordered.body.value.agentId !== receipt.agentId) {
-    throw mismatch('another agent');
-  }
+  const agentId = ordered.body.case === 'killAll' ? '' : ordered.body.value.agentId;
+  // A refusal may name no agent.
+  const isNamed = kind !== 'refused' || receipt.agentId !== '';
+  if (isNamed && agentId !== receipt.agentId) throw mismatch('another agent');
 }
 
 function readCommand(command: Envelope): { header?: Header | undefined; body: Body } {

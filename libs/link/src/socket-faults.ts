@@ -13,6 +13,12 @@ export function faultOfSocketError(error: Error): FaultCode | undefined {
   return code.startsWith('WS_ERR_') ? 'frame-malformed' : undefined;
 }
 
+/** What a peer says by the status of its close, where it could not say farewell any more (RFC 6455, section 7.4.1). */
+export function faultOfCloseStatus(status: number): FaultCode | undefined {
+  if (status === 1009) return 'frame-too-large';
+  return [1002, 1003, 1007, 1008].includes(status) ? 'frame-malformed' : undefined;
+}
+
 /** The bytes of a message; ws hands out one Buffer as long as binaryType is `nodebuffer`. */
 export function bytesOf(data: RawData): Uint8Array {
   if (Array.isArray(data)) return Buffer.concat(data);

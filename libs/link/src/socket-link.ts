@@ -23,7 +23,7 @@ import { type Heartbeats, type Link, LinkClosed, type LinkEnd, type LinkEpochs, 
 import { OutboundLanes } from './outbound-lanes.js';
 import { SendWindow } from './send-window.js';
 import { SilenceWatch } from './silence.js';
-import { bytesOf, faultOfSocketError } from './socket-faults.js';
+import { bytesOf, faultOfCloseStatus, faultOfSocketError } from './socket-faults.js';
 
 export interface SocketLinkOptions {
   ws: WebSocket;
@@ -70,9 +70,9 @@ export class SocketLink implements Link {
     this.ws.on('message', (data, isBinary) => this.received(bytesOf(data), isBinary));
     this.ws.on('pong', (payload) => this.confirmed(payload));
     this.ws.on('error', (error) => this.broke(faultOfSocketError(error)));
-    this.ws.on('close', (_status, reason) => this.gone(reason.toString()));
+    this.ws.on('close', (status, reason) => this.gone(status, reason.toString()));
     this.ws.pause();
-    if (this.ws.readyState === this.ws.CLOSED) this.gone('');
+    if (this.ws.readyState === this.ws.CLOSED) this.gone(0, '');
   }
 
   get sessionId(): string {
@@ -214,9 +214,10 @@ export class SocketLink implements Link {
     this.settle(end);
   }
 
-  /** Without a farewell: the reason of the WebSocket's close is the peer's code, if it is one. */
-  private gone(reason: string): void {
-    if (isFaultCode(reason)) this.finish({ code: reason, sentence: faultSentence(reason) });
+  /** Without a farewell: the reason of the WebSocket's close is the peer's code, if it is one; else its status may tell. */
+  private gone(status: number, reason: string): void {
+    const code = isFaultCode(reason) ? reason : faultOfCloseStatus(status);
+    if (code !== undefined) this.finish({ code, sentence: faultSentence(code) });
     else this.finish({ code: 'link-lost', sentence: 'The connection broke.' });
   }
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { LocalFault } from '@capstan/protocol';
 import type { HubClient } from './client/hub-client.js';
 import { addRemote, type Remote } from './git/remote.js';
+import { Guardian } from './guardian/guardian.js';
 import { MeshHub } from './hub/mesh-hub.js';
 import { MeshInstance } from './instance/mesh-instance.js';
 import { provideRuntime } from './instance/runtime-dir.js';
@@ -25,7 +26,7 @@ const INSTANCE_ID = /^[a-z0-9-]{1,32}$/;
  * A mesh that runs: `await using mesh = await Mesh.start({ instances: ['harbor', 'quay'] })`.
  *
  * Everything in it is the real thing, in processes of its own. It ends with `stop`, and leaves no process; a temporary
- * state directory goes with it.
+ * state directory goes with it. Where the process that holds this object is killed, a guardian does the same.
  */
 export class Mesh implements AsyncDisposable {
   readonly instances: MeshInstance[] = [];
@@ -35,6 +36,7 @@ export class Mesh implements AsyncDisposable {
   /** Servers that go last: everything else writes to them. */
   private readonly servers: SupervisedProcess[] = [];
   private readonly register: ProcessRegister;
+  private guardian: Guardian | undefined;
   private stopping: Promise<void> | undefined;
 
   private constructor(
@@ -118,7 +120,15 @@ export class Mesh implements AsyncDisposable {
 
   private async bringUp(ids: readonly string[]): Promise<void> {
     const { options, stateDir } = this;
-    await this.register.endLeftovers();
+    if (this.register.hasLeftovers)
+      await this.step('ending what an earlier mesh left', () => this.register.endLeftovers());
+    this.guardian = Guardian.post({
+      stateDir,
+      isTemporary: this.isTemporary,
+      logFile: this.logFile('guardian'),
+      env: this.env(),
+      register: this.register,
+    });
     const port = await freePort(options.hubPort ?? 0);
     const runtimeDir = join(stateDir, 'runtime');
     const hub = this.startHub(port);
@@ -231,7 +241,8 @@ export class Mesh implements AsyncDisposable {
     await this.meshHub?.process.stop();
     await Promise.allSettled(this.servers.map((server) => server.stop()));
     // Whatever did not get as far as being known by one of the above.
-    await this.register.endLeftovers();
+    await this.register.endProcesses();
+    await this.guardian?.dismiss();
     this.lock[Symbol.dispose]();
     if (this.isTemporary) rmSync(this.stateDir, { recursive: true, force: true });
   }

@@ -91,4 +91,11 @@ export interface SandboxDriver {
   probe(): Promise<SandboxProbe>;
   /** Throws SandboxFault `sandbox-failed` with what the sandbox's program said; nothing is left behind then. */
   prepare(spec: SandboxSpec): Promise<PreparedSandbox>;
+  /**
+   * Ends and removes whatever a process that died left of the agent's sandboxes, of the driver's own owner only. Nothing
+   * of the agent's may be wanted any more. Throws SandboxFault `sandbox-busy` where something outlives SIGKILL.
+   *
+   * @returns pids that were still there.
+   */
+  removeLeftovers(agentId: string): Promise<number[]>;
 }

@@ -1,11 +1,14 @@
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
-import type { SpawnBody } from '@capstan/localmesh';
+import { join, resolve } from 'node:path';
+import { type CommandAccepted, type HubClient, HubProblem, type SpawnBody } from '@capstan/localmesh';
 import { ExitCode } from '../exit-codes.js';
 import { openContext } from '../open-context.js';
 import { agentLines } from '../output/agent-lines.js';
 import type { Output } from '../output/output.js';
-import { waitForEnd } from '../wait-for-agent.js';
+import { checkAccepted, waitForEnd } from '../wait-for-agent.js';
+
+/** An instance that is there answers within this time; for one that is away the order waits at the hub. */
+const FIRST_WORD_MS = 3000;
 
 export interface SpawnOptions {
   context?: string;
@@ -24,16 +27,37 @@ export interface SpawnOptions {
   wait?: true;
 }
 
-/** Orders an agent; with --wait stays until it has ended, and fails where the agent did. */
+/**
+ * Orders an agent; with --wait stays until it has ended, and fails where the agent did.
+ * @throws HubProblem where the hub or the instance refuses
+ */
 export async function spawn(output: Output, instance: string, options: SpawnOptions): Promise<void> {
-  const { client } = await openContext(options);
-  const accepted = await client.spawn(spawnBody(instance, options));
-  if (options.wait === undefined) {
-    output.result('spawn', { ...accepted }, [
-      `agent ${accepted.agentId} is ordered on ${instance}; follow it with "npx capstan agents status ${accepted.agentId}"`,
-    ]);
-    return;
+  const { context, client } = await openContext(options);
+  try {
+    const accepted = await client.spawn(spawnBody(instance, options));
+    if (options.wait === undefined) await tellOrdered(output, client, accepted);
+    else await tellEnd(output, client, accepted);
+  } catch (error) {
+    const directory = context.instances[instance];
+    if (directory !== undefined && error instanceof HubProblem && error.code.startsWith('policy-'))
+      output.note(`What the owner of ${instance} allows stands in ${join(directory, 'policy.yaml')}.`);
+    throw error;
   }
+}
+
+async function tellOrdered(output: Output, client: HubClient, accepted: CommandAccepted): Promise<void> {
+  const { agentId, instance } = accepted;
+  await checkAccepted(client, accepted, FIRST_WORD_MS);
+  const connections = await client.connections();
+  const isAway = connections.some((connection) => connection.instanceId === instance && !connection.online);
+  output.result('spawn', { ...accepted }, [
+    isAway
+      ? `agent ${agentId} is ordered; ${instance} is away and gets the order when it is back, unless that expires`
+      : `agent ${agentId} is ordered on ${instance}; follow it with "npx capstan agents status ${agentId}"`,
+  ]);
+}
+
+async function tellEnd(output: Output, client: HubClient, accepted: CommandAccepted): Promise<void> {
   const agent = await waitForEnd(client, accepted, (state) => {
     output.note(`agent ${accepted.agentId}: ${state}`);
   });

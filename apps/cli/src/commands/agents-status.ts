@@ -10,8 +10,9 @@ export async function agentStatus(
   options: { context?: string; save?: string },
 ): Promise<void> {
   const { context, client } = await openContext(options);
-  const { agent, receipt } = await client.status(id);
-  await checkReceipt(receipt, context);
+  const { agent: asked, receipt } = await client.status(id);
+  const { issuer } = await checkReceipt(receipt, context);
+  const agent = { ...asked, instance: issuer };
   if (options.save !== undefined) await saveReceipt(receipt, options.save);
   output.result('agent', { agent, receipt: { kind: receipt.kind, verified: true, savedTo: options.save ?? null } }, [
     ...agentLines(agent),

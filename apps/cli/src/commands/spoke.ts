@@ -30,7 +30,7 @@ export async function invite(
   });
   output.result('invitation', { ...invitation }, [
     invitation.invite,
-    `Good once, until ${invitation.expiresAt}: npx capstan spoke join INVITATION --dir DIRECTORY`,
+    `Good once, until ${invitation.expiresAt}. The instance's owner types: npx capstan spoke join INVITATION --dir DIRECTORY`,
   ]);
 }
 
@@ -57,5 +57,11 @@ export async function join(output: Output, invitation: string, options: { dir: s
     child.once('close', done);
   });
   if (code !== 0) throw new LocalFault('join-failed', 'The instance could not enrol.', said);
-  output.result('joined', { instance: name, directory }, [said.trim() === '' ? `${name} has joined.` : said.trim()]);
+  const { connectionId, state } = JSON.parse(said) as { connectionId: string; state: string };
+  output.result('joined', { instance: name, directory, connectionId, state }, [
+    `${name} has made its keys in ${directory} and is known to the hub: ${state}.`,
+    ...(state === 'PENDING' ? [`To admit it: npx capstan spoke approve ${connectionId}`] : []),
+    `What others may start on it, its owner decides in ${resolve(directory, 'policy.yaml')}.`,
+    'Its processes are not started by this; on one machine "npx capstan up --instances NAMES" starts, and enrols, several.',
+  ]);
 }

@@ -15,7 +15,11 @@ export async function chooseModel(
   options: { scripted: boolean; yes: boolean; signal: AbortSignal },
 ): Promise<MeshModel> {
   const apiKey = process.env['ANTHROPIC_API_KEY'] ?? process.env['CLAUDE_API_KEY'] ?? '';
-  if (options.scripted || apiKey === '') return { provider: 'scripted' };
+  if (options.scripted || apiKey === '') {
+    const why = options.scripted ? 'As asked' : 'No ANTHROPIC_API_KEY is set';
+    output.note(`${why}: a scripted provider answers the agents, and nothing leaves this machine.`);
+    return { provider: 'scripted' };
+  }
   const url = process.env['CAPSTAN_ANTHROPIC_URL'];
   output.note(
     `A model key is set. The agent would use ${modelName()}, may spend at most $${(BUDGET_MICRO_USD / 1_000_000).toFixed(2)}, and text of the repository would leave this machine (to ${url ?? 'api.anthropic.com'}).`,

@@ -10,7 +10,7 @@ export interface DemoAgent {
 }
 
 const MAP_ITEM =
-  'Inspect the repository with bash and write docs/REPOSITORY-MAP.md: what is in it, by directory and by kind of file, with counts that were measured with git and not guessed. Then submit.';
+  'Write docs/REPOSITORY-MAP.md: what is here, by directory and kind of file, counted with git. Then submit.';
 const ENDLESS_ITEM = 'Run "sleep 3600" with bash, wait for its end, then submit.';
 
 /** Measures the repository and writes docs/REPOSITORY-MAP.md. */

@@ -18,6 +18,7 @@ export interface DemoOptions {
   model: MeshModel;
   /** Milliseconds from the command to a mesh that is up. */
   upMs: number;
+  /** Whether the mesh stays up afterwards. */
   stays: boolean;
 }
 
@@ -76,7 +77,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   };
   if (!kill.confirmed) output.exitCode = 1;
   if (output.isJson) output.json(await reportJson(mesh, report));
-  else for (const line of summaryLines(mesh, report)) output.line(line);
+  else for (const line of summaryLines(mesh, report, options.stays)) output.line(line);
 }
 
 async function failed(mesh: Mesh, agent: HubAgentView): Promise<LocalFault> {

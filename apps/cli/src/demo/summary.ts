@@ -1,8 +1,11 @@
-import { defaultContextFile, type Mesh } from '@capstan/localmesh';
+import { checkoutRoot, defaultContextFile, type Mesh } from '@capstan/localmesh';
 import type { DemoReport } from './demo-report.js';
 
-/** What happened, in short: each line with the command to do it yourself. */
-export function summaryLines(mesh: Mesh, { first, second, kill }: DemoReport): string[] {
+/**
+ * What happened, in short: each line with the command to do it yourself.
+ * @param stays whether the mesh is there to take those commands
+ */
+export function summaryLines(mesh: Mesh, { first, second, kill }: DemoReport, stays: boolean): string[] {
   const { harvest } = first.agent;
   const capstan = capstanCommand(mesh);
   const remote = mesh.repository?.path ?? '';
@@ -10,19 +13,19 @@ export function summaryLines(mesh: Mesh, { first, second, kill }: DemoReport): s
   const finished = first.receipts.find(({ kind }) => kind === 'finished');
   return [
     '',
-    'What was done, and how to do it yourself',
+    `What was done, and how to do it yourself (${stays ? 'in another terminal' : 'while the mesh is up'}, in ${checkoutRoot()})`,
     ...entry(`Enrolled ${mesh.instances.map(({ id }) => id).join(' and ')} with the hub`, `${capstan} spoke ls`),
     ...entry(
       `Agent ${first.agent.agentId} on ${first.agent.instance}: ${first.agent.state}`,
-      `${capstan} ${first.order.command}`,
+      `${capstan} ${first.order.command} --wait`,
     ),
     ...entry(
       `Its work: commit ${harvest?.commit.slice(0, 12) ?? 'none'} on ${harvest?.branch ?? 'no branch'} (${harvest?.files.join(', ') ?? ''})`,
-      `git -c safe.directory=* -C ${remote} show ${harvest?.branch ?? 'HEAD'}`,
+      `git -C ${remote} show ${harvest?.branch ?? 'HEAD'}`,
     ),
     ...entry('Its state, asked of the instance and signed by it', `${capstan} agents status ${first.agent.agentId}`),
-    ...entry(killSentence(second.agent.agentId, kill), `${capstan} agents kill ${second.agent.agentId}`),
-    ...observedLines(kill),
+    ...entry('A second agent that would run for an hour', `${capstan} ${second.order.command}`),
+    ...entry(killSentence(second.agent.agentId, kill), `${capstan} agents kill ${second.agent.agentId}`, gone(kill)),
     ...(killed === undefined
       ? []
       : entry('The receipt of the kill, checked offline', `${capstan} verify ${killed.file}`)),
@@ -33,6 +36,7 @@ export function summaryLines(mesh: Mesh, { first, second, kill }: DemoReport): s
     `Hub    ${mesh.hub.url}   (API described at ${mesh.hub.url}/docs)`,
     `Token  ${mesh.hub.tokenFile}`,
     `State  ${mesh.stateDir}`,
+    '',
   ];
 }
 
@@ -46,16 +50,16 @@ function killSentence(agentId: string, kill: DemoReport['kill']): string {
   return `Agent ${agentId}: ${kill.outcome}, observed dead ${String(kill.ms)} ms after the order`;
 }
 
-function observedLines({ observed }: DemoReport['kill']): string[] {
+function gone({ observed }: DemoReport['kill']): string[] {
   if (observed === null || observed === undefined) return [];
-  const gone = [
+  const parts = [
     ...observed.processes.map(({ pid }) => `pid ${String(pid)}`),
     ...(observed.pidNamespace === 0 ? [] : [`PID namespace ${String(observed.pidNamespace)}`]),
     ...(observed.cgroup === '' ? [] : [`control group ${observed.cgroup}`]),
   ];
-  return [`      observed gone: ${gone.join(', ')}`];
+  return [`observed gone: ${parts.join(', ')}`];
 }
 
-function entry(what: string, command: string): string[] {
-  return [`  • ${what}`, `      ${command}`];
+function entry(what: string, command: string, details: readonly string[] = []): string[] {
+  return [`  • ${what}`, ...[...details, command].map((line) => `      ${line}`)];
 }

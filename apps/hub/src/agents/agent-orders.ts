@@ -1,19 +1,14 @@
 import { Injectable } from '@nestjs/common';
-import {
-  type AgentView,
-  faultSentence,
-  isFaultCode,
-  type KillOutcomeName,
-  killOutcomeName,
-  newId,
-  WireFault,
-} from '@capstan/protocol';
+import { faultSentence, isFaultCode, type KillOutcomeName, killOutcomeName, newId, WireFault } from '@capstan/protocol';
 import { type Answer, Answers } from '../commands/answers.js';
 import { CommandDesk } from '../commands/command-desk.js';
 import type { Order } from '../commands/command-factory.js';
 import type { CommandRecord } from '../commands/command-record.js';
 import { type ReceiptView, receiptView } from '../receipts/receipt-view.js';
+import type { TakenReceipt } from '../receipts/taken-receipt.js';
 import { AgentDirectory } from './agent.directory.js';
+import { reported } from './agent-report.js';
+import type { ReportedAgentView } from './agent.store.js';
 import type { KillAgentDto } from './agent.dto.js';
 import type { SpawnAgentDto } from './spawn.dto.js';
 import { spawnOrder } from './spawn-order.js';
@@ -31,6 +26,11 @@ export interface KillAnswer {
   /** Whether the reaper's signed observation says so. */
   confirmed: boolean;
   receipt?: ReceiptView;
+}
+
+export interface StatusAnswer {
+  agent: ReportedAgentView;
+  receipt: ReceiptView;
 }
 
 /** Orders about agents, and their answers. */
@@ -52,7 +52,7 @@ export class AgentOrders {
   }
 
   /** Asks the agent's instance now. @throws WireFault `instance-away` where it does not answer, or why it refused */
-  async status(agentId: string): Promise<{ agent: AgentView; receipt: ReceiptView }> {
+  async status(agentId: string): Promise<StatusAnswer> {
     const instance = await this.instanceOf(agentId);
     const order = orderOf(instance, agentId, { case: 'status', value: { agentId } }, STATUS_WAIT_MS);
     using listener = this.answers.listen(order.id);
@@ -61,8 +61,7 @@ export class AgentOrders {
     const refusal = refusalOf(answer);
     if (refusal !== undefined) throw refusal;
     if (answer?.receipt === undefined) throw new WireFault('instance-away', instance);
-    const receipt = receiptView(answer.receipt);
-    return { agent: receipt.result as AgentView, receipt };
+    return statusAnswer(answer.receipt, instance);
   }
 
   /** Works while the database is away, for every agent that is not over. @throws WireFault `agent-unknown`, `instance-unknown`, … */
@@ -98,6 +97,13 @@ export class AgentOrders {
 
 function orderOf(instance: string, agentId: string, body: Order['body'], lifetimeMs: number): Order {
   return { id: newId(), instance, agentId, body, lifetimeMs, tenant: 'default', onBehalfOf: BY };
+}
+
+function statusAnswer(taken: TakenReceipt, instance: string): StatusAnswer {
+  const { result, header } = taken.receipt;
+  if (result.case !== 'status') throw new WireFault('receipt-mismatch', 'no status');
+  const { report } = reported(result.value, instance, header?.issuedAtMs ?? 0n, taken.receivedAt.getTime());
+  return { agent: { ...report.snapshot, instance, asOf: report.as_of }, receipt: receiptView(taken) };
 }
 
 /** Whether waiting longer can bring nothing better; an unconfirmed kill is tried again by the instance. */

@@ -1,8 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { desc, eq, isNotNull } from 'drizzle-orm';
+import { and, desc, eq, isNotNull } from 'drizzle-orm';
 import type { AgentView } from '@capstan/protocol';
 import { DatabaseService } from '../database/database.service.js';
-import { agents } from '../database/schema.js';
+import { commandOfRow } from '../commands/command-rows.js';
+import { agents, commands } from '../database/schema.js';
+import { refusedAgent } from './refused-agent.js';
 
 /** An agent as its instance last reported it. */
 export interface ReportedAgentView extends AgentView {
@@ -30,10 +32,16 @@ export class AgentStore {
     return rows.map(viewOf).filter((view) => view !== undefined);
   }
 
-  /** Undefined where nothing was reported. */
+  /** Undefined where nothing was reported yet; why there will be nothing, where its spawn was refused. */
   async find(agentId: string): Promise<ReportedAgentView | undefined> {
     const [row] = await this.database.db.select().from(agents).where(eq(agents.agentId, agentId));
-    return row === undefined ? undefined : viewOf(row);
+    return row === undefined ? undefined : (viewOf(row) ?? this.refused(agentId));
+  }
+
+  private async refused(agentId: string): Promise<ReportedAgentView | undefined> {
+    const isItsSpawn = and(eq(commands.agentId, agentId), eq(commands.kind, 'agent.spawn'));
+    const [row] = await this.database.db.select().from(commands).where(isItsSpawn);
+    return row === undefined ? undefined : refusedAgent(commandOfRow(row));
   }
 }
 

@@ -1,11 +1,11 @@
 import { Body, Controller, Get, HttpCode, HttpStatus, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { type AgentView, isFaultCode, WireFault } from '@capstan/protocol';
+import { isFaultCode, WireFault } from '@capstan/protocol';
 import { Queries } from '../queries/queries.js';
 import { ReceiptStore } from '../receipts/receipt.store.js';
 import type { ReceiptView } from '../receipts/receipt-view.js';
 import { AgentIdPipe } from './agent-id.pipe.js';
-import { AgentOrders, type KillAnswer } from './agent-orders.js';
+import { AgentOrders, type KillAnswer, type StatusAnswer } from './agent-orders.js';
 import { KillAgentDto, LogsQuery } from './agent.dto.js';
 import { AgentStore, type ReportedAgentView } from './agent.store.js';
 import { type LogPageView, logPageView } from './log-page.js';
@@ -48,7 +48,7 @@ export class AgentsController {
 
   @ApiOperation({ summary: 'Ask the instance now: the answer is signed by it, and verified here' })
   @Get(':agentId/status')
-  status(@Param('agentId', AgentIdPipe) agentId: string): Promise<{ agent: AgentView; receipt: ReceiptView }> {
+  status(@Param('agentId', AgentIdPipe) agentId: string): Promise<StatusAnswer> {
     return this.orders.status(agentId);
   }
 

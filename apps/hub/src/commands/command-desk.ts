@@ -8,7 +8,7 @@ import { CommandStore } from './command.store.js';
 import { Outbox } from './outbox.js';
 
 /** Commands that may wait for one instance; beyond it something is wrong, and memory is not endless. */
-const MOST_PENDING = 10_000;
+const MOST_OPEN = 10_000;
 
 /** Issues commands. */
 @Injectable()
@@ -29,8 +29,7 @@ export class CommandDesk {
   async issue(order: Order): Promise<CommandRecord> {
     const { state, instanceId } = this.connections.ofInstance(order.instance);
     if (state !== 'ACTIVE') throw new WireFault('connection-not-active', `${instanceId} is ${state}`);
-    if (this.book.pendingCount(instanceId) >= MOST_PENDING)
-      throw new WireFault('queue-unavailable', `${instanceId} is full`);
+    if (this.book.openCount(instanceId) >= MOST_OPEN) throw new WireFault('queue-unavailable', `${instanceId} is full`);
     const record = this.factory.make(order);
     await this.store.add(record, order.onBehalfOf);
     this.outbox.offer(record);

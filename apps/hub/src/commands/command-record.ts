@@ -22,12 +22,22 @@ export interface CommandRecord {
   readonly expiresAt: Date;
   readonly state: CommandState;
   readonly deliveredAt: Date | null;
-  /** When the first receipt, or the end without one, was known. */
+  /** When the first receipt (of a kill: the first that proves the death), or the end without one, was known. */
   readonly settledAt: Date | null;
   readonly refusal: Refusal | null;
 }
 
 /** Kills go first, wait for nothing, and are offered while a connection is suspended. */
+export const KILL_KINDS: CommandKind[] = ['agent.kill', 'agent.kill-all'];
+
 export function isKill(kind: CommandKind): boolean {
-  return kind === 'agent.kill' || kind === 'agent.kill-all';
+  return KILL_KINDS.includes(kind);
+}
+
+/**
+ * Whether its instance must still be told of it: until it has it on disk; of a kill until the death is proven too, since
+ * an instance that starts again in between may have forgotten that an answer is due.
+ */
+export function isOpen({ kind, state, settledAt }: CommandRecord): boolean {
+  return state === 'PENDING' || (state === 'DELIVERED' && isKill(kind) && settledAt === null);
 }

@@ -1,5 +1,5 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { asc, eq } from 'drizzle-orm';
+import { and, asc, eq, inArray, isNull, or } from 'drizzle-orm';
 import { createLogger } from '@capstan/platform';
 import { DatabaseService } from '../database/database.service.js';
 import { hurtConstraint } from '../database/database-faults.js';
@@ -8,7 +8,7 @@ import { RecordWriter } from '../database/record-writer.js';
 import { commands } from '../database/schema.js';
 import { WireFault } from '@capstan/protocol';
 import { CommandBook } from './command.book.js';
-import type { CommandRecord, Refusal } from './command-record.js';
+import { type CommandRecord, KILL_KINDS, type Refusal } from './command-record.js';
 import { commandMove, commandOfRow, newCommandRow } from './command-rows.js';
 import { type CommandState, mayBecome } from './command-state.js';
 
@@ -28,11 +28,11 @@ export class CommandStore implements OnModuleInit {
   ) {}
 
   async onModuleInit(): Promise<void> {
-    await this.loadPending();
+    await this.loadOpen();
     // A commit whose answer was lost with the connection left a row that nobody here knows of.
     this.writer.onReturn = () => {
-      this.loadPending().catch((err: unknown) => {
-        this.log.error({ err, msg: 'pending commands were not read again' });
+      this.loadOpen().catch((err: unknown) => {
+        this.log.error({ err, msg: 'open commands were not read again' });
       });
     };
   }
@@ -105,11 +105,12 @@ export class CommandStore implements OnModuleInit {
       });
   }
 
-  private async loadPending(): Promise<void> {
+  private async loadOpen(): Promise<void> {
+    const isTakenKill = and(eq(commands.state, 'DELIVERED'), inArray(commands.kind, KILL_KINDS));
     const rows = await this.database.db
       .select()
       .from(commands)
-      .where(eq(commands.state, 'PENDING'))
+      .where(and(isNull(commands.settledAt), or(eq(commands.state, 'PENDING'), isTakenKill)))
       .orderBy(asc(commands.createdAt));
     for (const row of rows) if (this.book.get(row.id) === undefined) this.book.keep(commandOfRow(row));
   }

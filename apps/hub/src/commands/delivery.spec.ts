@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { AgentState, KillOutcome } from '@capstan/protocol';
+import { AgentState, encodeEnvelope, KillOutcome, toBase64 } from '@capstan/protocol';
 import { startTestPostgres, type TestPostgres } from '../../../../test/support/postgres.js';
 import { proves } from '../../../../test/support/proves.js';
 import { until } from '../../../../test/support/until.js';
@@ -156,6 +156,56 @@ test(
   }),
 );
 
+test(
+  'a kill stays open until its death is proven: on a new link and after a restart of the hub it is sent again',
+  proves('FED-08', async () => {
+    const { agentId } = (await spawn()).body;
+    const { body } = await hub.post<{ commandId: string }>(`agents/${agentId}/kill`, { waitMs: 0 });
+    const kill = await orderOf(body.commandId);
+    await spoke.acknowledge(kill);
+    const unconfirmed = { case: 'killed', value: { outcome: KillOutcome.UNCONFIRMED } } as const;
+    expect(await spoke.offer(spoke.receipt(kill, unconfirmed), 'kill')).toEqual({ is: 'acknowledged' });
+    expect(await command(body.commandId)).toMatchObject({ state: 'DELIVERED', settledAt: null });
+    const timesItCame = (of: TestSpoke): number =>
+      of.ordered.filter(({ command: { header } }) => header?.id === body.commandId).length;
+
+    await spoke.disconnect();
+    await spoke.connect();
+    await until('it came again', () => timesItCame(spoke) === 2);
+    await spoke.disconnect();
+    await hub.stop();
+    hub = await hub.successor();
+    const back = Object.assign(new TestSpoke(hub, 'harbor'), { key: spoke.key, reaper: spoke.reaper });
+    await back.connect();
+    await until('it came from the new hub', () => timesItCame(back) === 1);
+
+    const observation = back.observation(kill, agentId, KillOutcome.KILLED);
+    await back.offer(
+      back.receipt(kill, { case: 'killed', value: { outcome: KillOutcome.KILLED, observation } }),
+      'kill',
+    );
+    expect(await command(body.commandId)).toMatchObject({
+      state: 'DELIVERED',
+      settledAt: expect.any(String) as string,
+    });
+    await back.disconnect();
+    await back.connect();
+    sweepAt(Date.now() + 60_000);
+    expect(timesItCame(back)).toBe(1);
+    await back.disconnect();
+  }),
+);
+
+test('a kill that was taken and is never confirmed is given up after its time, and the record says so', async () => {
+  const { agentId } = (await spawn()).body;
+  const { body } = await hub.post<{ commandId: string }>(`agents/${agentId}/kill`, { waitMs: 0 });
+  await spoke.acknowledge(await orderOf(body.commandId));
+  await until('it is delivered', async () => (await command(body.commandId)).state === 'DELIVERED' || undefined);
+  sweepAt(Date.now() + 25 * 3_600_000);
+  expect(await command(body.commandId)).toMatchObject({ state: 'DELIVERED', settledAt: expect.any(String) as string });
+  await until('it is on paper', async () => (await sql(`SELECT 1 FROM audit WHERE kind = 'kill.unconfirmed'`)).length);
+});
+
 test('a newer link of an instance replaces the older, and orders go to it', async () => {
   const old = spoke.link;
   const newer = Object.assign(new TestSpoke(hub, 'harbor'), { key: spoke.key });
@@ -220,4 +270,40 @@ describe('while the database is away', () => {
     });
     expect(JSON.parse(String(rows[0]?.['record']))).toMatchObject({ kind: 'command.issued', late: true });
   });
+
+  test('a proven death whose order was lost with the hub is kept, whole, in the audit chain', async () => {
+    const { agentId } = (await spawn()).body;
+    await postgres.crash();
+    const { body } = await hub.post<{ commandId: string }>(`agents/${agentId}/kill`, { waitMs: 0 });
+    const kill = await orderOf(body.commandId);
+    await spoke.disconnect();
+    // Nothing that waits for the database survives this.
+    await hub.stop();
+    await postgres.restart();
+    hub = await hub.successor();
+    const back = Object.assign(new TestSpoke(hub, 'harbor'), { key: spoke.key, reaper: spoke.reaper });
+    await back.connect();
+    expect((await hub.get(`commands/${body.commandId}`)).status).toBe(404);
+    const unproven = back.receipt(kill, { case: 'killed', value: { outcome: KillOutcome.UNCONFIRMED } });
+    expect(await back.offer(unproven, 'kill')).toMatchObject({ code: 'receipt-mismatch' });
+
+    const observation = back.observation(kill, agentId, KillOutcome.KILLED);
+    const proof = back.receipt(kill, { case: 'killed', value: { outcome: KillOutcome.KILLED, observation } });
+    expect(await back.offer(proof, 'kill')).toEqual({ is: 'acknowledged' });
+    const [row] = await sql(`SELECT record FROM audit WHERE kind = 'receipt.unmatched'`);
+    expect(JSON.parse(String(row?.['record']))).toMatchObject({
+      subject: body.commandId,
+      detail: { instance: 'harbor', agent: agentId, envelope: toBase64(encodeEnvelope(proof)) },
+    });
+    const other = await TestSpoke.connected(hub, 'quay');
+    expect(
+      await other.offer(other.receipt(kill, { case: 'killed', value: deathBy(other, kill, agentId) })),
+    ).toMatchObject({ code: 'receipt-mismatch' });
+    await other.disconnect();
+    await back.disconnect();
+  });
 });
+
+function deathBy(by: TestSpoke, kill: Ordered, agentId: string) {
+  return { outcome: KillOutcome.KILLED, observation: by.observation(kill, agentId, KillOutcome.KILLED) };
+}

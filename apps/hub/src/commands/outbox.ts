@@ -11,7 +11,7 @@ const SWEEP_MS = 1_000;
 /** An open link on which a command was not acknowledged for so long gets it again. */
 const REPEAT_MS = 5_000;
 
-/** Offers pending commands to their instances until they are acknowledged or expire. */
+/** Offers open commands to their instances: until they are acknowledged, or for a kill confirmed, or expire. */
 @Injectable()
 export class Outbox implements OnModuleInit, OnApplicationShutdown {
   private readonly sentAt = new Map<string, number>();
@@ -44,25 +44,31 @@ export class Outbox implements OnModuleInit, OnApplicationShutdown {
     void this.links.send(instance, isKill(kind) ? 'kill' : 'commands', message);
   }
 
-  /** For an instance that is back: everything it has not acknowledged, kills first. */
+  /** For an instance that is back: everything that is open, kills first. */
   offerAll(instance: string): void {
-    for (const record of this.book.pendingOf(instance)) this.offer(record);
+    for (const record of this.book.openOf(instance)) this.offer(record);
   }
 
-  /** Expires what is past its time, and offers again what was not acknowledged. */
+  /** Expires what is past its time, and offers again what is still open. */
   sweep(nowMs: number): void {
-    for (const record of this.book.allPending()) {
+    for (const record of this.book.allOpen()) {
       if (record.expiresAt.getTime() <= nowMs) this.expire(record);
       else if ((this.sentAt.get(record.id) ?? 0) + REPEAT_MS <= nowMs) this.offer(record);
     }
-    for (const id of this.sentAt.keys()) if (this.book.get(id)?.state !== 'PENDING') this.sentAt.delete(id);
+    for (const id of this.sentAt.keys()) if (!this.book.isOpen(id)) this.sentAt.delete(id);
   }
 
   private expire(record: CommandRecord): void {
     const refusal = { code: 'expired', sentence: FAULTS.expired.sentence };
     const moved = this.store.moved(record, 'TIMEOUT', { refusal });
-    if (moved === undefined) return;
     const detail = { command: record.kind, instance: record.instance, agent: record.agentId };
+    if (moved === undefined) {
+      // A kill that was taken and never confirmed: nobody asks for it any longer, and the record says so.
+      const given = this.store.moved(record, record.state, { isAnswered: true });
+      const audit = [{ kind: 'kill.unconfirmed', subject: record.id, atMs: Date.now(), detail }];
+      if (given !== undefined) this.store.keepAndWrite(given, audit);
+      return;
+    }
     this.store.keepAndWrite(moved, [{ kind: 'command.expired', subject: record.id, atMs: Date.now(), detail }]);
     this.answers.publish({ record: moved });
   }

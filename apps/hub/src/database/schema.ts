@@ -94,9 +94,9 @@ export const commands = pgTable(
     settledAt: at('settled_at'),
   },
   (t) => [
-    index('commands_pending')
+    index('commands_unsettled')
       .on(t.createdAt)
-      .where(sql`${t.state} = 'PENDING'`),
+      .where(sql`${t.settledAt} IS NULL`),
     // One spawn per agent, for ever: the hub's half of "at most one effect".
     uniqueIndex('commands_spawn_of_agent')
       .on(t.agentId)

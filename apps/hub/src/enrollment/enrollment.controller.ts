@@ -4,7 +4,7 @@ import { metrics, Open } from '@capstan/platform';
 import { encodeEnvelope, toBase64, WireFault } from '@capstan/protocol';
 import { CreateEnrollmentDto, RedeemEnrollmentDto } from './enrollment.dto.js';
 import { EnrollmentService } from './enrollment.service.js';
-import { RateLimit } from './rate-limit.js';
+import { RateLimit } from '../rate-limit.js';
 
 @ApiTags('enrollment')
 @Controller('api/v1/federation/enrollments')

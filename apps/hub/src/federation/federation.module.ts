@@ -19,6 +19,7 @@ import { RefusalLog } from '../link/refusal-log.js';
 import { Queries } from '../queries/queries.js';
 import { ReceiptIntake } from '../receipts/receipt.intake.js';
 import { ReceiptStore } from '../receipts/receipt.store.js';
+import { UnmatchedReceipts } from '../receipts/unmatched-receipts.js';
 
 /** The round of a command: issued, sent over a link, answered by a receipt that is verified and stored. */
 @Module({
@@ -42,6 +43,7 @@ import { ReceiptStore } from '../receipts/receipt.store.js';
     ReceiptIntake,
     ReceiptStore,
     RefusalLog,
+    UnmatchedReceipts,
   ],
 })
 export class FederationModule {}

@@ -108,7 +108,7 @@ test(
     spoke.onOrder = () => undefined;
     expect(status).toBe(200);
     expect(body).toMatchObject({
-      agent: { agentId, state: 'running', revision: 7 },
+      agent: { agentId, state: 'running', revision: 7, instance: 'harbor', asOf: expect.any(String) as string },
       receipt: { kind: 'status', verified: true },
     });
     const { body: stored } = await hub.get<{ receipts: unknown[] }>(`agents/${agentId}`);
@@ -215,6 +215,8 @@ describe('a receipt is refused', () => {
         spoke.receipt(first.order, queued(second.agentId), { agentId: second.agentId }),
         spoke.receipt(first.order, { case: 'status', value: snapshot(first.agentId, AgentState.RUNNING, 2n) }),
       ];
+      const refused = { code: 'policy-runtime', sentence: '', retryable: false };
+      refusals.push(spoke.receipt(first.order, { case: 'refused', value: refused }, { agentId: second.agentId }));
       for (const receipt of refusals) expect(await spoke.offer(receipt)).toMatchObject({ code: 'receipt-mismatch' });
       expect((await command(first.commandId)).receipts).toEqual([]);
     }),
@@ -258,6 +260,38 @@ test(
     expect(ended).toMatchObject({ state: 'FAILED', refusal: { code: 'disarmed' }, receipts: [] });
   }),
 );
+
+test('whoever asks for an agent whose spawn was refused is told why', async () => {
+  const { agentId, order } = await spawned({ runtime: 'unheard-of' });
+  await spoke.offer(spoke.receipt(order, { case: 'refused', value: { code: 'policy-runtime', sentence: '?' } }));
+  const { status, body } = await hub.get(`agents/${agentId}`);
+  expect(status).toBe(200);
+  expect(body).toMatchObject({
+    instance: 'harbor',
+    state: 'failed',
+    runtime: 'unheard-of',
+    error: { code: 'policy-runtime', sentence: "The instance's owner does not allow this runtime." },
+    revision: 0,
+    asOf: expect.any(String) as string,
+    receipts: [{ kind: 'refused' }],
+  });
+});
+
+test('every refusal is counted by its code', async () => {
+  const counted = async (code: string): Promise<number> => {
+    const { body } = await hub.get<{ text: string }>('/metrics');
+    return Number(new RegExp(`capstan_refusals_total\\{code="${code}"\\} (\\d+)`).exec(body.text)?.[1] ?? 0);
+  };
+  const codes = ['instance-unknown', 'receipt-mismatch', 'unauthorized', 'handshake-version'];
+  const before = await Promise.all(codes.map(counted));
+  await hub.post('agents/spawn', spawnBody({ instance: 'nowhere' }));
+  const { agentId, order } = await spawned();
+  await other.offer(other.receipt(order, { case: 'spawned', value: snapshot(agentId, AgentState.QUEUED, 1n) }));
+  await hub.request('GET', 'agents', undefined, {});
+  const socket = new WebSocket(`${hub.url.replace('http', 'ws')}/federation/link`, 'another.protocol');
+  await new Promise((resolve) => socket.addEventListener('close', resolve));
+  expect(await Promise.all(codes.map(counted))).toEqual(before.map((count) => count + 1));
+});
 
 test('an instance cannot acknowledge or reject a command that is for another', async () => {
   const { commandId, order } = await spawned();

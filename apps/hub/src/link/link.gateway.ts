@@ -7,7 +7,7 @@ import {
 import type { KeyRecord } from '@capstan/identity';
 import { type Link, LinkListener } from '@capstan/link';
 import { createLogger, metrics } from '@capstan/platform';
-import { WireFault } from '@capstan/protocol';
+import { isFaultCode, WireFault } from '@capstan/protocol';
 import { Gauge } from 'prom-client';
 import { Outbox } from '../commands/outbox.js';
 import { isLive, mayLink } from '../connections/connection-state.js';
@@ -63,6 +63,9 @@ export class LinkGateway implements OnGatewayInit<LinkServer>, OnGatewayConnecti
     link.onMessage = (_lane, message) => {
       this.inbound.message(link, message);
     };
+    void link.closed.then(({ code }) => {
+      if (isFaultCode(code)) metrics.countRefusal(code);
+    });
     link.start();
     links.set(this.registry.size);
     this.log.info({ instance: link.peerId, session: link.sessionId, msg: 'an instance is here' });

@@ -34,5 +34,7 @@ export function checkAnswers({ kind, receipt, issuer }: VerifiedReceipt, asked: 
   if (receipt.commandIssuer !== hubId || receipt.commandId !== asked.id) throw new WireFault('receipt-mismatch', 'id');
   if (!ANSWERS[asked.kind].includes(kind))
     throw new WireFault('receipt-mismatch', `${kind} does not answer ${asked.kind}`);
-  if (receipt.agentId !== asked.agentId && kind !== 'refused') throw new WireFault('receipt-mismatch', 'another agent');
+  // A refusal may name no agent; none may name another's, or it would stand on that agent's page.
+  const isNamed = kind !== 'refused' || receipt.agentId !== '';
+  if (isNamed && receipt.agentId !== asked.agentId) throw new WireFault('receipt-mismatch', 'another agent');
 }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { verifyReceipt } from '@capstan/evidence';
-import { type Envelope, faultSentence, isFaultCode, type Receipt, WireFault } from '@capstan/protocol';
+import { type Envelope, faultSentence, isFaultCode, killOutcomeName, type Receipt } from '@capstan/protocol';
 import { AgentDirectory } from '../agents/agent.directory.js';
 import { type Reported, reported } from '../agents/agent-report.js';
 import type { AuditEntry } from '../audit/audit-chain.js';
@@ -15,6 +15,7 @@ import { HubIdentity } from '../identity/hub-identity.js';
 import { Queries } from '../queries/queries.js';
 import { checkAnswers } from './answered.js';
 import { newReceiptRow } from './receipt-rows.js';
+import { UnmatchedReceipts } from './unmatched-receipts.js';
 import type { TakenReceipt } from './taken-receipt.js';
 
 /** Digests of receipts that are stored; a spoke repeats what it has not heard acknowledged. */
@@ -33,6 +34,7 @@ export class ReceiptIntake {
     private readonly agents: AgentDirectory,
     private readonly answers: Answers,
     private readonly writer: RecordWriter,
+    private readonly unmatched: UnmatchedReceipts,
   ) {}
 
   /**
@@ -49,7 +51,11 @@ export class ReceiptIntake {
     const { receipt } = verified;
     if (this.queries.take(verified)) return;
     const record = await this.commands.find(receipt.commandId);
-    if (record === undefined) throw new WireFault('receipt-mismatch', 'no such command');
+    if (record === undefined) {
+      await this.unmatched.keep(verified, envelope, digest);
+      this.stored.set(digest, true);
+      return;
+    }
     checkAnswers(verified, record, hubId);
     const taken: TakenReceipt = {
       kind: verified.kind,
@@ -70,6 +76,9 @@ export class ReceiptIntake {
       const now = this.moved(taken, record);
       if (now !== undefined) this.commands.keep(now);
       if (news !== undefined) this.agents.keep(news.report.agent_id, record.instance, news.hasEnded);
+      // A refused spawn leaves no agent behind that would have to be remembered.
+      else if (record.kind === 'agent.spawn' && taken.kind === 'refused')
+        this.agents.keep(record.agentId, record.instance, true);
       this.answers.publish({ record: now ?? record, receipt: taken });
     };
     // Nobody who waits for a death waits for a disk.
@@ -87,10 +96,18 @@ export class ReceiptIntake {
   }
 
   private moved({ receipt }: TakenReceipt, record: CommandRecord): CommandRecord | undefined {
+    if (!isAnswer(receipt)) return undefined;
     const refusal = refusalOf(receipt);
     if (refusal === undefined) return this.commands.moved(record, 'DELIVERED', { isAnswered: true });
     return this.commands.moved(record, 'FAILED', { isAnswered: true, refusal });
   }
+}
+
+/** A death that nobody has seen answers nothing: the order stays open, and the instance is told of it until it is proven. */
+function isAnswer({ result }: Receipt): boolean {
+  if (result.case === 'killed') return killOutcomeName(result.value.outcome) !== 'unconfirmed';
+  if (result.case !== 'killedAll') return true;
+  return result.value.agents.every((agent) => agent.result && killOutcomeName(agent.result.outcome) !== 'unconfirmed');
 }
 
 function newsOf({ receipt, receivedAt }: TakenReceipt, instance: string): Reported | undefined {

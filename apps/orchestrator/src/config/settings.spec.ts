@@ -50,6 +50,14 @@ describe('the configuration', () => {
     const broken = { ...env, CAPSTAN_VALKEY_URL: '', CAPSTAN_MODEL_PROVIDER: 'anthropic' };
     expect(() => loadSettings(broken)).toThrow(/VALKEY_URL.*ANTHROPIC_API_KEY/s);
   });
+
+  it('does not send the model key over a network in the clear', () => {
+    const at = (url: string) => () => loadSettings({ ...env, ANTHROPIC_API_KEY: 'sk-1', CAPSTAN_ANTHROPIC_URL: url });
+    for (const url of ['http://model.example.org', 'http://10.0.0.1:80/v', 'http://127.0.0.1.example.org'])
+      expect(at(url)).toThrow(/CAPSTAN_ANTHROPIC_URL must be https/);
+    for (const url of ['https://model.example.org', 'http://127.0.0.1:4000', 'http://localhost', 'http://[::1]:1'])
+      expect(at(url)).not.toThrow();
+  });
 });
 
 describe("the instance's files", () => {

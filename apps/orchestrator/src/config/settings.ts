@@ -79,7 +79,17 @@ function unsafeCombinations(env: Environment): string[] {
       'CAPSTAN_MODEL_PROVIDER=anthropic needs ANTHROPIC_API_KEY or CLAUDE_API_KEY; without a key use scripted',
     );
   }
+  if (isKeyInTheClear(env)) {
+    faults.push('CAPSTAN_ANTHROPIC_URL must be https: over http the model key would travel in the clear');
+  }
   return faults;
+}
+
+/** http is for a server on this machine. */
+function isKeyInTheClear({ CAPSTAN_ANTHROPIC_URL: text }: Environment): boolean {
+  if (text === undefined || !URL.canParse(text)) return false;
+  const { protocol, hostname } = new URL(text);
+  return protocol === 'http:' && !/^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
 }
 
 function providerOf(env: Environment): Settings['provider'] {

@@ -2,11 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { once } from 'node:events';
 import type { Logger } from '@capstan/platform';
 import { ApiFault } from './api-fault.js';
-import type { Meter, Reservation } from './meter.js';
+import type { Meter, Reservation, UnheardCost } from './meter.js';
 import type { GatewayOrder } from './gateway-order.js';
 import { readRequest, type ModelRequest } from './model-request.js';
 import type { Price } from './prices.js';
-import type { Endpoint, ModelProvider, ModelReply } from './provider.js';
+import type { Endpoint, ModelCall, ModelProvider, ModelReply } from './provider.js';
 import { usageReader, type UsageReader } from './usage-reader.js';
 
 const MOST_REQUEST_BYTES = 16 * 1024 * 1024;
@@ -57,10 +57,10 @@ export class AgentDesk {
     const endpoint = endpointOf(message);
     if (this.running.size >= MOST_AT_ONCE)
       throw new ApiFault('rate_limit_error', `at most ${String(MOST_AT_ONCE)} requests at once`);
-    const accepted = await this.accept(message, endpoint);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const signal = AbortSignal.any([gone.signal, this.closing.signal]);
+    const accepted = await this.accept(message, endpoint);
     const betas = String(message.headers['anthropic-beta'] ?? '')
       .split(',')
       .map((it) => it.trim())
@@ -79,13 +79,9 @@ export class AgentDesk {
     }
     const reservation = this.reserve(accepted);
     const request = { ...accepted.request, max_tokens: reservation.maxTokens };
-    await this.metered(request.model, reservation, async (meterBy) => {
-      const reply = await this.provider.call({ ...call, request });
-      const reader = usageReader(reply.contentType);
-      meterBy(reader);
-      await pass(reply, response, signal, (chunk) => reader.push(chunk));
-      return reply.status;
-    });
+    await this.metered({ ...call, request }, reservation, (reply, reader) =>
+      pass(reply, response, signal, (chunk) => reader.push(chunk)),
+    );
   }
 
   private async accept(message: IncomingMessage, endpoint: Endpoint): Promise<Accepted> {
@@ -107,21 +103,25 @@ export class AgentDesk {
     throw new ApiFault('billing_error', "agent-budget: the agent's budget does not allow another request");
   }
 
-  /** Whatever way the request ends, what it used is counted. @param run answers the status of the reply. */
+  /** Whatever way the request ends, what it used is counted. */
   private async metered(
-    model: string,
+    call: ModelCall,
     reservation: Reservation,
-    run: (meterBy: (reader: UsageReader) => void) => Promise<number>,
+    read: (reply: ModelReply, reader: UsageReader) => Promise<void>,
   ): Promise<void> {
     const { agentId, taskId, tenant } = this.order;
+    const { model } = call.request;
     const began = performance.now();
     let reader: UsageReader | undefined;
     let status = 0;
     try {
-      status = await run((it) => (reader = it));
+      const reply = await this.provider.call(call);
+      status = reply.status;
+      reader = usageReader(reply.contentType);
+      await read(reply, reader);
     } finally {
       const tokens = reader?.tokens();
-      reservation.settle(tokens);
+      reservation.settle(tokens ?? unheardCost(call, status));
       const usage = this.meter.usage();
       const ms = Math.round(performance.now() - began);
       this.log.info({
@@ -162,6 +162,18 @@ export class AgentDesk {
     };
     response.writeHead(fault.status, headers).end(fault.body);
   }
+}
+
+/**
+ * What counts of a request whose usage nobody heard. To go away before the model says it must be no way past the
+ * budget: a reply in one piece would have said it at its end, a stream says what the prompt cost at its beginning.
+ *
+ * @param status of the reply; 0 where there was none.
+ */
+function unheardCost({ request, signal }: ModelCall, status: number): UnheardCost {
+  const isRefused = status >= 400 || (status === 0 && !signal.aborted);
+  if (isRefused) return 'nothing';
+  return request.stream === true ? 'prompt' : 'everything';
 }
 
 function endpointOf({ method, url = '' }: IncomingMessage): Endpoint {

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { APIError } from '@anthropic-ai/sdk';
+import { Upstream } from '../../../../test/support/model-upstream.js';
 import { proves } from '../../../../test/support/proves.js';
 import { until } from '../../../../test/support/until.js';
-import { GatewayRoom, SECRET_KEY, Upstream } from '../../test/gateway-room.js';
+import { GatewayRoom, SECRET_KEY } from '../../test/gateway-room.js';
 
 const MODEL = 'claude-sonnet-5-5';
 const HELLO = { model: MODEL, max_tokens: 1000, messages: [{ role: 'user' as const, content: 'Hello' }] };
@@ -143,6 +144,24 @@ describe('the way to a real model', () => {
     expect(room.session.usage().inputTokens).toBe(100);
     expect(room.session.usage().outputTokens).toBeGreaterThan(900);
   });
+
+  it.each([
+    ['a stream', true, 60],
+    ['a reply in one piece', false, 10_000],
+  ])('counts a request that the agent broke off before %s had begun: that is no way past the budget', (_, stream, atLeast) =>
+    proves('ORC-L3', async () => {
+      const arrived = Promise.withResolvers<void>();
+      await using upstream = await Upstream.start(() => arrived.resolve());
+      await using room = await openTo(upstream, { budgetMicroUsd: 1_000_000 });
+      const aborter = new AbortController();
+      const asked = room.client.messages.create({ ...HELLO, stream }, { signal: aborter.signal });
+      await arrived.promise;
+      aborter.abort();
+      await expect(asked).rejects.toThrow();
+      await until('it is metered', () => room.told.usages.length > 0 || undefined);
+      expect(room.session.usage().costMicroUsd).toBeGreaterThan(atLeast);
+    })(),
+  );
 
   it(
     'refuses a request that the budget does not allow, says so once, and asks no model',

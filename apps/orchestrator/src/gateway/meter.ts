@@ -15,12 +15,15 @@ export interface Tokens {
   cacheWriteHour: number;
 }
 
+/** What counts of a reservation where no reply has said what it cost. */
+export type UnheardCost = 'nothing' | 'prompt' | 'everything';
+
 /** What one request may cost at most, while it runs. */
 export interface Reservation {
   /** Tokens that the reply may have. */
   maxTokens: number;
-  /** Replaces the reservation by what it really cost; once. */
-  settle(tokens: Tokens | undefined): void;
+  /** Replaces the reservation by what it really cost, or by a part of itself; once. */
+  settle(cost: Tokens | UnheardCost): void;
 }
 
 /** A reply shorter than this is not worth its prompt. */
@@ -70,11 +73,13 @@ export class Meter {
     let isOpen = true;
     return {
       maxTokens: affordable,
-      settle: (tokens) => {
+      settle: (cost) => {
         if (!isOpen) return;
         isOpen = false;
         this.reserved -= amount;
-        if (tokens !== undefined) this.add(price, tokens);
+        if (cost === 'prompt') this.spent += prompt;
+        else if (cost === 'everything') this.spent += amount;
+        else if (cost !== 'nothing') this.add(price, cost);
       },
     };
   }

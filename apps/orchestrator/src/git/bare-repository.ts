@@ -93,11 +93,15 @@ export class BareRepository {
     const { agentId, taskId, uid, gid } = order;
     const commit = objectId(order.commit);
     const dir = join(order.parent, worktreeName(agentId, taskId));
-    const checkout = ['worktree', 'add', '--quiet', '--detach', '--force', '--end-of-options', dir, commit];
-    // git takes its list of worktrees without a lock.
-    await this.turns(() => this.git(checkout, { timeoutMs: CHECKOUT_TIMEOUT_MS }));
+    const add = ['worktree', 'add', '--quiet', '--no-checkout', '--detach', '--force', '--end-of-options', dir, commit];
+    await this.turns(() => this.git(add));
     try {
       const adminDir = await adminDirOf(dir, this.dir);
+      await this.git(['reset', '--quiet', '--hard', '--no-recurse-submodules'], {
+        cwd: dir,
+        env: { GIT_DIR: adminDir, GIT_WORK_TREE: dir },
+        timeoutMs: CHECKOUT_TIMEOUT_MS,
+      });
       await giveTo(dir, uid, gid);
       await chmod(dir, 0o750);
       await writeFile(insideGitFile(dir), insideGitText(adminDir), { mode: 0o644 });
@@ -129,8 +133,16 @@ export class BareRepository {
   }
 
   private turns<T>(task: () => Promise<T>): Promise<T> {
-    return this.parts.turns.run(`worktrees of ${this.dir}`, task);
+    return this.parts.turns.run(metadataTurn(this.dir), task);
   }
+}
+
+/**
+ * The turn of what reads or writes git's list of worktrees, which has no lock: two that add one, and a fetch, which
+ * looks at the HEAD of each and fails with "bad object worktrees/…/HEAD" on one that is being made (seen under load).
+ */
+export function metadataTurn(repositoryDir: string): string {
+  return `worktrees of ${repositoryDir}`;
 }
 
 /** git makes some files with the umask of the moment; the agent's uid must read them. */

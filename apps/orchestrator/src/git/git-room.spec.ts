@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, lstatSync, readdirSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, lstatSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { LocalFault } from '@capstan/protocol';
 import { proves } from '../../../../test/support/proves.js';
 import { git, TestRepository } from '../../../../test/support/repository.js';
 import { GitRoom } from '../../test/git-room.js';
-import { commitHarvest, harvest, push, salvage } from './index.js';
+import { commitHarvest, harvest, push, RepositoryStore, salvage } from './index.js';
 
 jest.setTimeout(60_000);
 
@@ -130,9 +131,36 @@ describe('the life of a worktree', () => {
     const agent = await room.agentOn(source.path);
     await agent.run('echo x > x');
     const { mounts: _mounts, ...record } = agent.worktree;
-    const reopened = await room.store.open('default', source.path);
+    const reopened = await room.store.recall('default', source.path);
+    if (reopened === undefined) throw new Error('the repository was forgotten');
     const worktree = reopened.recallWorktree(JSON.parse(JSON.stringify(record)) as typeof record);
     expect((await harvest({ ...agent.harvestOrder(), repository: reopened, worktree })).files).toEqual(['x']);
+  });
+
+  it('saves and removes what a crash left while its source is away', async () => {
+    const agent = await room.agentOn(source.path);
+    await agent.run('echo half > half');
+    const { mounts: _mounts, ...record } = agent.worktree;
+    renameSync(source.path, `${source.path}.away`);
+    try {
+      await expect(room.store.open('default', source.path)).rejects.toMatchObject({ code: 'repository-missing' });
+      const repository = await new RepositoryStore({ root: dirname(agent.repository.dir) }).recall(
+        'default',
+        source.path,
+      );
+      if (repository === undefined) throw new Error('the repository was forgotten');
+      const worktree = repository.recallWorktree(record);
+      const saved = await salvage({ ...agent.harvestOrder(), repository, worktree });
+      expect(git(repository.dir, 'show', `${saved?.commit ?? ''}:half`)).toBe('half');
+      await repository.removeWorktree(worktree);
+      expect(existsSync(worktree.dir) || existsSync(worktree.adminDir)).toBe(false);
+    } finally {
+      renameSync(`${source.path}.away`, source.path);
+    }
+  });
+
+  it('recalls nothing that was never opened', async () => {
+    expect(await room.store.recall('default', source.path)).toBeUndefined();
   });
 
   it('never pushes over what is there, nor into a checkout', async () => {
@@ -194,6 +222,18 @@ describe('the life of a worktree', () => {
     const agents = await Promise.all(['a', 'b', 'c'].map((agentId) => room.agentOn(source.path, { agentId })));
     expect(new Set(agents.map(({ worktree }) => worktree.adminDir)).size).toBe(3);
   });
+
+  // A fetch that met a worktree that was being made failed with "bad object worktrees/…/HEAD".
+  it('brings the repository up to date while worktrees are made and removed', async () => {
+    for (let round = 0; round < 4; round += 1) {
+      source.commit(`Round ${String(round)}`, { 'round.txt': String(round) });
+      const starts = Array.from({ length: 12 }, async (_, index) => {
+        const agent = await room.agentOn(source.path, { agentId: `a${String(round)}-${String(index)}` });
+        await agent.repository.removeWorktree(agent.worktree);
+      });
+      await Promise.all(starts);
+    }
+  });
 });
 
 describe('what a spawn may name', () => {
@@ -220,6 +260,21 @@ describe('what a spawn may name', () => {
     ['nothing', ''],
   ])('refuses %s', async (_, repository) => {
     await expect(room.store.open('default', repository)).rejects.toMatchObject({ code: 'repository-missing' });
+  });
+
+  it('does not blame the source for a lock of ours that is held: a later try may succeed', async () => {
+    using source = new TestRepository();
+    git(source.path, 'branch', 'gone');
+    const { dir } = await room.store.open('default', source.path);
+    git(dir, 'pack-refs', '--all');
+    git(source.path, 'branch', '-D', 'gone');
+    writeFileSync(join(dir, 'packed-refs.lock'), '');
+    const fault: unknown = await room.store.open('default', source.path).catch((error: unknown) => error);
+    expect(fault).toBeInstanceOf(LocalFault);
+    const { code, sentence, detail } = fault as LocalFault;
+    expect(code).toBe('repository-unavailable');
+    expect(detail).toMatch(/packed-refs\.lock/);
+    expect(sentence).not.toMatch(/fetch|lock/);
   });
 
   it('says repository-empty where there is no commit', async () => {

@@ -2,10 +2,11 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { access, chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tenantId, WireFault } from '@capstan/protocol';
-import { BareRepository } from './bare-repository.js';
+import { BareRepository, metadataTurn } from './bare-repository.js';
 import { KeyedMutex } from './keyed-mutex.js';
 import { repositorySource, type RepositorySource } from './repository-source.js';
-import { GitFault, gitText, runGit } from './safe-git.js';
+import { gitText, runGit } from './safe-git.js';
+import { sourceFault } from './source-fault.js';
 
 const CONNECT_TIMEOUT_MS = 60_000;
 const FETCH_TIMEOUT_MS = 15 * 60_000;
@@ -39,6 +40,7 @@ export class RepositoryStore {
    * The repository, with the branches that its source has now.
    *
    * @throws {WireFault} `repository-missing`, `repository-empty`
+   * @throws LocalFault `repository-unavailable`, where a later try may succeed
    */
   async open(tenant: string, repository: string): Promise<BareRepository> {
     const source = repositorySource(repository);
@@ -48,16 +50,31 @@ export class RepositoryStore {
       const advertised = await ask(source, config);
       const gitDir = `${directory}.git`;
       await provide(gitDir, config);
-      await update(gitDir, source, config, advertised);
-      const branch = advertised.branch;
-      return new BareRepository({
-        dir: gitDir,
-        source,
-        configFile: config,
-        defaultBranch: branch,
-        headRef: HEAD_REF,
-        turns: this.turns,
-      });
+      await this.turns.run(metadataTurn(gitDir), () => update(gitDir, source, config, advertised));
+      return this.repositoryAt(directory, source, advertised.branch);
+    });
+  }
+
+  /**
+   * The repository as it was when it was last opened, without a question to its source: what a crash left is cleaned up
+   * whether or not the source can be reached. undefined where it was never opened, or is gone.
+   *
+   * @throws {WireFault} `repository-missing` where no repository can have this name
+   */
+  async recall(tenant: string, repository: string): Promise<BareRepository | undefined> {
+    const source = repositorySource(repository);
+    const directory = await this.placeOf(tenantId(tenant), source.url);
+    return (await isThere(`${directory}.git`)) ? this.repositoryAt(directory, source, undefined) : undefined;
+  }
+
+  private repositoryAt(directory: string, source: RepositorySource, defaultBranch: string | undefined): BareRepository {
+    return new BareRepository({
+      dir: `${directory}.git`,
+      source,
+      configFile: configFileOf(directory),
+      defaultBranch,
+      headRef: HEAD_REF,
+      turns: this.turns,
     });
   }
 
@@ -91,12 +108,16 @@ async function loadSecret(root: string): Promise<Buffer> {
   return readFile(file);
 }
 
+function configFileOf(directory: string): string {
+  return `${directory}.gitconfig`;
+}
+
 /**
  * A source on this machine may belong to somebody else; that its owner's policy names it is the trust that git asks
  * for. It must come by file: git-upload-pack and git-receive-pack, which git starts, do not get `-c`.
  */
 async function writeConfig(directory: string, source: RepositorySource): Promise<string> {
-  const file = `${directory}.gitconfig`;
+  const file = configFileOf(directory);
   const { path } = source;
   const trusted = path === undefined ? [] : [path, `${path.replace(/\/$/, '')}/.git`];
   const lines = trusted.map((each) => `\tdirectory = "${each.replace(/["\\]/g, '\\$&')}"\n`);
@@ -113,7 +134,7 @@ async function ask(source: RepositorySource, configFile: string): Promise<Advert
       timeoutMs: CONNECT_TIMEOUT_MS,
     });
   } catch (error) {
-    throw new WireFault('repository-missing', detailOf(error), { cause: error });
+    throw sourceFault(error);
   }
   const lines = text.split('\n').filter((line) => line !== '');
   if (lines.length === 0) throw new WireFault('repository-empty', source.url);
@@ -123,11 +144,7 @@ async function ask(source: RepositorySource, configFile: string): Promise<Advert
 }
 
 async function provide(gitDir: string, configFile: string): Promise<void> {
-  const isThere = await access(join(gitDir, 'HEAD')).then(
-    () => true,
-    () => false,
-  );
-  if (isThere) return;
+  if (await isThere(gitDir)) return;
   const fresh = `${gitDir}.new`;
   await rm(fresh, { recursive: true, force: true });
   await runGit(
@@ -140,6 +157,14 @@ async function provide(gitDir: string, configFile: string): Promise<void> {
     await runGit(['config', '--local', name, value], { gitDir: fresh, configFile });
   }
   await rename(fresh, gitDir);
+}
+
+/** It is made elsewhere and renamed, so that half of one is never there. */
+async function isThere(gitDir: string): Promise<boolean> {
+  return access(join(gitDir, 'HEAD')).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function update(
@@ -164,10 +189,6 @@ async function update(
       timeoutMs: FETCH_TIMEOUT_MS,
     });
   } catch (error) {
-    throw new WireFault('repository-missing', detailOf(error), { cause: error });
+    throw sourceFault(error);
   }
-}
-
-function detailOf(error: unknown): string {
-  return error instanceof GitFault ? error.message : String(error);
 }

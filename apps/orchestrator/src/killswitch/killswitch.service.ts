@@ -66,7 +66,7 @@ export class Killswitch {
     await this.auditBefore('agent.kill-all', 'instance', reason);
     const result = await this.raiseAndKill();
     for (const { agentId, outcome } of result.agents) this.auditAfter(agentId, outcome);
-    this.followAll().catch((error: unknown) => {
+    this.followAll(result.epoch).catch((error: unknown) => {
       this.parts.logger.error({ err: error, msg: 'the states after a kill-all are not all written yet' });
     });
     return result;
@@ -113,17 +113,24 @@ export class Killswitch {
     return agent;
   }
 
-  /** Those that wait can never start again: the reaper refuses what was admitted under an older epoch. */
-  private async followAll(): Promise<void> {
-    for (const run of this.parts.runs.all()) run.intend({ kind: 'killed' });
-    for (const agentId of await this.parts.store.live()) await this.followOne(agentId, 'killed');
+  /**
+   * Those that wait can never start again: the reaper refuses what was admitted under an older epoch. Whoever was
+   * admitted since, because the owner has re-armed already, is left alone.
+   */
+  private async followAll(epoch: bigint): Promise<void> {
+    const { runs, store } = this.parts;
+    for (const run of runs.all()) run.intend({ kind: 'killed' });
+    for (const agentId of await store.live()) {
+      const plan = await store.findPlan(agentId);
+      if (plan !== undefined && instanceEpoch(plan.killEpochs) < epoch) await this.followOne(agentId, 'killed');
+    }
   }
 
   private async raiseAndKill(): Promise<KillAllAnswer> {
     const { reaper } = this.parts;
     for (let attempt = 0; attempt < 3; attempt += 1) {
       const { killEpochs } = await reaper.describe();
-      const current = killEpochs.find(({ scope }) => scope === 'instance')?.epoch ?? 0n;
+      const current = instanceEpoch(killEpochs);
       const result = await reaper.killAll({ scope: 'instance', epoch: current + 1n, timeoutMs: KILL_MS });
       // Somebody else may have raised it meanwhile.
       if (result.ok) return { epoch: result.epoch, agents: result.agents };
@@ -157,4 +164,9 @@ export class Killswitch {
   private unaudited(error: unknown, kind: string): void {
     this.parts.logger.error({ err: error, kind, msg: 'the audit log cannot be written' });
   }
+}
+
+/** The kill epoch of the whole instance; 0 before the first kill-all. */
+function instanceEpoch(epochs: readonly { scope: string; epoch: bigint | string }[]): bigint {
+  return BigInt(epochs.find(({ scope }) => scope === 'instance')?.epoch ?? 0n);
 }

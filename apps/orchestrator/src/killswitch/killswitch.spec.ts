@@ -69,6 +69,23 @@ describe('the killswitch', () => {
     ]);
   });
 
+  it('kills all of those that were admitted before, and nobody who was admitted after it was re-armed', async () => {
+    const { body: before } = await api.command(api.instance.signedSpawn());
+    // The states are looked through while Valkey is thawed again, when the owner has long re-armed and spawned anew.
+    const after = agentId(newId());
+    api.instance.valkey.freeze();
+    await api.call('POST', '/agents/kill-all', { reason: 'stop' });
+    expect((await api.call('POST', '/agents/rearm')).status).toBe(204);
+    const spawning = api.command(api.instance.signedSpawn({ agentId: after }));
+    api.instance.valkey.thaw();
+    expect((await spawning).status).toBe(202);
+    await until(
+      'who was before is killed',
+      async () => (await api.store.find(agentId(before.agentId)))?.state === 'killed' || undefined,
+    );
+    expect((await api.store.find(after))?.state).toBe('queued');
+  });
+
   it('kills while Valkey does not answer', async () => {
     const { body: agent } = await api.command(api.instance.signedSpawn());
     api.instance.valkey.freeze();

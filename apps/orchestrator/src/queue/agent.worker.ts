@@ -17,6 +17,8 @@ const LOCK_MS = 10_000;
 const STALLED_CHECK_MS = 5_000;
 /** Never give up on a job by counting crashes: the agent's state says whether there is something left to do. */
 const MOST_STALLS = 1_000_000;
+/** Agents that the reaper's register holds; one more could not be given GO. */
+const MOST_AT_ONCE = 64;
 
 /** Takes jobs in the order of their priority, so many at a time; each lasts until its agent has ended. */
 export class AgentWorker {
@@ -30,7 +32,7 @@ export class AgentWorker {
     };
     this.worker = new Worker<AgentJob>(QUEUE_NAME, work, {
       connection: queueConnection(url),
-      concurrency: Math.max(1, concurrency),
+      concurrency: withinReach(concurrency),
       autorun: false,
       lockDuration: LOCK_MS,
       stalledInterval: STALLED_CHECK_MS,
@@ -48,7 +50,7 @@ export class AgentWorker {
   }
 
   setConcurrency(concurrency: number): void {
-    const wanted = Math.max(1, concurrency);
+    const wanted = withinReach(concurrency);
     if (this.worker.concurrency !== wanted) this.worker.concurrency = wanted;
   }
 
@@ -61,4 +63,8 @@ export class AgentWorker {
   async close(): Promise<void> {
     await this.worker.close(true);
   }
+}
+
+function withinReach(concurrency: number): number {
+  return Math.min(Math.max(1, concurrency), MOST_AT_ONCE);
 }

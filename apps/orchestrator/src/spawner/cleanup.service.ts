@@ -38,20 +38,32 @@ export class Cleanup {
     await this.finishDisk(agentId, !hasLeftovers);
   }
 
-  /** After a crash: from what was noted on disk. */
+  /**
+   * After a crash: from what was noted on disk, and with nobody's help, the repository's source included. What the
+   * reaper has registered of the agent must be observed gone.
+   */
   async finishLeft(agentId: AgentId): Promise<void> {
     const { sessions, repositories, store } = this.parts;
     const [record, plan] = [await sessions.recall(agentId), await store.findPlan(agentId)];
+    // A harvest, say, that was being launched: it may still read the work tree.
+    await this.endSandboxes(agentId);
     let isDone = true;
     const cgroup = record?.cgroup ?? '';
     if (cgroup !== '') isDone = await this.attempt(agentId, 'control group', () => removeControlGroups(cgroup));
-    if (record?.worktree !== undefined && plan !== undefined) {
-      const repository = await repositories.open(plan.tenant, plan.repository);
+    const repository = plan && (await repositories.recall(plan.tenant, plan.repository));
+    if (record?.worktree !== undefined && repository !== undefined) {
       const worktree = repository.recallWorktree(record.worktree);
       await this.save(record, repository, worktree);
       isDone = (await this.attempt(agentId, 'worktree', () => repository.removeWorktree(worktree))) && isDone;
     }
     await this.finishDisk(agentId, isDone);
+  }
+
+  /** Those that no register knows: they were given no GO by the reaper's leave, and died unnoticed or not at all. */
+  private async endSandboxes(agentId: AgentId): Promise<void> {
+    const pids = await this.parts.driver.removeLeftovers(agentId);
+    if (pids.length > 0)
+      this.parts.logger.warn({ agentId, pids, msg: 'processes of a sandbox were left; they are ended' });
   }
 
   /** Keeps unfinished work in a ref. @returns what became of it, for the agent's log. */

@@ -2,6 +2,9 @@ import { AuditLog, type AuditEntryInput, type AuditHead } from '@capstan/evidenc
 import { createLogger } from '@capstan/platform';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 
+/** Entries of one kind in a minute, where a peer can cause as many as it likes. */
+const MOST_OF_A_KIND = 60;
+const WINDOW_MS = 60_000;
 /** What a kill waits at most for its own audit entry. */
 const KILL_WAITS_MS = 50;
 
@@ -10,6 +13,7 @@ const KILL_WAITS_MS = 50;
 export class Audit implements OnApplicationShutdown {
   private readonly log = createLogger('spoke.audit');
   private readonly late = new Set<Promise<unknown>>();
+  private readonly windows = new Map<string, { until: number; count: number }>();
 
   constructor(private readonly file: AuditLog) {}
 
@@ -25,6 +29,19 @@ export class Audit implements OnApplicationShutdown {
         this.log.error({ err: error, msg: 'audit entry lost', entry });
       }),
     );
+  }
+
+  /**
+   * Writes down what a peer can repeat for nothing, without letting it fill the disk: the first of a kind in each
+   * minute. Metrics count them all.
+   */
+  noteSome(entry: AuditEntryInput): void {
+    const nowMs = performance.now();
+    const known = this.windows.get(entry.kind);
+    const window = known === undefined || known.until <= nowMs ? { until: nowMs + WINDOW_MS, count: 0 } : known;
+    window.count += 1;
+    this.windows.set(entry.kind, window);
+    if (window.count <= MOST_OF_A_KIND) this.note(entry);
   }
 
   /**

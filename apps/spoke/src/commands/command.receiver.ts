@@ -77,7 +77,7 @@ export class CommandReceiver {
     reply.acknowledge(order.digest);
     reply.stored(known.receipt);
     reply.stored(known.finished);
-    this.audit.note({
+    this.audit.noteSome({
       kind: 'command.duplicate',
       subject: order.id,
       detail: { issuer: order.issuer, state: known.state },
@@ -90,7 +90,7 @@ export class CommandReceiver {
     metrics.countRefusal(fault.code);
     if (fault.code === 'internal') this.log.error({ err: error, msg: 'a command could not be handled' });
     else this.log.warn({ err: fault, msg: 'command rejected', code: fault.code });
-    this.audit.note({
+    this.audit.noteSome({
       kind: 'command.rejected',
       subject: order?.id ?? toHex(digest),
       detail: { code: fault.code, digest: toHex(digest), verified: order !== undefined },

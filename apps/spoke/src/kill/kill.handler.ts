@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditHead } from '@capstan/evidence';
-import { createLogger, ReaperClient } from '@capstan/platform';
+import { createLogger, metrics, ReaperClient } from '@capstan/platform';
 import { toHex } from '@capstan/protocol';
 import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import { Audit } from '../audit/audit.js';
@@ -19,6 +19,8 @@ interface Kill {
   order: KillOrder;
   acceptedAtMs: number;
   audit: AuditHead | undefined;
+  /** The reaper has it on its disk. */
+  isTaken: boolean;
 }
 
 /**
@@ -31,7 +33,7 @@ export class KillHandler implements BeforeApplicationShutdown {
   private readonly log = createLogger('spoke.kill');
   private readonly stopping = new AbortController();
   private readonly inHand = new Map<string, Promise<boolean>>();
-  private readonly pursuits = new Map<string, Promise<void>>();
+  private readonly pursuits = new Map<string, { kill: Kill; ended: Promise<void> }>();
 
   constructor(
     private readonly reaper: ReaperClient,
@@ -47,16 +49,17 @@ export class KillHandler implements BeforeApplicationShutdown {
     const key = toHex(order.digest);
     const original = this.receipts.of(order.digest);
     const running = this.inHand.get(key);
-    if (original === undefined && running === undefined) {
+    const pursued = this.pursuits.get(key)?.kill;
+    if (original === undefined && running === undefined && pursued === undefined) {
       const taken = this.begin(order, reply).finally(() => this.inHand.delete(key));
       this.inHand.set(key, taken);
       await taken;
       return;
     }
-    const isTaken = original !== undefined || (await running) === true;
+    const isTaken = original !== undefined || (await running) === true || pursued?.isTaken === true;
     if (isTaken) reply.acknowledge(order.digest);
     reply.stored(this.receipts.of(order.digest) ?? '');
-    this.audit.note({
+    this.audit.noteSome({
       kind: 'command.duplicate',
       subject: order.id,
       detail: { issuer: order.issuer, kind: order.body.case },
@@ -65,7 +68,7 @@ export class KillHandler implements BeforeApplicationShutdown {
 
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping.abort();
-    await Promise.all([...this.inHand.values(), ...this.pursuits.values()]);
+    await Promise.all([...this.inHand.values(), ...[...this.pursuits.values()].map(({ ended }) => ended)]);
     this.reaper.close();
   }
 
@@ -75,11 +78,12 @@ export class KillHandler implements BeforeApplicationShutdown {
     const { id, issuer, agentId, digest } = order;
     const detail = { issuer, kind: order.body.case, agentId, digest: toHex(digest) };
     const audit = await this.audit.beforeKill({ kind: 'kill.ordered', subject: id, detail });
-    const kill: Kill = { order, acceptedAtMs, audit };
+    const kill: Kill = { order, acceptedAtMs, audit, isTaken: false };
     // Beside the reaper, not before it.
     const earlier = this.receipts.lookUp(order);
     try {
       const reaped = await reap(this.reaper, order);
+      kill.isTaken = true;
       reply.acknowledge(digest);
       const original = reaped.isFinal ? await earlier : undefined;
       if (original === undefined) this.conclude(kill, reaped);
@@ -103,6 +107,7 @@ export class KillHandler implements BeforeApplicationShutdown {
   }
 
   private issue({ order, acceptedAtMs, audit }: Kill, result: ReceiptResult, isFinal: boolean): void {
+    if (result.case === 'refused') metrics.countRefusal(result.value.code);
     const item = outboxItem('kill', this.signer.receipt(order, acceptedAtMs, result, audit));
     this.receipts.issue(order, acceptedAtMs, item, isFinal);
     const detail = { issuer: order.issuer, result: result.case, isFinal, receipt: item.digest };
@@ -113,8 +118,8 @@ export class KillHandler implements BeforeApplicationShutdown {
   private pursue(kill: Kill): void {
     const key = toHex(kill.order.digest);
     if (this.pursuits.has(key)) return;
-    const pursuit = this.untilFinal(kill).finally(() => this.pursuits.delete(key));
-    this.pursuits.set(key, pursuit);
+    const ended = this.untilFinal(kill).finally(() => this.pursuits.delete(key));
+    this.pursuits.set(key, { kill, ended });
   }
 
   private async untilFinal(kill: Kill): Promise<void> {
@@ -125,6 +130,7 @@ export class KillHandler implements BeforeApplicationShutdown {
       if (signal.aborted) return;
       try {
         const reaped = await reap(this.reaper, kill.order);
+        kill.isTaken = true;
         if (!reaped.isFinal) continue;
         this.issue(kill, reaped.result, true);
         for (const agentId of reaped.agents) this.tellOrchestrator(agentId);

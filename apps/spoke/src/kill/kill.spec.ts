@@ -180,10 +180,35 @@ describe('with the reaper dead', () => {
     const first = await instance.receipt(command, 'killed');
     expect(first.receipt.result).toMatchObject({ value: { outcome: 4 } });
     expect(first.observation).toBeUndefined();
-    expect(instance.hub.acknowledged).not.toContain(toHex(envelopeDigest(command)));
+    const digest = toHex(envelopeDigest(command));
+    expect(instance.hub.acknowledged).not.toContain(digest);
+    // Told again meanwhile, it neither says more than it knows nor repeats itself.
+    await instance.hub.send(command, 'kill');
     await instance.reaper.start();
-    await until(() =>
-      instance.hub.receiptsOf(command, instance.keys).some(({ observation }) => observation?.outcome === 'tombstoned'),
-    );
+    const isProven = (): boolean =>
+      instance.hub.receiptsOf(command, instance.keys).some(({ observation }) => observation?.outcome === 'tombstoned');
+    await until(isProven);
+    expect(instance.hub.envelopesOf(command)).toHaveLength(2);
+    await instance.hub.send(command, 'kill');
+    await until(() => instance.hub.acknowledged.includes(digest));
   }, 40_000);
+
+  it(
+    'an order is not lost with the spoke either: it was never acknowledged, so the hub sends it again',
+    proves('FED-08', async () => {
+      await instance.reaper.stop('SIGKILL');
+      const command = kill();
+      const digest = await instance.hub.send(command, 'kill');
+      await instance.receipt(command, 'killed');
+      await instance.crashSpoke();
+      expect(instance.hub.acknowledged).not.toContain(digest);
+      await instance.reaper.start();
+      await instance.hub.send(command, 'kill');
+      await until(() => instance.hub.acknowledged.includes(digest));
+      await until(() =>
+        instance.hub.receiptsOf(command, instance.keys).some(({ observation }) => observation !== undefined),
+      );
+    }),
+    40_000,
+  );
 });

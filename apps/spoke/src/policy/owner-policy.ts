@@ -12,8 +12,8 @@ export class OwnerPolicyFile {
   constructor(private readonly config: SpokeConfig) {}
 
   /**
-   * Whether the owner allows this spawn. How many agents may run at once is judged by the orchestrator, which counts
-   * them.
+   * Whether the owner allows this spawn. How many agents run at once refuses none: the surplus waits in the
+   * orchestrator's queue.
    *
    * @throws WireFault policy-…; LocalFault `policy-unreadable`, `policy-invalid`: without a readable policy nothing is allowed
    */

@@ -38,12 +38,15 @@ export class LogsHandler {
       const query = verifyQuery(envelope, { instanceId, keys, nowMs });
       const result = await this.page(query.body.value);
       const { id, issuer, agentId } = query;
-      this.audit.note({ kind: 'query.answered', subject: id, detail: { issuer, kind: 'logs', agentId } });
-      reply.result(
-        result instanceof WireFault
-          ? this.signer.refusal(query, nowMs, result)
-          : this.signer.receipt(query, nowMs, result),
-      );
+      const detail = { issuer, kind: 'logs', agentId };
+      if (result instanceof WireFault) {
+        metrics.countRefusal(result.code);
+        this.audit.note({ kind: 'query.refused', subject: id, detail: { ...detail, code: result.code } });
+        reply.result(this.signer.refusal(query, nowMs, result));
+        return;
+      }
+      this.audit.note({ kind: 'query.answered', subject: id, detail });
+      reply.result(this.signer.receipt(query, nowMs, result));
     } catch (error) {
       const fault = error instanceof WireFault ? error : new WireFault('internal', 'query', { cause: error });
       metrics.countRefusal(fault.code);

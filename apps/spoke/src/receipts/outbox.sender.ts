@@ -68,7 +68,7 @@ export class OutboxSender {
       this.session?.answered(digest);
       return;
     }
-    this.audit.note({ kind: 'outbox.rejected', subject: digest, detail: { code } });
+    this.audit.noteSome({ kind: 'outbox.rejected', subject: digest, detail: { code } });
     this.done(digest);
   }
 

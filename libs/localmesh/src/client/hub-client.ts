@@ -109,7 +109,7 @@ export class HubClient {
     } catch (error) {
       throw new LocalFault(
         'hub-unreachable',
-        `The hub at ${this.url} does not answer; is it running? ("npx capstan status")`,
+        `The hub at ${this.url} does not answer; "npm start" or "npx capstan up" starts it.`,
         undefined,
         { cause: error },
       );

@@ -1,19 +1,17 @@
-import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { LocalFault, stripControl } from '@capstan/protocol';
 import { requestOnSocket } from '../client/local-http.js';
 import type { MeshHub } from '../hub/mesh-hub.js';
 import type { InstancePolicy, MeshModel } from '../mesh-options.js';
 import type { ProcessRegister } from '../process/process-register.js';
+import { runRegistered } from '../process/run-registered.js';
 import { type ProcessSpec, SupervisedProcess } from '../process/supervised-process.js';
 import { builtFile, pinnedNode } from '../state/checkout.js';
 import type { InstanceValkey } from '../valkey/valkey.js';
 import { isJoined, noteHubPort, prepareInstanceDir } from './instance-files.js';
 
-const run = promisify(execFile);
 const JOIN_MS = 20_000;
 const TERMINAL = new Set(['completed', 'failed', 'killed']);
 
@@ -69,7 +67,7 @@ export class MeshInstance {
     const { invite } = await hub.client.invite({ autoApprove: true, ttlSeconds: 300, displayName: this.id });
     try {
       const args = [builtFile('apps/spoke/src/join.js'), this.dir, invite, this.id];
-      await run(pinnedNode(), args, {
+      await runRegistered(this.options.register, `${this.id}/join`, pinnedNode(), args, {
         cwd: this.dir,
         env: { ...this.options.env, CAPSTAN_INSTANCE_DIR: this.dir },
         timeout: JOIN_MS,

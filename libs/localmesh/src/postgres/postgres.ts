@@ -1,15 +1,12 @@
-import { execFile } from 'node:child_process';
 import { chownSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { LocalFault } from '@capstan/protocol';
 import type { ProcessRegister } from '../process/process-register.js';
+import { runRegistered } from '../process/run-registered.js';
 import { SupervisedProcess } from '../process/supervised-process.js';
 import { makePrivate } from '../state/state-dir.js';
 import { providePostgres } from './postgres-binaries.js';
 import { postgresUser, type UserIds } from './postgres-user.js';
-
-const run = promisify(execFile);
 
 /** A small server: one hub uses it, on a unix socket in a directory that only its user can enter. */
 const SETTINGS = {
@@ -53,7 +50,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
     if (user !== undefined) chownSync(directory, user.uid, user.gid);
   }
   const data = join(options.dir, 'data');
-  if (!existsSync(join(data, 'PG_VERSION'))) await initdb(binaries, data, options.env, user);
+  if (!existsSync(join(data, 'PG_VERSION'))) await initdb(binaries, data, options, user);
   const socketDir = join(options.dir, 'run');
   const server: SupervisedProcess = new SupervisedProcess(
     {
@@ -84,12 +81,16 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
 async function initdb(
   binaries: string,
   data: string,
-  env: Readonly<Record<string, string>>,
+  { env, register }: PostgresOptions,
   user?: UserIds,
 ): Promise<void> {
   const args = ['-D', data, '-U', 'capstan', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-instructions', ...SYNC];
   try {
-    await run(join(binaries, 'bin', 'initdb'), args, { env, cwd: join(data, '..'), ...user });
+    await runRegistered(register, 'initdb', join(binaries, 'bin', 'initdb'), args, {
+      env,
+      cwd: join(data, '..'),
+      ...user,
+    });
   } catch (error) {
     // Half a cluster would look like a whole one at the next start.
     rmSync(data, { recursive: true, force: true });

@@ -3,22 +3,22 @@ import { join } from 'node:path';
 import { LocalFault } from '@capstan/protocol';
 import { waitUntil } from '../state/wait-until.js';
 import { writePrivateSync } from '../state/write-file.js';
+import { endInOrder, type EndingProcess } from './end-in-order.js';
 import { isAlive, processIdentity } from './process-identity.js';
 
-interface Entry {
-  name: string;
-  pid: number;
-  identity: string;
-}
+/** The one entry that is no part of the mesh: it ends the others once the supervisor was lost. */
+const GUARDIAN = 'guardian';
+/** Longer than a guardian takes where it has to cut every process. */
+const GUARDIAN_MS = 60_000;
 
 /** Ends what a mesh whose supervisor was lost has left running. @returns the names of what was ended. */
 export function endLeftovers(stateDir: string): Promise<string[]> {
   return ProcessRegister.of(stateDir).endLeftovers();
 }
 
-/** On disk, which processes this mesh started: so that a start after a crash of the supervisor finds what was left. */
+/** On disk, which processes this mesh started: so that its guardian, or a later start, finds what was left. */
 export class ProcessRegister {
-  private readonly entries = new Map<number, Entry>();
+  private readonly entries = new Map<number, EndingProcess>();
 
   private isClosed = false;
 
@@ -45,14 +45,19 @@ export class ProcessRegister {
   /** Gives up: nothing starts any more, and what runs is ended. */
   async endAll(): Promise<void> {
     this.close();
-    await this.endLeftovers();
+    await this.endProcesses();
   }
 
-  add(name: string, pid: number): void {
+  /** @param stopSignal asks it to end; default SIGTERM. */
+  add(name: string, pid: number, stopSignal?: NodeJS.Signals): void {
     const identity = processIdentity(pid);
     if (identity === null) return;
-    this.entries.set(pid, { name, pid, identity });
+    this.entries.set(pid, { name, pid, identity, ...(stopSignal === undefined ? {} : { stopSignal }) });
     this.save();
+  }
+
+  addGuardian(pid: number): void {
+    this.add(GUARDIAN, pid);
   }
 
   remove(pid: number): void {
@@ -60,17 +65,33 @@ export class ProcessRegister {
     if (this.entries.delete(pid) && !this.isClosed) this.save();
   }
 
-  /** Ends what an earlier mesh in the same place left behind. @returns the names of what was ended. */
-  async endLeftovers(graceMs = 5000): Promise<string[]> {
-    const left = readEntries(this.file).filter((entry) => isAlive(entry.pid, entry.identity));
-    for (const entry of left) signal(entry, 'SIGTERM');
-    const areGone = (): boolean => left.every((entry) => !isAlive(entry.pid, entry.identity));
-    if (!(await waitUntil(areGone, graceMs))) {
-      for (const entry of left) signal(entry, 'SIGKILL');
-      await waitUntil(areGone, graceMs);
-    }
+  /** True where processes of an earlier mesh, or its guardian, still live. */
+  get hasLeftovers(): boolean {
+    return this.living().length > 0;
+  }
+
+  /**
+   * Ends what an earlier mesh in the same place left behind; where its guardian is at that already, waits for it.
+   * @returns the names of what was ended.
+   */
+  async endLeftovers(graceMs?: number): Promise<string[]> {
+    const before = this.living();
+    const guardian = before.find(({ name }) => name === GUARDIAN);
+    if (guardian !== undefined) await waitUntil(() => !isAlive(guardian.pid, guardian.identity), GUARDIAN_MS);
+    await this.endProcesses(graceMs);
+    return before.map(({ name }) => name).filter((name) => name !== GUARDIAN);
+  }
+
+  /** Ends the mesh's processes in order, and forgets them; its guardian stays. @returns the names of what was ended. */
+  async endProcesses(graceMs?: number): Promise<string[]> {
+    const left = this.living().filter(({ name }) => name !== GUARDIAN);
+    await endInOrder(left, graceMs);
     rmSync(this.file, { force: true });
-    return left.map((entry) => entry.name);
+    return left.map(({ name }) => name);
+  }
+
+  private living(): EndingProcess[] {
+    return readEntries(this.file).filter(({ pid, identity }) => isAlive(pid, identity));
   }
 
   private save(): void {
@@ -78,21 +99,14 @@ export class ProcessRegister {
   }
 }
 
-function readEntries(file: string): Entry[] {
+function readEntries(file: string): EndingProcess[] {
   if (!existsSync(file)) return [];
   try {
     const list: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    return Array.isArray(list) ? (list as Entry[]).filter((entry) => Number.isInteger(entry.pid) && entry.pid > 1) : [];
+    return Array.isArray(list)
+      ? (list as EndingProcess[]).filter((entry) => Number.isInteger(entry.pid) && entry.pid > 1)
+      : [];
   } catch {
     return [];
-  }
-}
-
-function signal(entry: Entry, name: NodeJS.Signals): void {
-  if (!isAlive(entry.pid, entry.identity)) return;
-  try {
-    process.kill(entry.pid, name);
-  } catch {
-    // It ended between the question and the signal.
   }
 }

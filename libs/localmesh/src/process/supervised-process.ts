@@ -122,7 +122,7 @@ export class SupervisedProcess {
     });
     closeSync(log);
     this.child = child;
-    if (child.pid !== undefined) this.register.add(spec.name, child.pid);
+    if (child.pid !== undefined) this.register.add(spec.name, child.pid, spec.stopSignal);
     this.exited = new Promise((resolve) => {
       const gone = (): void => {
         if (child.pid !== undefined) this.register.remove(child.pid);

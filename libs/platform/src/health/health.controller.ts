@@ -1,4 +1,5 @@
-import { Controller, Get, Inject, ServiceUnavailableException } from '@nestjs/common';
+import { Controller, Get, Inject } from '@nestjs/common';
+import { LocalFault } from '@capstan/protocol';
 import { Open } from '../http/bearer.guard.js';
 
 /** Name of a part → a probe that rejects while the part cannot be used. */
@@ -27,7 +28,8 @@ export class HealthController {
   async ready(): Promise<{ status: 'ready' }> {
     const probes = Object.values(this.checks).map((probe) => withinTime(probe()));
     const results = await Promise.allSettled(probes);
-    if (results.some((result) => result.status === 'rejected')) throw new ServiceUnavailableException();
+    if (results.some((result) => result.status === 'rejected'))
+      throw new LocalFault('not-ready', 'A part that this process needs does not answer.');
     return { status: 'ready' };
   }
 }

@@ -1,5 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter } from '@nestjs/common';
 import type { Logger } from '../logging/logger.js';
+import { metrics } from '../metrics/metrics.js';
 import { problemOf } from './problem.js';
 
 /** What the filter needs of an express response. */
@@ -20,7 +21,8 @@ export class ProblemFilter implements ExceptionFilter {
   catch(thrown: unknown, host: ArgumentsHost): void {
     const response = host.switchToHttp().getResponse<ProblemResponse>();
     const problem = problemOf(thrown);
-    if (problem.status >= 500) this.logger?.error({ err: thrown, code: problem.code, msg: 'request failed' });
+    if (problem.status < 500) metrics.countRefusal(problem.code);
+    else this.logger?.error({ err: thrown, code: problem.code, msg: 'request failed' });
     if (response.headersSent) {
       response.end();
       return;

@@ -40,6 +40,7 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   internal: 500,
   'orchestrator-lost': 502,
   'queue-unavailable': 503,
+  'not-ready': 503,
   'database-unavailable': 503,
   'reaper-unavailable': 503,
   'model-unavailable': 503,

@@ -6,7 +6,10 @@ export interface SpawnRequestFacts {
   runtime: string;
   repository: string;
   tenant: string;
-  /** Agents that are queued, spawning or running now, without this one. */
+  /**
+   * Agents that are queued, spawning or running now, without this one; left out by our spoke and orchestrator, which let
+   * the surplus wait in the queue.
+   */
   active?: number;
   budgetMicroUsd?: number | bigint;
   timeoutMs?: number | bigint;

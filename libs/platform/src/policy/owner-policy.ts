@@ -8,7 +8,7 @@ export interface SpawnPolicy {
   /** Exact paths or URLs, or prefixes that end in `/*`. */
   repositories: readonly string[];
   tenants: readonly string[];
-  /** Agents that may be queued or running at once. */
+  /** Agents that may run at once; more wait in the orchestrator's queue. */
   concurrency: number;
   /** Most that one agent may spend, millionths of a US dollar. */
   budgetMicroUsd: number;

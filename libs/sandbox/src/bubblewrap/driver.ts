@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { makeGroups, removeControlGroups, type AgentGroups } from '../cgroup/agent-groups.js';
 import type { ControlGroupKind } from '../cgroup/hierarchy.js';
+import { removeLeftovers } from '../cgroup/leftovers.js';
 import type { KillHandle } from '../kill/handle.js';
 import { bootId, readProcess } from '../kill/process.js';
 import type { PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from '../port.js';
@@ -16,6 +17,8 @@ export interface BubblewrapOptions {
   controlGroups?: ControlGroupKind | 'auto';
   /** Niceness of agents, so that the reaper and the orchestrator run first. */
   niceness?: number;
+  /** Who runs these sandboxes, e.g. the instance's directory: `removeLeftovers` touches no other owner's. Default ''. */
+  owner?: string;
 }
 
 /** `--disable-userns` is the newest option that we need. */
@@ -31,10 +34,12 @@ export class BubblewrapDriver implements SandboxDriver {
   readonly name = 'bubblewrap';
   private readonly controlGroups: ControlGroupKind | 'auto';
   private readonly niceness: number;
+  private readonly owner: string;
 
   constructor(options: BubblewrapOptions = {}) {
     this.controlGroups = options.controlGroups ?? 'auto';
     this.niceness = options.niceness ?? 5;
+    this.owner = options.owner ?? '';
   }
 
   async probe(): Promise<SandboxProbe> {
@@ -62,13 +67,18 @@ export class BubblewrapDriver implements SandboxDriver {
 
   async prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
     checkSpec(spec);
-    const groups = makeGroups(spec.agentId, spec.limits, this.controlGroups);
+    const groups = makeGroups({ agentId: spec.agentId, owner: this.owner }, spec.limits, this.controlGroups);
     try {
       return await this.launchInto(groups, spec);
     } catch (error) {
       await removeControlGroups(groups.all[0] ?? '');
       throw error;
     }
+  }
+
+  /** Finds them by their control groups; without those it finds nothing. */
+  removeLeftovers(agentId: string): Promise<number[]> {
+    return removeLeftovers({ agentId, owner: this.owner });
   }
 
   private async launchInto(groups: AgentGroups, spec: SandboxSpec): Promise<PreparedSandbox> {

@@ -13,10 +13,26 @@ const COMPLAINT_BYTES = 4096;
 const LAUNCHER_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /**
- * The launcher joins its control groups before anything else, offers itself to the kernel's OOM killer, and becomes
- * the program in its arguments, so that its pid stays the same to the end.
+ * Kills the launcher's process group, itself included, at the end of its file: our death, or a launch that failed.
+ *
+ * bubblewrap's init waits, before it asks for a parent-death signal, for a word from the outer bubblewrap; that one
+ * dies with us or of a broken pipe in between, and the init would wait for ever (measured: 57 of 200 parents killed
+ * while they launched left one). Until it has passed that point it is in the launcher's process group; from the gate
+ * on, the gate's own end of file is enough.
+ */
+const GUARD = `(
+exec 3>&- 4>&- 5<&- >/dev/null 2>&1
+read -r word <&6
+[ "$word" = READY ] || kill -9 0
+) &
+exec 6<&-`;
+
+/**
+ * The launcher leaves its guard outside, joins its control groups before anything else, offers itself to the kernel's
+ * OOM killer, and becomes the program in its arguments, so that its pid stays the same to the end.
  */
 const LAUNCHER = `
+${GUARD}
 while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 126; shift; done; shift
 echo 500 > /proc/$$/oom_score_adj
 exec "$@"`;
@@ -33,7 +49,7 @@ exec 3>&-
 exec "$@"`;
 
 /** Descriptors of the launcher beside the standard three. */
-export const FD = { gate: 3, info: 4, args: 5, firstData: 6 } as const;
+export const FD = { gate: 3, info: 4, args: 5, guard: 6, firstData: 7 } as const;
 
 export interface LaunchOrder {
   /** Control groups to be launched into. */
@@ -64,6 +80,7 @@ export async function launch(order: LaunchOrder): Promise<Launched> {
   const exited = exitOf(child);
   const pipes: readonly unknown[] = child.stdio;
   const gate = pipes[FD.gate] as Duplex;
+  const guard = pipes[FD.guard] as Duplex;
   // A launcher that is gone makes these fail; its exit says so already.
   for (const stream of child.stdio) stream?.on('error', () => undefined);
   (pipes[FD.args] as Writable).end(order.options.map((option) => `${option}\0`).join(''));
@@ -71,9 +88,12 @@ export async function launch(order: LaunchOrder): Promise<Launched> {
   const info = text(pipes[FD.info] as Readable);
   try {
     await ready(gate, exited);
-    return { child, gate, info: parseInfo(await info), exited };
+    const launched = { child, gate, info: parseInfo(await info), exited };
+    guard.end('READY\n');
+    return launched;
   } catch (error) {
     gate.destroy();
+    guard.destroy();
     child.kill('SIGKILL');
     const complaint = await complaintOf(child);
     await exited;
@@ -85,7 +105,7 @@ function spawnLauncher(order: LaunchOrder): ChildProcess {
   const bubblewrap = [...order.prefix, '--args', String(FD.args), '--', '/bin/sh', '-c', GATE, 'capstan-gate'];
   const nothing = openSync('/dev/null', 'r+');
   try {
-    const stdio: Exclude<StdioOptions, string> = [order.stdin, 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'];
+    const stdio: Exclude<StdioOptions, string> = [order.stdin, 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'];
     stdio.push(...order.data.map(() => 'pipe' as const));
     // Laid over with nothing; Node leaves the descriptors between them alone.
     for (const fd of inheritedFds()) {
@@ -93,7 +113,8 @@ function spawnLauncher(order: LaunchOrder): ChildProcess {
       if (stdio[fd] === 'ignore') stdio[fd] = nothing;
     }
     const args = ['-c', LAUNCHER, 'capstan-launcher', ...order.groups, '--', ...bubblewrap, ...order.argv];
-    return spawn('/bin/sh', args, { cwd: '/', env: { PATH: LAUNCHER_PATH }, stdio });
+    // Detached: a process group of its own, which its guard may kill.
+    return spawn('/bin/sh', args, { cwd: '/', env: { PATH: LAUNCHER_PATH }, stdio, detached: true });
   } finally {
     closeSync(nothing);
   }

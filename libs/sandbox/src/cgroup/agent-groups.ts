@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Enforcement, SandboxLimits } from '../port.js';
@@ -8,6 +8,7 @@ import { SandboxFault } from '../sandbox-fault.js';
 import {
   childControllers,
   findHierarchy,
+  parentsOf,
   type ControlGroupKind,
   type Hierarchy,
   type LimitController,
@@ -25,11 +26,17 @@ export interface AgentGroups {
   enforced: Pick<Enforcement, 'memory' | 'pids' | 'cpus'>;
 }
 
+/** Whose groups these are: one agent's of one owner; several owners of a machine may know an agent by the same id. */
+export interface GroupOwner {
+  agentId: string;
+  owner: string;
+}
+
 /** Makes the agent's groups and sets its limits; what cannot be made or set is reported as not enforced. */
-export function makeGroups(agentId: string, limits: SandboxLimits, want: ControlGroupKind | 'auto'): AgentGroups {
+export function makeGroups(whose: GroupOwner, limits: SandboxLimits, want: ControlGroupKind | 'auto'): AgentGroups {
   const hierarchy = findHierarchy();
   // Unique for ever, so that a handle can never come to mean a later agent's group.
-  const name = `capstan.${agentId}.${randomBytes(4).toString('hex')}`;
+  const name = `${namesOf(whose)}${randomBytes(4).toString('hex')}`;
   const made: string[] = [];
   const make = (parent: string | undefined): string => {
     if (parent === undefined) return '';
@@ -51,31 +58,60 @@ export function makeGroups(agentId: string, limits: SandboxLimits, want: Control
   return { main, all: made, enforced };
 }
 
+/** The agent's groups in every hierarchy in which this process makes some, of however many sandboxes. */
+export function groupsOf(whose: GroupOwner): string[] {
+  const prefix = namesOf(whose);
+  return parentsOf(findHierarchy()).flatMap((parent) =>
+    namesIn(parent)
+      .filter((name) => name.startsWith(prefix) && /^[0-9a-f]{8}$/.test(name.slice(prefix.length)))
+      .map((name) => join(parent, name)),
+  );
+}
+
+/** What the names of the agent's groups begin with; an agent's id holds no dot. */
+function namesOf({ agentId, owner }: GroupOwner): string {
+  return `capstan.${agentId}.${createHash('sha256').update(owner).digest('hex').slice(0, 8)}`;
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (isAbsence(error)) return [];
+    throw error;
+  }
+}
+
 /** Removes the agent's groups in every hierarchy, named by any one of them; waits a moment for the last to leave. */
 export async function removeControlGroups(group: string): Promise<void> {
   if (group === '') return;
   const name = basename(group);
-  const hierarchy = findHierarchy();
-  const parents = [hierarchy.v2, hierarchy.freezer, ...Object.values(hierarchy.limits)].filter(
-    (it) => it !== undefined,
-  );
-  const groups = new Set([group, ...parents.map((parent) => join(parent, name))]);
+  const groups = new Set([group, ...parentsOf(findHierarchy()).map((parent) => join(parent, name))]);
   for (const each of groups) await removeGroup(each);
 }
 
 async function removeGroup(group: string): Promise<void> {
   const deadline = performance.now() + REMOVAL_PATIENCE_MS;
-  for (;;) {
-    try {
-      return rmdirSync(group);
-    } catch (error) {
-      if (isAbsence(error)) return;
-      // A group stays busy until its last dead process was collected by its parent.
-      if (errorCode(error) !== 'EBUSY' || performance.now() > deadline) {
-        throw new SandboxFault('sandbox-busy', 'The control group cannot be removed.', group, { cause: error });
-      }
+  while (!tryRemoveGroup(group)) {
+    if (performance.now() > deadline) {
+      throw new SandboxFault('sandbox-busy', 'The control group cannot be removed.', group);
     }
     await delay(5);
+  }
+}
+
+/**
+ * Removes a group that is empty; whether it is gone. False where it is busy, as it stays until its last dead process was collected by its
+ * parent. Throws SandboxFault `sandbox-busy` where the kernel refuses for another reason.
+ */
+export function tryRemoveGroup(group: string): boolean {
+  try {
+    rmdirSync(group);
+    return true;
+  } catch (error) {
+    if (isAbsence(error)) return true;
+    if (errorCode(error) === 'EBUSY') return false;
+    throw new SandboxFault('sandbox-busy', 'The control group cannot be removed.', group, { cause: error });
   }
 }
 

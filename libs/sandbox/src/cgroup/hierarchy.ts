@@ -45,6 +45,11 @@ export function findHierarchy(source: HierarchySource = ownSource()): Hierarchy 
   return { limits, ...(v2 !== undefined && { v2 }), ...(freezer !== undefined && { freezer }) };
 }
 
+/** Every directory of the hierarchy, each once. */
+export function parentsOf({ v2, freezer, limits }: Hierarchy): string[] {
+  return [...new Set([v2, freezer, ...Object.values(limits)].filter((it) => it !== undefined))];
+}
+
 /** Controllers that the children of a v2 group have. */
 export function childControllers(group: string): string[] {
   try {

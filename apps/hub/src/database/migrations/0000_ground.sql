@@ -92,7 +92,7 @@ ALTER TABLE "connections" ADD CONSTRAINT "connections_reaper_key_id_keys_key_id_
 ALTER TABLE "enrollment_tokens" ADD CONSTRAINT "enrollment_tokens_connection_id_connections_id_fk" FOREIGN KEY ("connection_id") REFERENCES "public"."connections"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "receipts" ADD CONSTRAINT "receipts_command_id_commands_id_fk" FOREIGN KEY ("command_id") REFERENCES "public"."commands"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "agents_instance" ON "agents" USING btree ("instance");--> statement-breakpoint
-CREATE INDEX "commands_pending" ON "commands" USING btree ("created_at") WHERE "commands"."state" = 'PENDING';--> statement-breakpoint
+CREATE INDEX "commands_unsettled" ON "commands" USING btree ("created_at") WHERE "commands"."settled_at" IS NULL;--> statement-breakpoint
 CREATE UNIQUE INDEX "commands_spawn_of_agent" ON "commands" USING btree ("agent_id") WHERE "commands"."kind" = 'agent.spawn';--> statement-breakpoint
 CREATE INDEX "commands_agent" ON "commands" USING btree ("agent_id");--> statement-breakpoint
 CREATE UNIQUE INDEX "connections_live_instance" ON "connections" USING btree ("instance_id") WHERE "connections"."state" IN ('PENDING', 'ACTIVE', 'SUSPENDED');--> statement-breakpoint

@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import { root } from './paths.mjs';
+
+/** Which suites cannot run without which part, by the beginning of their paths. A part that is not here all need. */
+const NEEDED_BY = {
+  'Valkey (or Redis)': [
+    'test/mesh/',
+    'apps/orchestrator/src/api/',
+    'apps/orchestrator/src/killswitch/',
+    'apps/orchestrator/src/orchestrator.spec.ts',
+    'apps/orchestrator/src/queue/',
+    'apps/orchestrator/src/spawner/',
+    'apps/orchestrator/src/valkey/',
+    'apps/spoke/src/commands/',
+    'apps/spoke/src/enrollment/',
+    'apps/spoke/src/kill/',
+    'apps/spoke/src/ledger/',
+    'libs/localmesh/src/servers.spec.ts',
+  ],
+  bubblewrap: [
+    'test/mesh/',
+    'test/reaper/',
+    'apps/orchestrator/src/git/',
+    'apps/orchestrator/src/orchestrator.spec.ts',
+    'apps/orchestrator/src/reaper/reaper.spec.ts',
+    'apps/orchestrator/src/spawner/',
+    'apps/orchestrator/test/',
+    'libs/sandbox/src/bubblewrap/',
+    'libs/sandbox/src/cgroup/',
+  ],
+};
+
+/**
+ * Splits what is missing in two.
+ * @returns `demanded`: the parts that every test needs; `skipped`: for each other part, the suites that cannot run.
+ */
+export function suitesWithout(missing) {
+  const skipped = missing.flatMap((part) => {
+    const suites = NEEDED_BY[part.name];
+    return suites === undefined ? [] : [{ ...part, suites }];
+  });
+  return { demanded: missing.filter(({ name }) => NEEDED_BY[name] === undefined), skipped };
+}
+
+/** What a person is told, before the tests and after them. */
+export function sentencesOf(skipped) {
+  return skipped.flatMap(({ name, command, suites }) => [
+    `Skipped, because ${name} is missing: ${suites.join(', ')}`,
+    `  to provide it: ${command}`,
+  ]);
+}
+
+/** Jest's arguments that leave these suites out. */
+export function leaveOut(skipped) {
+  const escaped = (path) => path.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  const suites = [...new Set(skipped.flatMap(({ suites }) => suites))];
+  // The first one is jest's default, which a list of one's own replaces.
+  const patterns = ['/node_modules/', ...suites.map((suite) => `^${escaped(join(root, suite))}`)];
+  return suites.length === 0 ? [] : patterns.map((pattern) => `--testPathIgnorePatterns=${pattern}`);
+}
