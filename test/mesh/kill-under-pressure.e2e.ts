@@ -94,7 +94,8 @@ describe('a kill', () => {
       await until(
         'nobody waits any more',
         async () => {
-          const { pending, active } = (await api.call<Record<'pending' | 'active', number>>('GET', '/queue/counts')).body;
+          const { pending, active } = (await api.call<Record<'pending' | 'active', number>>('GET', '/queue/counts'))
+            .body;
           return pending + active === 0;
         },
         120_000,

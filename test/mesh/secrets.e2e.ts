@@ -12,7 +12,9 @@ jest.setTimeout(90_000);
 
 const KEY = 'sk-ant-canary-7c1f0e9b4d2a8653-never-inside';
 /** The kernel's own and the host's programs. */
-const ASIDE = ['/proc', '/sys', '/dev', '/usr', '/lib*', '/bin', '/sbin'].map((path) => `-path '${path}' -prune -o`).join(' ');
+const ASIDE = ['/proc', '/sys', '/dev', '/usr', '/lib*', '/bin', '/sbin']
+  .map((path) => `-path '${path}' -prune -o`)
+  .join(' ');
 
 /** What an agent can look at: its own and everybody's processes, every file and socket, and what they hold. */
 const SEARCHES = [
@@ -80,7 +82,7 @@ describe('a sandbox', () => {
   );
 
   it(
-    'is not the only place without the model key: it is in no file, and with no process but the orchestrator',
+    'shares that with everything but the orchestrator: the model key is in no file and in no other process',
     proves('ORC-L3', () => {
       const { orchestrator, spoke, reaper } = mesh.instance('quay');
       expect(environmentOf(orchestrator.pid ?? 0)).toContain(KEY);

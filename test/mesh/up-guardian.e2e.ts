@@ -55,7 +55,7 @@ describe('the guardian of a mesh', () => {
     'ends everything when the supervisor is killed: servers, hub, instance, agents and the temporary directory',
     proves(['OPS-01', 'ORC-L2'], async () => {
       const { child, mesh } = await supervisor();
-      await startLongRun(mesh);
+      await startLongRun(mesh, child.pid ?? 0);
       const before = descendantsOf(child.pid ?? 0);
       const commands = before.map(({ command }) => command).join('\n');
       for (const part of ['postgres', 'quay/valkey', 'hub/src/main', 'spoke/src/main', 'reaper/main', 'sleep 3600']) {
@@ -83,19 +83,18 @@ describe('the guardian of a mesh', () => {
 });
 
 /** An agent with children that ignore every signal, one of them in a session of its own. */
-async function startLongRun({ contextFile, remote }: Supervised): Promise<void> {
+async function startLongRun({ contextFile, remote }: Supervised, supervisorPid: number): Promise<void> {
   const context = await loadContext(contextFile);
   const client = new HubClient(context.hubUrl, readFileSync(context.tokenFile, 'utf8').trim());
-  const { agentId } = await client.spawn({
+  await client.spawn({
     instance: 'quay',
     agentType: 'worker',
     context: { repository: remote, workItems: ['Keep watch.'] },
     options: { playbook: 'long-run' },
   });
-  await until('the agent is in the middle of its work', async () => {
-    const page = await client.logs(agentId, { limit: 100 }).catch(() => undefined);
-    return page?.lines.some(({ text }) => text.includes('sleep 3600'));
-  });
+  await until('its children run', () =>
+    descendantsOf(supervisorPid).some(({ command }) => command.startsWith('sleep 3600')),
+  );
 }
 
 function guardianOf(child: ChildProcess): Living | undefined {

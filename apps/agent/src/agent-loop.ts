@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import Anthropic, { AnthropicError, APIConnectionError, APIError } from '@anthropic-ai/sdk';
+import { AnthropicError, APIConnectionError, APIError, type Anthropic } from '@anthropic-ai/sdk';
 import type {
   ContentBlock,
   Message,

@@ -44,7 +44,8 @@ export async function runAgent({ taskFile, gatewaySocket }: AgentPlaces, report:
 
 function endOf(error: unknown, signal: AbortSignal): EndReason {
   if (signal.aborted) return 'agent-timeout';
-  if (error instanceof APIError && error.status === 402 && error.message.includes(BUDGET_REFUSAL)) return 'agent-budget';
+  if (error instanceof APIError && error.status === 402 && error.message.includes(BUDGET_REFUSAL))
+    return 'agent-budget';
   if (error instanceof AnthropicError) return 'model-unavailable';
   throw error;
 }

@@ -49,6 +49,11 @@ export class Orchestrator implements Drainable {
    */
   static async open(settings: Settings, logger: Logger): Promise<Orchestrator> {
     const { paths, keepDays, queueLimit, runtimeDir, agentLimits, valkeyUrl } = settings;
+    if (settings.coordinatorUrl !== undefined) {
+      logger.warn({
+        msg: 'COORDINATOR_URL is set, but no gate asks a coordinator yet: work is pushed without a verdict',
+      });
+    }
     const files = new InstanceFiles(paths);
     const { concurrency } = (await files.policy()).spawn;
     await mkdir(dirname(paths.audit), { recursive: true, mode: 0o700 });

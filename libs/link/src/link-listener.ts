@@ -71,7 +71,7 @@ export class LinkListener {
     if (place === undefined) return this.refuse(socket, '503 Service Unavailable', 'too-many-connections');
     // ws may refuse the upgrade by itself, or the socket may break first: either ends in a close.
     socket.once('close', () => place[Symbol.dispose]());
-    this.server.handleUpgrade(req, socket, head, (ws) => void this.open(ws, place));
+    this.server.handleUpgrade(req, socket, head, (ws) => void this.open(ws, socket, place));
   }
 
   /** Refuses new connections and closes the links. */
@@ -81,11 +81,11 @@ export class LinkListener {
     await Promise.all([...this.links].map((link) => link.close('closed', 'The hub is going down.')));
   }
 
-  private async open(ws: WebSocket, place: Disposable): Promise<void> {
+  private async open(ws: WebSocket, stream: Duplex, place: Disposable): Promise<void> {
     this.handshakes.add(ws);
     using socket = new HandshakeSocket(ws, this.limits.authenticateMs);
     try {
-      const link = await this.authenticate(socket);
+      const link = await this.authenticate(socket, stream);
       place[Symbol.dispose]();
       this.links.add(link);
       void link.closed.then(() => this.links.delete(link));
@@ -100,7 +100,7 @@ export class LinkListener {
     }
   }
 
-  private async authenticate(socket: HandshakeSocket): Promise<SocketLink> {
+  private async authenticate(socket: HandshakeSocket, stream: Duplex): Promise<SocketLink> {
     const { ws } = socket;
     const hello = await socket.receive('hello');
     checkHello(hello.value);
@@ -119,6 +119,7 @@ export class LinkListener {
     const { version } = challenge;
     return new SocketLink({
       ws,
+      stream,
       peerId: instanceId,
       peerKeyId: key.keyId,
       version,

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KeyRing, SigningKey } from '@capstan/identity';
 import { keyId, LocalFault, type Welcome, WireFault } from '@capstan/protocol';
@@ -83,10 +84,12 @@ export class SpokeDialer {
   /** One connection from dial to end; answers with the reason of its end. */
   private async session(): Promise<string> {
     const ws = this.dial();
+    const upgraded = Promise.withResolvers<Duplex>();
+    ws.once('upgrade', ({ socket: stream }) => upgraded.resolve(stream));
     this.dialling = ws;
     using socket = new HandshakeSocket(ws, this.limits.authenticateMs);
     try {
-      const link = await this.authenticate(socket);
+      const link = await this.authenticate(socket, upgraded.promise);
       this.link = link;
       this.dialling = undefined;
       if (this.stopping.signal.aborted) await link.close('closed', 'The spoke is going down.');
@@ -117,11 +120,12 @@ export class SpokeDialer {
     return new WebSocket(this.o.url, SUBPROTOCOL, options);
   }
 
-  private async authenticate(socket: HandshakeSocket): Promise<SocketLink> {
+  private async authenticate(socket: HandshakeSocket, stream: Promise<Duplex>): Promise<SocketLink> {
     const { ws } = socket;
     const { instanceId, key, hub } = this.o;
     const lastSeen = await this.o.sessionEpoch.load();
     await socket.opened();
+    const carrier = await stream;
     const hello = encodeFrame({ case: 'hello', value: makeHello({ instanceId, key, sessionEpoch: lastSeen }) });
     ws.send(hello);
     const challenge = await socket.receive('challenge');
@@ -131,6 +135,7 @@ export class SpokeDialer {
     checkWelcome(welcome, lastSeen, this.limits);
     const link = new SocketLink({
       ws,
+      stream: carrier,
       peerId: hub.id,
       peerKeyId: keyId(challenge.value.keyId),
       version: challenge.value.version,

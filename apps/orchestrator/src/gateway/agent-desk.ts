@@ -4,7 +4,7 @@ import type { Logger } from '@capstan/platform';
 import { ApiFault } from './api-fault.js';
 import type { Meter, Reservation, UnheardCost } from './meter.js';
 import type { GatewayOrder } from './gateway-order.js';
-import { readRequest, type ModelRequest } from './model-request.js';
+import { isKeptForAnHour, readRequest, type ModelRequest } from './model-request.js';
 import type { Price } from './prices.js';
 import type { Endpoint, ModelCall, ModelProvider, ModelReply } from './provider.js';
 import { usageReader, type UsageReader } from './usage-reader.js';
@@ -96,7 +96,8 @@ export class AgentDesk {
   }
 
   private reserve({ request, bytes, price }: Accepted): Reservation {
-    const reservation = this.meter.reserve(price, bytes, request.max_tokens ?? 1);
+    const kept = isKeptForAnHour(request) ? 'cacheWriteHour' : 'cacheWrite';
+    const reservation = this.meter.reserve(price, bytes, request.max_tokens ?? 1, kept);
     if (reservation !== undefined) return reservation;
     if (!this.isOverBudget) this.order.onBudget();
     this.isOverBudget = true;

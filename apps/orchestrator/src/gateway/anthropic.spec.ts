@@ -148,19 +148,21 @@ describe('the way to a real model', () => {
   it.each([
     ['a stream', true, 60],
     ['a reply in one piece', false, 10_000],
-  ])('counts a request that the agent broke off before %s had begun: that is no way past the budget', (_, stream, atLeast) =>
-    proves('ORC-L3', async () => {
-      const arrived = Promise.withResolvers<void>();
-      await using upstream = await Upstream.start(() => arrived.resolve());
-      await using room = await openTo(upstream, { budgetMicroUsd: 1_000_000 });
-      const aborter = new AbortController();
-      const asked = room.client.messages.create({ ...HELLO, stream }, { signal: aborter.signal });
-      await arrived.promise;
-      aborter.abort();
-      await expect(asked).rejects.toThrow();
-      await until('it is metered', () => room.told.usages.length > 0 || undefined);
-      expect(room.session.usage().costMicroUsd).toBeGreaterThan(atLeast);
-    })(),
+  ])(
+    'counts a request that the agent broke off before %s had begun: that is no way past the budget',
+    (_, stream, atLeast) =>
+      proves('ORC-L3', async () => {
+        const arrived = Promise.withResolvers<void>();
+        await using upstream = await Upstream.start(() => arrived.resolve());
+        await using room = await openTo(upstream, { budgetMicroUsd: 1_000_000 });
+        const aborter = new AbortController();
+        const asked = room.client.messages.create({ ...HELLO, stream }, { signal: aborter.signal });
+        await arrived.promise;
+        aborter.abort();
+        await expect(asked).rejects.toThrow();
+        await until('it is metered', () => room.told.usages.length > 0 || undefined);
+        expect(room.session.usage().costMicroUsd).toBeGreaterThan(atLeast);
+      })(),
   );
 
   it(
@@ -190,6 +192,22 @@ describe('the way to a real model', () => {
     const limit = Number(upstream.requests[0]?.body['max_tokens']);
     expect(limit).toBeGreaterThan(700);
     expect(limit).toBeLessThan(800);
+  });
+
+  it('reckons with the price of the cache that the agent asks for', async () => {
+    await using upstream = await Upstream.start((response) => json(response, MESSAGE));
+    const limitOf = async (ttl: '5m' | '1h'): Promise<number> => {
+      await using room = await openTo(upstream, { budgetMicroUsd: 8_000 });
+      const text = {
+        type: 'text' as const,
+        text: 'x'.repeat(3_000),
+        cache_control: { type: 'ephemeral' as const, ttl },
+      };
+      await room.client.messages.create({ ...HELLO, messages: [{ role: 'user', content: [text] }] });
+      return Number(upstream.requests.at(-1)?.body['max_tokens']);
+    };
+    // A thousand tokens at 4 instead of 2.50 leave 150 tokens of output less, at 10 each.
+    expect((await limitOf('5m')) - (await limitOf('1h'))).toBeGreaterThanOrEqual(150);
   });
 
   it('lets requests at the same moment not pass the budget together', async () => {

@@ -57,12 +57,18 @@ export class Meter {
    * Sets aside what a request may cost, its reply cut to what is left. Requests that run at the same time share the
    * budget, so that together they cannot pass it.
    *
+   * @param kept how long the prompt may be kept in the cache, and so at what price it is written.
    * @returns undefined where the budget does not allow it.
    */
-  reserve(price: Price, promptBytes: number, maxTokens: number): Reservation | undefined {
+  reserve(
+    price: Price,
+    promptBytes: number,
+    maxTokens: number,
+    kept: 'cacheWrite' | 'cacheWriteHour' = 'cacheWrite',
+  ): Reservation | undefined {
     const rates = ratesOf(price, promptBytes / BYTES_PER_TOKEN);
     // As if all of it were written to the cache, which is what the agent's own loop asks for.
-    const prompt = (promptBytes / BYTES_PER_TOKEN) * rates.cacheWrite;
+    const prompt = (promptBytes / BYTES_PER_TOKEN) * rates[kept];
     const left = this.budgetMicroUsd - this.spent - this.reserved - prompt;
     const affordable = rates.output === 0 ? maxTokens : Math.min(maxTokens, Math.floor(left / rates.output));
     const isWorthIt = affordable >= Math.min(maxTokens, SHORTEST_REPLY);

@@ -20,6 +20,9 @@ const FIELDS: ReadonlySet<string> = new Set([
 /** Tools that the agent runs itself. A server's tools (web search, code execution …) would be a way to the network. */
 const CLIENT_TOOL = /^(?:custom|bash_\d+|text_editor_\d+|memory_\d+)$/;
 
+/** Of lists and objects in each other; tools' schemas and results stay far below. */
+const DEEPEST = 200;
+
 /** Sources that the server would fetch or look up for the agent. */
 const FOREIGN_SOURCES: readonly unknown[] = ['url', 'file'];
 
@@ -80,15 +83,33 @@ function checkTools(tools: unknown): void {
 }
 
 function checkSources(body: unknown): void {
-  // A stack of our own: the agent decides how deep the body is.
-  const pending: unknown[] = [body];
-  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
-    if (typeof value !== 'object' || value === null) continue;
-    const { source } = value as { source?: unknown };
+  for (const { source } of objectsIn(body)) {
     if (isObject(source) && FOREIGN_SOURCES.includes(source['type'])) {
       throw new ApiFault('permission_error', `source: ${String(source['type'])} reaches outside of the sandbox`);
     }
-    for (const each of Object.values(value)) if (typeof each === 'object' && each !== null) pending.push(each);
+  }
+}
+
+/** Whether a part of the prompt is to be kept in the cache for an hour, which is dearer than five minutes. */
+export function isKeptForAnHour(request: ModelRequest): boolean {
+  for (const { cache_control: control } of objectsIn(request)) {
+    if (isObject(control) && control['ttl'] === '1h') return true;
+  }
+  return false;
+}
+
+/** Every object and list, however deep, up to a limit: on the way to the model the body is written with the call stack. */
+function* objectsIn(body: unknown): Generator<Record<string, unknown>> {
+  // A stack of our own: the agent decides how deep the body is.
+  const pending: [value: unknown, depth: number][] = [[body, 0]];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const [value, depth] = next;
+    if (typeof value !== 'object' || value === null) continue;
+    if (depth > DEEPEST)
+      throw new ApiFault('invalid_request_error', `the body is nested deeper than ${String(DEEPEST)}`);
+    yield value as Record<string, unknown>;
+    for (const each of Object.values(value))
+      if (typeof each === 'object' && each !== null) pending.push([each, depth + 1]);
   }
 }
 

@@ -28,6 +28,8 @@ const STATE_MS = 1_500;
 /** An audit log that is slow must not keep an agent alive. */
 const AUDIT_MS = 50;
 const LONGEST_REASON = 500;
+/** States that are written at the same time after a kill-all: each waits for Valkey's disk. */
+const FOLLOWED_AT_ONCE = 96;
 
 export interface KillswitchParts {
   reaper: ReaperClient;
@@ -120,10 +122,15 @@ export class Killswitch {
   private async followAll(epoch: bigint): Promise<void> {
     const { runs, store } = this.parts;
     for (const run of runs.all()) run.intend({ kind: 'killed' });
-    for (const agentId of await store.live()) {
-      const plan = await store.findPlan(agentId);
-      if (plan !== undefined && instanceEpoch(plan.killEpochs) < epoch) await this.followOne(agentId, 'killed');
-    }
+    const left = (await store.live()).values();
+    const lane = async (): Promise<void> => {
+      for (const agentId of left) {
+        const plan = await store.findPlan(agentId);
+        if (plan !== undefined && instanceEpoch(plan.killEpochs) < epoch) await this.followOne(agentId, 'killed');
+      }
+    };
+    // One that runs holds its lane until it is dead and its state is written; at most 64 run.
+    await Promise.all(Array.from({ length: FOLLOWED_AT_ONCE }, lane));
   }
 
   private async raiseAndKill(): Promise<KillAllAnswer> {
