@@ -1,6 +1,5 @@
 import { AgentState, agentView, AgentSnapshotSchema, CommandSchema, create, decodeStrict } from '@capstan/protocol';
 import type { CommandRecord } from '../commands/command-record.js';
-import type { ReportedAgentView } from './agent.store.js';
 
 /**
  * The view of an agent that never came to be, because its spawn was refused or expired: whoever asks for it is told why.
@@ -21,5 +20,5 @@ export function refusedAgent({ agentId, instance, envelope, settledAt, refusal }
     completedAtMs,
     error,
   });
-  return { ...agentView(snapshot), instance, asOf: settledAt.toISOString() } satisfies ReportedAgentView;
+  return { ...agentView(snapshot), instance, asOf: settledAt.toISOString() };
 }
