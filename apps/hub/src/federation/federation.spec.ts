@@ -1,62 +1,29 @@
 import { AgentState, KillOutcome, newId } from '@capstan/protocol';
 import { SigningKey, envelopeDigest } from '@capstan/identity';
 import { parseBundle, verifyReceipt } from '@capstan/evidence';
-import { startTestPostgres, type TestPostgres } from '../../../../test/support/postgres.js';
 import { proves } from '../../../../test/support/proves.js';
 import { until } from '../../../../test/support/until.js';
-import type { CommandView } from '../commands/command-view.js';
-import { TestHub } from '../../test/test-hub.js';
-import { type Ordered, snapshot, TestSpoke } from '../../test/test-spoke.js';
+import { TestFederation } from '../../test/test-federation.js';
+import { snapshot } from '../../test/test-spoke.js';
 
 // Real servers on a machine that may be busy: the limit is for what hangs, not for what is slow.
 jest.setTimeout(60_000);
 
-let postgres: TestPostgres;
-let hub: TestHub;
-let spoke: TestSpoke;
-let other: TestSpoke;
+let federation: TestFederation;
+let hub: TestFederation['hub'];
+let spoke: TestFederation['spoke'];
+let other: TestFederation['other'];
 
 beforeAll(async () => {
-  postgres = await startTestPostgres();
-  hub = await TestHub.start(await postgres.freshDatabase());
-  spoke = await TestSpoke.connected(hub, 'harbor');
-  other = await TestSpoke.connected(hub, 'quay');
+  federation = await TestFederation.start();
+  ({ hub, spoke, other } = federation);
 });
 
-afterAll(async () => {
-  await spoke.disconnect();
-  await other.disconnect();
-  await hub[Symbol.asyncDispose]();
-  await postgres.stop();
-});
+afterAll(() => federation[Symbol.asyncDispose]());
 
-const spawnBody = (overrides: object = {}): object => ({
-  instance: 'harbor',
-  agentType: 'worker',
-  context: { repository: '/srv/repository', workItems: ['Map it.'] },
-  ...overrides,
-});
-
-/** Orders an agent, and resolves with what the spoke was sent. */
-async function spawned(overrides: object = {}): Promise<{ commandId: string; agentId: string; order: Ordered }> {
-  const { status, body } = await hub.post<{ commandId: string; agentId: string; state: string }>(
-    'agents/spawn',
-    spawnBody(overrides),
-  );
-  expect(status).toBe(202);
-  return { ...body, order: await orderOf(spoke, body.commandId) };
-}
-
-function orderOf(of: TestSpoke, commandId: string): Promise<Ordered> {
-  return until('the order has come', () => of.ordered.find(({ command }) => command.header?.id === commandId));
-}
-
-async function command(id: string, waitMs?: number): Promise<CommandView> {
-  const { body } = await hub.get<CommandView>(
-    `commands/${id}${waitMs === undefined ? '' : `?waitMs=${String(waitMs)}`}`,
-  );
-  return body;
-}
+const spawnBody = (overrides?: object) => federation.spawnBody(overrides);
+const spawned = (overrides?: object) => federation.spawned(overrides);
+const command = (id: string, waitMs?: number) => federation.command(id, waitMs);
 
 test(
   'a spawn is typed, signed by the hub, and answered by a receipt that is bound to it',
@@ -300,127 +267,4 @@ test('an instance cannot acknowledge or reject a command that is for another', a
   // Both came before this one, on the same lane.
   await other.offer(other.event('settles-the-lane', AgentState.QUEUED, 1n), 'control');
   expect(await command(commandId)).toMatchObject({ state: 'PENDING' });
-});
-
-describe('agents as last reported', () => {
-  test('an older revision never replaces a newer one', async () => {
-    const { agentId } = await spawned();
-    expect((await hub.get(`agents/${agentId}`)).status).toBe(404);
-    for (const [state, revision] of [
-      [AgentState.RUNNING, 5n],
-      [AgentState.QUEUED, 1n],
-      [AgentState.SPAWNING, 4n],
-    ] as const) {
-      expect(await spoke.offer(spoke.event(agentId, state, revision), 'events')).toEqual({ is: 'acknowledged' });
-    }
-    expect((await hub.get(`agents/${agentId}`)).body).toMatchObject({ state: 'running', revision: 5 });
-    const { body } = await hub.get<{ agentId: string }[]>('agents');
-    expect(body.find((each) => each.agentId === agentId)).toMatchObject({ instance: 'harbor', state: 'running' });
-  });
-
-  test('an instance has no say about an agent of another', async () => {
-    const { agentId } = await spawned();
-    await spoke.offer(spoke.event(agentId, AgentState.RUNNING, 2n), 'events');
-    const claim = other.event(agentId, AgentState.KILLED, 99n);
-    expect(await other.offer(claim, 'events')).toMatchObject({ is: 'rejected', code: 'wrong-issuer' });
-    const forged = other.event(agentId, AgentState.KILLED, 99n, spoke.reaper);
-    expect(await other.offer(forged, 'events')).toMatchObject({ is: 'rejected', code: 'key-unknown' });
-    expect((await hub.get(`agents/${agentId}`)).body).toMatchObject({ instance: 'harbor', state: 'running' });
-  });
-
-  test('an absurd revision or id harms only itself', async () => {
-    expect(await spoke.offer(spoke.event('absurd', AgentState.RUNNING, (1n << 64n) - 1n))).toMatchObject({
-      code: 'payload-malformed',
-    });
-    expect(await spoke.offer(spoke.event('../etc', AgentState.RUNNING, 1n))).toMatchObject({ code: 'id-malformed' });
-    expect(await spoke.offer(spoke.event('a-fine-one', AgentState.RUNNING, 1n))).toEqual({ is: 'acknowledged' });
-  });
-});
-
-test('an agent id is given once', async () => {
-  const { agentId } = await spawned({ agentId: newId() });
-  expect(await hub.post('agents/spawn', spawnBody({ agentId }))).toMatchObject({
-    status: 409,
-    body: { code: 'agent-exists' },
-  });
-  const both = newId();
-  const replies = await Promise.all([1, 2].map(() => hub.post('agents/spawn', spawnBody({ agentId: both }))));
-  expect(replies.map(({ status }) => status).sort()).toEqual([202, 409]);
-});
-
-test('a spawn with wrong fields names each of them', async () => {
-  const body = {
-    instance: 'harbor',
-    agentType: 'boss',
-    context: { workItems: [], branch: 7 },
-    options: { priority: 11 },
-    extra: true,
-  };
-  const { status, body: problem } = await hub.post<{ code: string; errors: { field: string }[] }>('agents/spawn', body);
-  expect(status).toBe(400);
-  expect(problem.code).toBe('validation');
-  const fields = [
-    'agentType',
-    'context.branch',
-    'context.repository',
-    'context.workItems',
-    'extra',
-    'options.priority',
-  ];
-  expect([...new Set(problem.errors.map(({ field }) => field))].sort()).toEqual(fields);
-  expect(await hub.post('agents/spawn', spawnBody({ onHubLost: {} }))).toMatchObject({
-    status: 400,
-    body: { errors: [{ field: 'onHubLost' }] },
-  });
-  const nul = spawnBody({ context: { repository: 'a\0b', workItems: ['x\ud800'] } });
-  expect(await hub.post('agents/spawn', nul)).toMatchObject({ status: 400 });
-});
-
-test('an unknown instance is 404, an unknown agent too', async () => {
-  expect(await hub.post('agents/spawn', spawnBody({ instance: 'nowhere' }))).toMatchObject({
-    status: 404,
-    body: { code: 'instance-unknown' },
-  });
-  for (const path of ['agents/nobody', 'agents/nobody/status', 'agents/nobody/logs']) {
-    expect(await hub.get(path)).toMatchObject({ status: 404, body: { code: 'agent-unknown' } });
-  }
-  expect(await hub.post('agents/nobody/kill')).toMatchObject({ status: 404, body: { code: 'agent-unknown' } });
-  expect(await hub.get('agents/Not..An-Id/status')).toMatchObject({ status: 400, body: { code: 'id-malformed' } });
-});
-
-test('an agent that was never seen can be killed where it would start, not where it is not', async () => {
-  spoke.onOrder = (order) => {
-    if (order.command.body.case !== 'kill') return;
-    const observation = spoke.observation(order, order.command.body.value.agentId, KillOutcome.TOMBSTONED);
-    void spoke.offer(
-      spoke.receipt(order, { case: 'killed', value: { outcome: KillOutcome.TOMBSTONED, observation } }),
-      'kill',
-    );
-  };
-  const unseen = await hub.post(`agents/${newId()}/kill`, { instance: 'harbor' });
-  spoke.onOrder = () => undefined;
-  expect(unseen).toMatchObject({ status: 200, body: { outcome: 'tombstoned', confirmed: true } });
-  const { agentId } = await spawned();
-  expect(await hub.post(`agents/${agentId}/kill`, { instance: 'quay' })).toMatchObject({
-    status: 404,
-    body: { code: 'agent-unknown' },
-  });
-});
-
-test('logs come from the instance, stripped of what a terminal would obey', async () => {
-  const { agentId } = await spawned();
-  spoke.onOrder = (order) => {
-    if (order.command.body.case !== 'logs') return;
-    expect(order.command.body.value).toMatchObject({ agentId, after: 3n, limit: 2 });
-    const line = { sequence: 4n, atMs: 1n << 62n, source: 'agent', text: '\u001b[2Jhello' };
-    void spoke.offer(spoke.receipt(order, { case: 'logs', value: { lines: [line], next: 4n, gap: false } }));
-  };
-  const { status, body } = await hub.get(`agents/${agentId}/logs?after=3&limit=2`);
-  spoke.onOrder = () => undefined;
-  expect(status).toBe(200);
-  expect(body).toEqual({
-    lines: [{ sequence: 4, at: '1970-01-01T00:00:00.000Z', source: 'agent', text: '[2Jhello' }],
-    next: 4,
-    gap: false,
-  });
 });
