@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { Mesh } from '@capstan/localmesh';
 import type { AgentView } from '@capstan/protocol';
-import { agentIn, receiptOf, spawnAgent } from '../support/agents.js';
+import { completed, receiptOf, spawnAgent } from '../support/agents.js';
 import { proves } from '../support/proves.js';
 import { git, TestRepository } from '../support/repository.js';
 
@@ -32,7 +32,7 @@ describe('an agent from order to commit', () => {
       const finished = await receiptOf(mesh, order.agentId, 'finished');
       expect([spawned.verified, finished.verified]).toEqual([true, true]);
 
-      const agent = await agentIn(mesh, order.agentId, 'completed', 'failed');
+      const agent = await completed(mesh, order.agentId);
       expect(agent).toMatchObject({
         instance: 'quay',
         state: 'completed',
@@ -62,7 +62,7 @@ describe('an agent from order to commit', () => {
       const maps = await Promise.all(
         remotes.map(async (repository, index) => {
           const { agentId } = await spawnAgent(mesh, index === 0 ? 'quay' : 'harbor', { repository });
-          const { harvest } = await agentIn(mesh, agentId, 'completed', 'failed');
+          const { harvest } = await completed(mesh, agentId);
           return git(repository, 'show', `${harvest?.commit ?? 'missing'}:docs/REPOSITORY-MAP.md`);
         }),
       );
@@ -86,7 +86,7 @@ describe('an agent from order to commit', () => {
         statSync(`${repository.path}/.git`).mtimeMs,
       ];
       const { agentId } = await spawnAgent(mesh, 'harbor');
-      await agentIn(mesh, agentId, 'completed', 'failed');
+      await completed(mesh, agentId);
       expect([
         git(repository.path, 'status', '--porcelain'),
         git(repository.path, 'for-each-ref'),
@@ -101,7 +101,7 @@ describe('an agent from order to commit', () => {
     'answers agent.status with a receipt that the instance signed for this very command',
     proves(['FED-05', 'ORC-130', 'ORC-135'], async () => {
       const { agentId } = await spawnAgent(mesh, 'quay');
-      await agentIn(mesh, agentId, 'completed', 'failed');
+      await completed(mesh, agentId);
       const { agent, receipt } = await mesh.client.status(agentId);
       expect(agent).toMatchObject({ agentId, state: 'completed' });
       expect(receipt).toMatchObject({ kind: 'status', verified: true });
@@ -113,7 +113,7 @@ describe('an agent from order to commit', () => {
     'meters what the agent asked of the model',
     proves('ORC-L3', async () => {
       const { agentId } = await spawnAgent(mesh, 'quay');
-      const { usage } = await agentIn(mesh, agentId, 'completed', 'failed');
+      const { usage } = await completed(mesh, agentId);
       expect(usage.requests).toBeGreaterThanOrEqual(2);
       expect(usage.inputTokens).toBeGreaterThan(0);
       expect(usage.outputTokens).toBeGreaterThan(0);
@@ -124,7 +124,7 @@ describe('an agent from order to commit', () => {
     'shows the log of an agent, line by line, without control characters',
     proves('CLI-01', async () => {
       const { agentId } = await spawnAgent(mesh, 'quay');
-      await agentIn(mesh, agentId, 'completed', 'failed');
+      await completed(mesh, agentId);
       const page = await mesh.client.logs(agentId);
       expect(page.lines.length).toBeGreaterThan(2);
       for (const line of page.lines) expect(line.text).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/);

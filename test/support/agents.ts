@@ -31,6 +31,15 @@ export function agentIn(
   });
 }
 
+/** Waits until the agent has completed. @throws Error with its own reason where it ended otherwise */
+export async function completed(mesh: Mesh, agentId: string): ReturnType<typeof agentIn> {
+  const agent = await agentIn(mesh, agentId, 'completed', 'failed', 'killed');
+  if (agent.state === 'completed') return agent;
+  const { lines } = await mesh.client.logs(agentId);
+  const log = lines.slice(-5).map(({ source, text }) => `${source}: ${text}`);
+  throw new Error(`agent ${agentId} is ${agent.state}: ${agent.error?.code ?? 'no reason'}\n${log.join('\n')}`);
+}
+
 /** Waits until the hub has verified a receipt of `kind` for the agent. */
 export function receiptOf(mesh: Mesh, agentId: string, kind: string): Promise<ReceiptView> {
   return until(`agent ${agentId} has a receipt "${kind}"`, async () => {
