@@ -17,6 +17,7 @@ export { HealthController } from './health/health.controller.js';
 export { type RunAppOptions, runApp, runContext, runMain } from './lifecycle/run-app.js';
 export { type ValkeyAddress, parseValkeyUrl } from './valkey/valkey-url.js';
 export { connectValkey, closeValkey } from './valkey/connect-valkey.js';
+export { Script } from './valkey/script.js';
 export { type OwnerPolicy, type SpawnPolicy, loadPolicy, parsePolicy } from './policy/owner-policy.js';
 export { type SpawnRequestFacts, type SpawnLimits, checkPolicy } from './policy/check-policy.js';
 export { metrics } from './metrics/metrics.js';

@@ -7,6 +7,7 @@ import { HubConfig } from '../hub.config.js';
 import { DatabaseService } from './database.service.js';
 import type { RecordChange } from './record-change.js';
 import { RecordWriter } from './record-writer.js';
+import { WRITE_STATEMENT } from './write-statement.js';
 
 // Real servers on a machine that may be busy: the limit is for what hangs, not for what is slow.
 jest.setTimeout(60_000);
@@ -194,4 +195,14 @@ describe('the audit chain', () => {
     await client.query('DELETE FROM audit WHERE sequence = 5');
     expect(await verifyChain(await chain(), verdict.head)).toMatchObject({ ok: false });
   });
+});
+
+// Regression: the plan was made for empty tables, and each write read all commands that there had ever been.
+it('finds what it writes by key, however the tables have grown since the statement was prepared', async () => {
+  const plan = await writer.transaction(async (own) => {
+    const { rows } = await own.query<{ 'QUERY PLAN': string }>(`EXPLAIN (GENERIC_PLAN) ${WRITE_STATEMENT}`);
+    return { result: rows.map((row) => row['QUERY PLAN']).join('\n'), audit: [] };
+  });
+  expect(plan).toContain('Index Scan using commands_pkey on commands');
+  expect(plan).not.toContain('Seq Scan');
 });

@@ -16,6 +16,12 @@ const RETRY_MS = 250;
 const MOST_WAITING = 10_000;
 const DRAIN_MS = 2_000;
 const AUDIT_KEY = 'audit_pkey';
+/**
+ * The statement is prepared once, when the tables may still be empty, and PostgreSQL would keep the plan that suits those:
+ * one that reads all commands at each write (measured: 0.3 ms of its CPU per command, and 1 ms after 20,000 of them). All
+ * that is written is found by key.
+ */
+const BY_KEY_ONLY = ['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin'].map((name) => `-c ${name}=off`).join(' ');
 
 export interface WriteOptions {
   /** The database is away: tell the caller (default), or keep the change and write it when the database is back. */
@@ -219,7 +225,7 @@ export class RecordWriter implements OnApplicationShutdown {
   /** Connects where it must. While the database is away, what does not wait for it is refused at once. */
   private async isConnected(): Promise<boolean> {
     if (this.client !== undefined && this.head !== undefined) return true;
-    const client = new pg.Client(connectionOptions(this.config));
+    const client = new pg.Client({ ...connectionOptions(this.config), options: BY_KEY_ONLY });
     client.on('error', () => {
       if (this.client === client) this.client = undefined;
     });

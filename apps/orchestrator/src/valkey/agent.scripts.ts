@@ -1,6 +1,6 @@
 import { AGENT_TRANSITIONS, type AgentView } from '@capstan/protocol';
 import { CHANNELS } from './keys.js';
-import { Script } from './script.js';
+import { Script } from '@capstan/platform';
 import { TASK_STATE_OF_AGENT } from './task-state.js';
 
 /** The fields of an AgentView; each is kept in the agent's hash as the JSON of its value. */

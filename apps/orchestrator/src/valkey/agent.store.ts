@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import type { SpawnPlan } from '../spawner/spawn-plan.js';
 import { CHANGE, CLAIM, CREATE, FORGET, VIEW_FIELDS } from './agent.scripts.js';
 import { CHANNELS, KEYS } from './keys.js';
-import type { Script } from './script.js';
+import type { Script } from '@capstan/platform';
 import type { TaskView } from './task-state.js';
 
 /** What may be changed in an agent besides its state. */

@@ -30,7 +30,8 @@ export class Refusals {
     const position = await this.audit.append({ kind: 'command.refused', subject: id, detail });
     const receipt = outboxItem('results', this.signer.refusal(order, nowMs, fault, position));
     const recorded = await this.ledger.conclude(order, nowMs, receipt);
-    acknowledgeRecorded(recorded, order.digest, reply);
+    // The receipt, which is on disk with the replay mark, is the acknowledgement.
     if (recorded.kind === 'recorded') this.outbox.offer(receipt);
+    else acknowledgeRecorded(recorded, order.digest, reply);
   }
 }

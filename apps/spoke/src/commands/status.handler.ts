@@ -44,8 +44,9 @@ export class StatusHandler {
       this.signer.receipt(order, nowMs, { case: 'status', value: answer }, position),
     );
     const recorded = await this.ledger.conclude(order, nowMs, receipt);
-    acknowledgeRecorded(recorded, order.digest, reply);
+    // The receipt, which is on disk with the replay mark, is the acknowledgement.
     if (recorded.kind === 'recorded') this.outbox.offer(receipt);
+    else acknowledgeRecorded(recorded, order.digest, reply);
   }
 
   private async ask(agentId: string): Promise<AgentSnapshot | WireFault> {

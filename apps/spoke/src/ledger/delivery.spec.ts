@@ -55,11 +55,11 @@ async function restartValkey(): Promise<void> {
   await instance.valkey.stop('SIGKILL');
   await instance.valkey.start();
   await until(async () => {
-    const digest = await instance.hub.send(instance.hub.command({ case: 'status', value: { agentId: 'nobody' } }));
-    const isAnswered = (): boolean =>
-      instance.hub.acknowledged.includes(digest) || instance.hub.rejected.some((each) => each.digest === digest);
-    await until(isAnswered);
-    return instance.hub.acknowledged.includes(digest);
+    const status = instance.hub.command({ case: 'status', value: { agentId: 'nobody' } });
+    const digest = await instance.hub.send(status);
+    const hasReceipt = (): boolean => instance.hub.envelopesOf(status).length > 0;
+    await until(() => hasReceipt() || instance.hub.rejected.some((each) => each.digest === digest));
+    return hasReceipt();
   });
 }
 

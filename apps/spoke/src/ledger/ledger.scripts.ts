@@ -1,4 +1,4 @@
-import { Script } from '../valkey/script.js';
+import { Script } from '@capstan/platform';
 
 /** Puts an item into the outbox unless it is there; the last three keys are the outbox's order, items and sequence. */
 const PUT = `

@@ -4,7 +4,7 @@ import { WireFault } from '@capstan/protocol';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { SpokeConfig } from '../config/spoke.config.js';
-import type { Script } from './script.js';
+import type { Script } from '@capstan/platform';
 
 /** A server that does not answer for so long counts as away. */
 const COMMAND_MS = 5_000;
