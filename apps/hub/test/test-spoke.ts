@@ -10,6 +10,7 @@ import {
 } from '@capstan/identity';
 import { type Link, SpokeDialer } from '@capstan/link';
 import {
+  agentOf,
   type AgentState,
   type Acknowledgement,
   type Command,
@@ -180,7 +181,7 @@ export class TestSpoke implements AsyncDisposable {
   /** A signed receipt for an order. */
   receipt(order: Ordered, result: Result, overrides: ReceiptInit = {}, key: SigningKey = this.key): Envelope {
     const { header, body } = order.command;
-    const agentId = body.case === undefined || body.case === 'killAll' ? '' : body.value.agentId;
+    const agentId = body.case === undefined ? '' : agentOf(body);
     const receipt = create(ReceiptSchema, {
       header: makeHeader({ issuer: this.instanceId, audience: 'hub', direction: Direction.SPOKE_TO_HUB }),
       commandIssuer: header?.issuer ?? '',

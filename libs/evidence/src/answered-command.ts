@@ -1,4 +1,5 @@
 import {
+  agentOf,
   CommandSchema,
   decodeStrict,
   payloadKind,
@@ -21,7 +22,11 @@ const ANSWERS: Record<BodyCase, readonly ReceiptKind[]> = {
   status: ['refused', 'status'],
   kill: ['refused', 'killed'],
   killAll: ['refused', 'killed-all'],
+  rearm: ['refused', 'rearmed'],
+  probe: ['refused', 'probed'],
   logs: ['refused', 'logs'],
+  catalog: ['refused', 'catalog'],
+  agents: ['refused', 'agents'],
 };
 
 /**
@@ -36,7 +41,7 @@ export function checkAnswers(receipt: Receipt, kind: ReceiptKind, header: Header
   if (ordered.header.issuer !== receipt.commandIssuer || ordered.header.id !== receipt.commandId) throw mismatch('id');
   if (ordered.header.audience !== header.issuer) throw mismatch('the command was for somebody else');
   if (!ANSWERS[ordered.body.case].includes(kind)) throw mismatch(`${kind} does not answer ${ordered.body.case}`);
-  const agentId = ordered.body.case === 'killAll' ? '' : ordered.body.value.agentId;
+  const agentId = agentOf(ordered.body);
   // A refusal may name no agent.
   const isNamed = kind !== 'refused' || receipt.agentId !== '';
   if (isNamed && agentId !== receipt.agentId) throw mismatch('another agent');

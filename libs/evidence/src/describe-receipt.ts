@@ -41,6 +41,14 @@ function resultLines({ receipt: { agentId, result }, observation, observations }
     }
     case 'logs':
       return [`agent ${agentId}: ${String(result.value.lines.length)} log lines`];
+    case 'rearmed':
+      return [`spawns are allowed again, kill epoch ${String(result.value.epoch)}`];
+    case 'probed':
+      return ['the reaper has answered on the way that a kill takes'];
+    case 'catalog':
+      return [`offers ${result.value.runtimes.join(', ')}, ${String(result.value.concurrency)} agents at once`];
+    case 'agents':
+      return [`${String(result.value.agents.length)} agents`];
     case undefined:
       return [];
   }

@@ -1,6 +1,7 @@
 import { WireFault, type Receipt } from '@capstan/protocol';
 
-export type ReceiptKind = 'refused' | 'spawned' | 'status' | 'killed' | 'killed-all' | 'finished' | 'logs';
+/** The cases of a receipt's result, `killedAll` as `killed-all`. */
+export type ReceiptKind = Exclude<NonNullable<Receipt['result']['case']>, 'killedAll'> | 'killed-all';
 
 /** What a receipt says happened. @throws {WireFault} `payload-malformed` where it says nothing */
 export function receiptKind({ result }: Receipt): ReceiptKind {

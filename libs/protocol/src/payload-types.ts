@@ -7,6 +7,14 @@ export const PAYLOAD_TYPES = {
   observation: 'application/vnd.capstan.observation.v1+protobuf',
   enrollment: 'application/vnd.capstan.enrollment.v1+protobuf',
   enrolled: 'application/vnd.capstan.enrolled.v1+protobuf',
+  admission: 'application/vnd.capstan.admission.v1+protobuf',
+  lease: 'application/vnd.capstan.lease.v1+protobuf',
+  'key-statement': 'application/vnd.capstan.key-statement.v1+protobuf',
+  grant: 'application/vnd.capstan.grant.v1+protobuf',
+  'tree-head': 'application/vnd.capstan.tree-head.v1+protobuf',
+  probe: 'application/vnd.capstan.probe.v1+protobuf',
+  sealed: 'application/vnd.capstan.sealed.v1+protobuf',
+  secret: 'application/vnd.capstan.secret.v1+protobuf',
 } as const;
 
 export type PayloadKind = keyof typeof PAYLOAD_TYPES;

@@ -25,6 +25,8 @@ const KINDS: Record<NonNullable<Command['body']['case']>, CommandKind> = {
   status: 'agent.status',
   kill: 'agent.kill',
   killAll: 'agent.kill-all',
+  rearm: 'agent.rearm',
+  probe: 'kill.probe',
 };
 
 /** Makes signed commands. */

@@ -8,6 +8,7 @@ import {
   integer,
   jsonb,
   pgTable,
+  primaryKey,
   text,
   timestamp,
   uniqueIndex,
@@ -45,6 +46,10 @@ export const connections = pgTable(
       .notNull()
       .references(() => keys.keyId),
     capabilities: text('capabilities').array().notNull(),
+    /** Raw X25519, to which secrets for the instance are sealed; null where it has published none. */
+    sealingKey: bytes('sealing_key'),
+    /** Raw Ed25519 of the owner's offline root key; null where there is none. */
+    rootKey: bytes('root_key'),
     /** The enrolment statement as it was signed. */
     enrollment: bytes('enrollment').notNull(),
     /** End of the block of session epochs that was handed out; only grows. */
@@ -84,7 +89,11 @@ export const commands = pgTable(
     instance: text('instance').notNull(),
     agentId: text('agent_id').notNull(),
     state: text('state').notNull(),
+    /** Operator or instance whose signature it bears; null where this hub issued it. */
+    issuer: text('issuer'),
     envelope: bytes('envelope').notNull(),
+    /** The hub's admission of another's command; null for its own. */
+    admission: bytes('admission'),
     digest: bytes('digest').notNull().unique(),
     refusalCode: text('refusal_code'),
     refusalSentence: text('refusal_sentence'),
@@ -150,4 +159,75 @@ export const tokens = pgTable('tokens', {
   name: text('name').primaryKey(),
   digest: bytes('digest').notNull().unique(),
   createdAt: at('created_at').notNull(),
+});
+
+/** Kill epochs as this hub has ordered them, per instance: each reaper counts its own, and refuses a jump. */
+export const killEpochs = pgTable(
+  'kill_epochs',
+  {
+    instance: text('instance').notNull(),
+    /** 'mesh', 'instance' or 'tenant'. */
+    scope: text('scope').notNull(),
+    /** The tenant; empty for the others. */
+    scopeId: text('scope_id').notNull(),
+    epoch: bigint('epoch', { mode: 'bigint' }).notNull(),
+    armed: boolean('armed').notNull(),
+    orderedBy: text('ordered_by').notNull(),
+    changedAt: at('changed_at').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.instance, t.scope, t.scopeId] })],
+);
+
+/** Numbers that only grow: 'revocation' counts the revocations of keys and connections. */
+export const epochs = pgTable('epochs', {
+  name: text('name').primaryKey(),
+  value: bigint('value', { mode: 'bigint' }).notNull(),
+});
+
+/** Statements by which keys were replaced, as they were signed; history stays verifiable with them. */
+export const keyStatements = pgTable('key_statements', {
+  digest: bytes('digest').primaryKey(),
+  owner: text('owner').notNull(),
+  newKeyId: text('new_key_id').notNull(),
+  oldKeyId: text('old_key_id').notNull(),
+  envelope: bytes('envelope').notNull(),
+  receivedAt: at('received_at').notNull(),
+});
+
+/** People who sign their own commands. */
+export const operators = pgTable('operators', {
+  id: text('id').primaryKey(),
+  displayName: text('display_name').notNull(),
+  keyId: text('key_id')
+    .notNull()
+    .references(() => keys.keyId),
+  createdAt: at('created_at').notNull(),
+});
+
+/** Heads of the instances' audit logs, as they signed them; one log never has two roots of one size. */
+export const treeHeads = pgTable(
+  'tree_heads',
+  {
+    logId: text('log_id').notNull(),
+    size: bigint('size', { mode: 'bigint' }).notNull(),
+    root: bytes('root').notNull(),
+    envelope: bytes('envelope').notNull(),
+    receivedAt: at('received_at').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.logId, t.size] })],
+);
+
+/** The last proof, or the last failure, of each instance's kill path. */
+export const probes = pgTable('probes', {
+  instance: text('instance').primaryKey(),
+  askedAt: at('asked_at').notNull(),
+  /** Null where the last probe has failed. */
+  answeredAt: at('answered_at'),
+  code: text('code'),
+  /** When the kill path was last proven. */
+  provenAt: at('proven_at'),
+  /** Milliseconds from question to verified answer, of the last proof. */
+  latencyMs: integer('latency_ms'),
+  /** The receipt of the last proof. */
+  receipt: bytes('receipt'),
 });

@@ -46,6 +46,8 @@ export class Inbound {
       case 'envelope':
         void this.envelope(link, body.value);
         return;
+      // Only a hub routes.
+      case 'routed':
       case undefined:
         metrics.countRefusal('frame-malformed');
     }

@@ -18,6 +18,8 @@ const ANSWERS: Readonly<Record<Asked['kind'], readonly ReceiptKind[]>> = {
   'agent.status': ['refused', 'status'],
   'agent.kill': ['refused', 'killed'],
   'agent.kill-all': ['refused', 'killed-all'],
+  'agent.rearm': ['refused', 'rearmed'],
+  'kill.probe': ['refused', 'probed'],
   'agent.logs': ['refused', 'logs'],
 };
 

@@ -39,7 +39,8 @@ export interface KillAllView {
   agents: ({ agentId: string } & KillView)[];
 }
 
-export type ReceiptResult = AgentView | KillView | KillAllView | { code: string; sentence: string } | null;
+export type ReceiptResult =
+  AgentView | KillView | KillAllView | { epoch: string } | { code: string; sentence: string } | null;
 
 /** A receipt as the API shows it. Only verified receipts are ever stored, hence `verified` has one value. */
 export interface ReceiptView {
@@ -81,8 +82,13 @@ function receiptResult({ result }: Receipt): ReceiptResult {
           return { agentId: stripControl(agentId), ...killView(one) };
         }),
       };
-    // Pages of logs are answered as they are; they are no record.
+    case 'rearmed':
+      return { epoch: result.value.epoch.toString() };
+    // Read where they are asked for; here there is nothing to show.
+    case 'probed':
     case 'logs':
+    case 'catalog':
+    case 'agents':
     case undefined:
       return null;
   }

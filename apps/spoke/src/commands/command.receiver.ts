@@ -59,7 +59,8 @@ export class CommandReceiver {
       if (await this.isDuplicate(order, reply)) return;
       if (order.late !== undefined) throw order.late;
       if (body.case === 'spawn') await this.spawns.execute({ ...order, body }, reply);
-      else await this.statuses.execute({ ...order, body }, reply);
+      else if (body.case === 'status') await this.statuses.execute({ ...order, body }, reply);
+      else throw new WireFault('payload-malformed', `${body.case} is not served here`);
     } finally {
       this.inHand -= 1;
     }

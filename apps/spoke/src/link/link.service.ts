@@ -1,7 +1,15 @@
 import { type Link, SpokeDialer } from '@capstan/link';
 import { createLogger, metrics } from '@capstan/platform';
 import { envelopeDigest } from '@capstan/identity';
-import { type Envelope, type LaneName, type LinkMessage, payloadKind, WireFault } from '@capstan/protocol';
+import {
+  create,
+  type Envelope,
+  EnvelopeSchema,
+  type LaneName,
+  type LinkMessage,
+  payloadKind,
+  WireFault,
+} from '@capstan/protocol';
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { CommandReceiver } from '../commands/command.receiver.js';
 import { SpokeConfig } from '../config/spoke.config.js';
@@ -67,6 +75,12 @@ export class LinkService implements OnApplicationBootstrap, OnModuleDestroy {
         return;
       case 'rejection':
         this.outbox.rejected(body.value);
+        return;
+      case 'routed':
+        new Reply(link, lane).reject(
+          envelopeDigest(body.value.envelope ?? create(EnvelopeSchema)),
+          new WireFault('policy-peer'),
+        );
         return;
       case undefined:
         // The link lets no empty message pass.

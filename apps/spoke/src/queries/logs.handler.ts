@@ -36,6 +36,7 @@ export class LogsHandler {
       const nowMs = this.config.now();
       const { instanceId, hubKeys: keys } = this.identity;
       const query = verifyQuery(envelope, { instanceId, keys, nowMs });
+      if (query.body.case !== 'logs') throw new WireFault('payload-malformed', `${query.body.case} is not served here`);
       const result = await this.page(query.body.value);
       const { id, issuer, agentId } = query;
       const detail = { issuer, kind: 'logs', agentId };

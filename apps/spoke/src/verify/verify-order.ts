@@ -1,7 +1,8 @@
 import { checkHeader, type KeyRecord, type KeyRing, verifyEnvelope } from '@capstan/identity';
 import {
   agentId,
-  type Command,
+  agentOf,
+  type CommandBody,
   CommandSchema,
   decodeStrict,
   Direction,
@@ -10,7 +11,7 @@ import {
   type Header,
   KillScope,
   LIMITS,
-  type Query,
+  type QueryBody,
   QuerySchema,
   taskId,
   WireFault,
@@ -22,8 +23,6 @@ export interface Receiver {
   keys: KeyRing;
   nowMs: number;
 }
-
-type BodyOf<M extends { body: { case: string | undefined } }> = Exclude<M['body'], { case: undefined }>;
 
 /** What a receipt needs to know of what it answers. */
 export interface OrderRef {
@@ -48,8 +47,8 @@ export interface VerifiedOrder<B> extends OrderRef {
   late: WireFault | undefined;
 }
 
-export type VerifiedCommand = VerifiedOrder<BodyOf<Command>>;
-export type VerifiedQuery = VerifiedOrder<BodyOf<Query>>;
+export type VerifiedCommand = VerifiedOrder<CommandBody>;
+export type VerifiedQuery = VerifiedOrder<QueryBody>;
 
 /**
  * The checks of a receiver that need no memory, in their order: size, envelope, signature by a pinned and unrevoked key
@@ -76,11 +75,11 @@ export function verifyQuery(envelope: Envelope, receiver: Receiver): VerifiedQue
   const { key, digest } = verifyEnvelope(envelope, { kind: 'query', purpose: 'command', keys: receiver.keys });
   const { header, body } = decodeStrict(QuerySchema, envelope.payload);
   if (body.case === undefined) throw new WireFault('payload-malformed', 'a query without a body');
-  agentId(body.value.agentId);
+  if ('agentId' in body.value) agentId(body.value.agentId);
   const checked = checkOrder(header, key, receiver);
   const late = lateness(checked, receiver);
   if (late !== undefined) throw late;
-  return { ...refOf(checked, digest, body.value.agentId), envelope, bytes, header: checked, key, body, late };
+  return { ...refOf(checked, digest, agentOf(body)), envelope, bytes, header: checked, key, body, late };
 }
 
 function sized(envelope: Envelope): Uint8Array {
@@ -111,7 +110,7 @@ function lateness(header: Header, receiver: Receiver): WireFault | undefined {
   }
 }
 
-function checkCommand(body: BodyOf<Command>): void {
+function checkCommand(body: CommandBody): void {
   switch (body.case) {
     case 'spawn':
       agentId(body.value.agentId);
@@ -125,11 +124,14 @@ function checkCommand(body: BodyOf<Command>): void {
     case 'killAll':
       if (body.value.scope === KillScope.UNSPECIFIED)
         throw new WireFault('payload-malformed', 'a kill-all without scope');
+      return;
+    case 'rearm':
+      if (body.value.scope === KillScope.UNSPECIFIED)
+        throw new WireFault('payload-malformed', 'a re-arming without scope');
+      return;
+    case 'probe':
+      if (body.value.nonce.length !== 32) throw new WireFault('payload-malformed', 'a nonce has 32 bytes');
   }
-}
-
-function agentOf(body: BodyOf<Command>): string {
-  return body.case === 'killAll' ? '' : body.value.agentId;
 }
 
 function refOf(header: Header, digest: Uint8Array, agent: string): OrderRef {

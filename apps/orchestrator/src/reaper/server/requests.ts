@@ -79,6 +79,9 @@ async function answerBody(reaper: Reaper, { body }: ReaperRequest): Promise<Body
       return { case: 'rearmed', value: {} };
     case 'describe':
       return { case: 'description', value: description(reaper) };
+    case 'probe':
+    case 'renew':
+      throw new Malformation(`The reaper does not know ${body.case} yet.`);
     case undefined:
       throw new Malformation('The request asks nothing.');
   }

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/command.proto.
  */
 export const file_capstan_v1_command: GenFile = /*@__PURE__*/
-  fileDesc("ChhjYXBzdGFuL3YxL2NvbW1hbmQucHJvdG8SCmNhcHN0YW4udjEi3wEKB0NvbW1hbmQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISJwoFc3Bhd24YAiABKAsyFi5jYXBzdGFuLnYxLlNwYXduQWdlbnRIABIpCgZzdGF0dXMYAyABKAsyFy5jYXBzdGFuLnYxLkFnZW50U3RhdHVzSAASJQoEa2lsbBgEIAEoCzIVLmNhcHN0YW4udjEuS2lsbEFnZW50SAASLQoIa2lsbF9hbGwYBSABKAsyGS5jYXBzdGFuLnYxLktpbGxBbGxBZ2VudHNIAEIGCgRib2R5IuYBCgpTcGF3bkFnZW50EhAKCGFnZW50X2lkGAEgASgJEg8KB3Rhc2tfaWQYAiABKAkSIwoEcm9sZRgDIAEoDjIVLmNhcHN0YW4udjEuQWdlbnRSb2xlEg8KB3J1bnRpbWUYBCABKAkSKAoHY29udGV4dBgFIAEoCzIXLmNhcHN0YW4udjEuVGFza0NvbnRleHQSKQoHb3B0aW9ucxgGIAEoCzIYLmNhcHN0YW4udjEuU3Bhd25PcHRpb25zEioKC29uX2h1Yl9sb3N0GAcgASgLMhUuY2Fwc3Rhbi52MS5Pbkh1Ykxvc3QiVQoLVGFza0NvbnRleHQSEgoKcmVwb3NpdG9yeRgBIAEoCRIOCgZicmFuY2gYAiABKAkSEgoKd29ya19pdGVtcxgDIAMoCRIOCgZza2lsbHMYBCADKAkilQEKDFNwYXduT3B0aW9ucxIPCgdzYW5kYm94GAEgASgJEhIKCnRpbWVvdXRfbXMYAiABKAMSEwoLbWF4X3JldHJpZXMYAyABKA0SEAoIcHJpb3JpdHkYBCABKA0SGAoQYnVkZ2V0X21pY3JvX3VzZBgFIAEoAxINCgVtb2RlbBgGIAEoCRIQCghwbGF5Ym9vaxgHIAEoCSI+CglPbkh1Ykxvc3QSFwoNa2lsbF9hZnRlcl9tcxgBIAEoA0gAEg4KBGtlZXAYAiABKAhIAEIICgZhY3Rpb24iHwoLQWdlbnRTdGF0dXMSEAoIYWdlbnRfaWQYASABKAkiLQoJS2lsbEFnZW50EhAKCGFnZW50X2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJmCg1LaWxsQWxsQWdlbnRzEiQKBXNjb3BlGAEgASgOMhUuY2Fwc3Rhbi52MS5LaWxsU2NvcGUSEAoIc2NvcGVfaWQYAiABKAkSDQoFZXBvY2gYAyABKAQSDgoGcmVhc29uGAQgASgJKm4KCUFnZW50Um9sZRIaChZBR0VOVF9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRQUdFTlRfUk9MRV9XT1JLRVIQARIXChNBR0VOVF9ST0xFX1JFVklFV0VSEAISFQoRQUdFTlRfUk9MRV9URVNURVIQAypsCglLaWxsU2NvcGUSGgoWS0lMTF9TQ09QRV9VTlNQRUNJRklFRBAAEhMKD0tJTExfU0NPUEVfTUVTSBABEhcKE0tJTExfU0NPUEVfSU5TVEFOQ0UQAhIVChFLSUxMX1NDT1BFX1RFTkFOVBADYgZwcm90bzM", [file_capstan_v1_header]);
+  fileDesc("ChhjYXBzdGFuL3YxL2NvbW1hbmQucHJvdG8SCmNhcHN0YW4udjEitAIKB0NvbW1hbmQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISJwoFc3Bhd24YAiABKAsyFi5jYXBzdGFuLnYxLlNwYXduQWdlbnRIABIpCgZzdGF0dXMYAyABKAsyFy5jYXBzdGFuLnYxLkFnZW50U3RhdHVzSAASJQoEa2lsbBgEIAEoCzIVLmNhcHN0YW4udjEuS2lsbEFnZW50SAASLQoIa2lsbF9hbGwYBSABKAsyGS5jYXBzdGFuLnYxLktpbGxBbGxBZ2VudHNIABInCgVyZWFybRgGIAEoCzIWLmNhcHN0YW4udjEuUmVhcm1TY29wZUgAEioKBXByb2JlGAcgASgLMhkuY2Fwc3Rhbi52MS5Qcm9iZUtpbGxQYXRoSABCBgoEYm9keSL3AQoKU3Bhd25BZ2VudBIQCghhZ2VudF9pZBgBIAEoCRIPCgd0YXNrX2lkGAIgASgJEiMKBHJvbGUYAyABKA4yFS5jYXBzdGFuLnYxLkFnZW50Um9sZRIPCgdydW50aW1lGAQgASgJEigKB2NvbnRleHQYBSABKAsyFy5jYXBzdGFuLnYxLlRhc2tDb250ZXh0EikKB29wdGlvbnMYBiABKAsyGC5jYXBzdGFuLnYxLlNwYXduT3B0aW9ucxIqCgtvbl9odWJfbG9zdBgHIAEoCzIVLmNhcHN0YW4udjEuT25IdWJMb3N0Eg8KB3NlY3JldHMYCCADKAwiVQoLVGFza0NvbnRleHQSEgoKcmVwb3NpdG9yeRgBIAEoCRIOCgZicmFuY2gYAiABKAkSEgoKd29ya19pdGVtcxgDIAMoCRIOCgZza2lsbHMYBCADKAkilQEKDFNwYXduT3B0aW9ucxIPCgdzYW5kYm94GAEgASgJEhIKCnRpbWVvdXRfbXMYAiABKAMSEwoLbWF4X3JldHJpZXMYAyABKA0SEAoIcHJpb3JpdHkYBCABKA0SGAoQYnVkZ2V0X21pY3JvX3VzZBgFIAEoAxINCgVtb2RlbBgGIAEoCRIQCghwbGF5Ym9vaxgHIAEoCSI+CglPbkh1Ykxvc3QSFwoNa2lsbF9hZnRlcl9tcxgBIAEoA0gAEg4KBGtlZXAYAiABKAhIAEIICgZhY3Rpb24iHwoLQWdlbnRTdGF0dXMSEAoIYWdlbnRfaWQYASABKAkiLQoJS2lsbEFnZW50EhAKCGFnZW50X2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJmCg1LaWxsQWxsQWdlbnRzEiQKBXNjb3BlGAEgASgOMhUuY2Fwc3Rhbi52MS5LaWxsU2NvcGUSEAoIc2NvcGVfaWQYAiABKAkSDQoFZXBvY2gYAyABKAQSDgoGcmVhc29uGAQgASgJImMKClJlYXJtU2NvcGUSJAoFc2NvcGUYASABKA4yFS5jYXBzdGFuLnYxLktpbGxTY29wZRIQCghzY29wZV9pZBgCIAEoCRINCgVlcG9jaBgDIAEoBBIOCgZyZWFzb24YBCABKAkiHgoNUHJvYmVLaWxsUGF0aBINCgVub25jZRgBIAEoDCpuCglBZ2VudFJvbGUSGgoWQUdFTlRfUk9MRV9VTlNQRUNJRklFRBAAEhUKEUFHRU5UX1JPTEVfV09SS0VSEAESFwoTQUdFTlRfUk9MRV9SRVZJRVdFUhACEhUKEUFHRU5UX1JPTEVfVEVTVEVSEAMqbAoJS2lsbFNjb3BlEhoKFktJTExfU0NPUEVfVU5TUEVDSUZJRUQQABITCg9LSUxMX1NDT1BFX01FU0gQARIXChNLSUxMX1NDT1BFX0lOU1RBTkNFEAISFQoRS0lMTF9TQ09QRV9URU5BTlQQA2IGcHJvdG8z", [file_capstan_v1_header]);
 
 /**
  * An order to an instance. payload_type: application/vnd.capstan.command.v1+protobuf.
@@ -53,6 +53,18 @@ export type Command = Message<"capstan.v1.Command"> & {
      */
     value: KillAllAgents;
     case: "killAll";
+  } | {
+    /**
+     * @generated from field: capstan.v1.RearmScope rearm = 6;
+     */
+    value: RearmScope;
+    case: "rearm";
+  } | {
+    /**
+     * @generated from field: capstan.v1.ProbeKillPath probe = 7;
+     */
+    value: ProbeKillPath;
+    case: "probe";
   } | { case: undefined; value?: undefined };
 };
 
@@ -109,6 +121,13 @@ export type SpawnAgent = Message<"capstan.v1.SpawnAgent"> & {
    * @generated from field: capstan.v1.OnHubLost on_hub_lost = 7;
    */
   onHubLost?: OnHubLost | undefined;
+
+  /**
+   * Each a serialized Envelope of payload type application/vnd.capstan.sealed.v1+protobuf; see sealed.proto.
+   *
+   * @generated from field: repeated bytes secrets = 8;
+   */
+  secrets: Uint8Array[];
 };
 
 /**
@@ -332,6 +351,63 @@ export type KillAllAgents = Message<"capstan.v1.KillAllAgents"> & {
  */
 export const KillAllAgentsSchema: GenMessage<KillAllAgents> = /*@__PURE__*/
   messageDesc(file_capstan_v1_command, 7);
+
+/**
+ * agent.rearm: spawns are allowed again in a scope that a kill-all has disarmed.
+ *
+ * @generated from message capstan.v1.RearmScope
+ */
+export type RearmScope = Message<"capstan.v1.RearmScope"> & {
+  /**
+   * @generated from field: capstan.v1.KillScope scope = 1;
+   */
+  scope: KillScope;
+
+  /**
+   * @generated from field: string scope_id = 2;
+   */
+  scopeId: string;
+
+  /**
+   * The scope's current epoch: an order that was made before another kill-all re-arms nothing.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message capstan.v1.RearmScope.
+ * Use `create(RearmScopeSchema)` to create a new message.
+ */
+export const RearmScopeSchema: GenMessage<RearmScope> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_command, 8);
+
+/**
+ * kill.probe: travels as a kill does, down to the reaper and back, and kills nothing.
+ *
+ * @generated from message capstan.v1.ProbeKillPath
+ */
+export type ProbeKillPath = Message<"capstan.v1.ProbeKillPath"> & {
+  /**
+   * 32 random bytes of the asker; the reaper signs them.
+   *
+   * @generated from field: bytes nonce = 1;
+   */
+  nonce: Uint8Array;
+};
+
+/**
+ * Describes the message capstan.v1.ProbeKillPath.
+ * Use `create(ProbeKillPathSchema)` to create a new message.
+ */
+export const ProbeKillPathSchema: GenMessage<ProbeKillPath> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_command, 9);
 
 /**
  * @generated from enum capstan.v1.AgentRole

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/enrollment.proto.
  */
 export const file_capstan_v1_enrollment: GenFile = /*@__PURE__*/
-  fileDesc("ChtjYXBzdGFuL3YxL2Vucm9sbG1lbnQucHJvdG8SCmNhcHN0YW4udjEi3QEKCkVucm9sbG1lbnQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISEwoLaW5zdGFuY2VfaWQYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEhQKDGlkZW50aXR5X2tleRgEIAEoDBISCgpyZWFwZXJfa2V5GAUgASgMEhQKDHRva2VuX2RpZ2VzdBgGIAEoDBIUCgxjYXBhYmlsaXRpZXMYByADKAkSEAoIdmVyc2lvbnMYCCADKA0SGAoQcmVhcGVyX3NpZ25hdHVyZRgJIAEoDCKEAQoIRW5yb2xsZWQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISEwoLaW5zdGFuY2VfaWQYAiABKAkSFQoNY29ubmVjdGlvbl9pZBgDIAEoCRIZChFlbnJvbGxtZW50X2RpZ2VzdBgEIAEoDBINCgVzdGF0ZRgFIAEoCWIGcHJvdG8z", [file_capstan_v1_header]);
+  fileDesc("ChtjYXBzdGFuL3YxL2Vucm9sbG1lbnQucHJvdG8SCmNhcHN0YW4udjEihAIKCkVucm9sbG1lbnQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISEwoLaW5zdGFuY2VfaWQYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEhQKDGlkZW50aXR5X2tleRgEIAEoDBISCgpyZWFwZXJfa2V5GAUgASgMEhQKDHRva2VuX2RpZ2VzdBgGIAEoDBIUCgxjYXBhYmlsaXRpZXMYByADKAkSEAoIdmVyc2lvbnMYCCADKA0SGAoQcmVhcGVyX3NpZ25hdHVyZRgJIAEoDBITCgtzZWFsaW5nX2tleRgKIAEoDBIQCghyb290X2tleRgLIAEoDCKEAQoIRW5yb2xsZWQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISEwoLaW5zdGFuY2VfaWQYAiABKAkSFQoNY29ubmVjdGlvbl9pZBgDIAEoCRIZChFlbnJvbGxtZW50X2RpZ2VzdBgEIAEoDBINCgVzdGF0ZRgFIAEoCWIGcHJvdG8z", [file_capstan_v1_header]);
 
 /**
  * What a spoke signs with its new identity key to enrol: proof of possession, and the pinning of its reaper.
@@ -73,6 +73,20 @@ export type Enrollment = Message<"capstan.v1.Enrollment"> & {
    * @generated from field: bytes reaper_signature = 9;
    */
   reaperSignature: Uint8Array;
+
+  /**
+   * Raw X25519 public key, 32 bytes, to which secrets for this instance are sealed; empty where it takes none.
+   *
+   * @generated from field: bytes sealing_key = 10;
+   */
+  sealingKey: Uint8Array;
+
+  /**
+   * Raw Ed25519 public key of the owner's offline root key, 32 bytes; it can replace a lost identity key. Empty: none.
+   *
+   * @generated from field: bytes root_key = 11;
+   */
+  rootKey: Uint8Array;
 };
 
 /**

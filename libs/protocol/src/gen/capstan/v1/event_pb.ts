@@ -8,13 +8,15 @@ import type { AgentSnapshot } from "./agent_pb.js";
 import { file_capstan_v1_agent } from "./agent_pb.js";
 import type { Header } from "./header_pb.js";
 import { file_capstan_v1_header } from "./header_pb.js";
+import type { LogPage } from "./receipt_pb.js";
+import { file_capstan_v1_receipt } from "./receipt_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file capstan/v1/event.proto.
  */
 export const file_capstan_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChZjYXBzdGFuL3YxL2V2ZW50LnByb3RvEgpjYXBzdGFuLnYxImcKBUV2ZW50EiIKBmhlYWRlchgBIAEoCzISLmNhcHN0YW4udjEuSGVhZGVyEjIKDWFnZW50X2NoYW5nZWQYAiABKAsyGS5jYXBzdGFuLnYxLkFnZW50U25hcHNob3RIAEIGCgRib2R5YgZwcm90bzM", [file_capstan_v1_agent, file_capstan_v1_header]);
+  fileDesc("ChZjYXBzdGFuL3YxL2V2ZW50LnByb3RvEgpjYXBzdGFuLnYxItEBCgVFdmVudBIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIyCg1hZ2VudF9jaGFuZ2VkGAIgASgLMhkuY2Fwc3Rhbi52MS5BZ2VudFNuYXBzaG90SAASMQoNbG9nc19hcHBlbmRlZBgDIAEoCzIYLmNhcHN0YW4udjEuTG9nc0FwcGVuZGVkSAASNQoPY29ubmVjdGlvbl93aXNoGAQgASgLMhouY2Fwc3Rhbi52MS5Db25uZWN0aW9uV2lzaEgAQgYKBGJvZHkiQwoMTG9nc0FwcGVuZGVkEhAKCGFnZW50X2lkGAEgASgJEiEKBHBhZ2UYAiABKAsyEy5jYXBzdGFuLnYxLkxvZ1BhZ2UiLwoOQ29ubmVjdGlvbldpc2gSDQoFc3RhdGUYASABKAkSDgoGcmVhc29uGAIgASgJYgZwcm90bzM", [file_capstan_v1_agent, file_capstan_v1_header, file_capstan_v1_receipt]);
 
 /**
  * Something that happened at an instance, told without being asked.
@@ -39,6 +41,18 @@ export type Event = Message<"capstan.v1.Event"> & {
      */
     value: AgentSnapshot;
     case: "agentChanged";
+  } | {
+    /**
+     * @generated from field: capstan.v1.LogsAppended logs_appended = 3;
+     */
+    value: LogsAppended;
+    case: "logsAppended";
+  } | {
+    /**
+     * @generated from field: capstan.v1.ConnectionWish connection_wish = 4;
+     */
+    value: ConnectionWish;
+    case: "connectionWish";
   } | { case: undefined; value?: undefined };
 };
 
@@ -48,4 +62,52 @@ export type Event = Message<"capstan.v1.Event"> & {
  */
 export const EventSchema: GenMessage<Event> = /*@__PURE__*/
   messageDesc(file_capstan_v1_event, 0);
+
+/**
+ * Lines of one agent's log, in order. Lines may be dropped under pressure: then `page.gap` is true.
+ *
+ * @generated from message capstan.v1.LogsAppended
+ */
+export type LogsAppended = Message<"capstan.v1.LogsAppended"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * @generated from field: capstan.v1.LogPage page = 2;
+   */
+  page?: LogPage | undefined;
+};
+
+/**
+ * Describes the message capstan.v1.LogsAppended.
+ * Use `create(LogsAppendedSchema)` to create a new message.
+ */
+export const LogsAppendedSchema: GenMessage<LogsAppended> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_event, 1);
+
+/**
+ * The instance's owner moves the connection: "ACTIVE", "SUSPENDED" or "DISCONNECTED".
+ *
+ * @generated from message capstan.v1.ConnectionWish
+ */
+export type ConnectionWish = Message<"capstan.v1.ConnectionWish"> & {
+  /**
+   * @generated from field: string state = 1;
+   */
+  state: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message capstan.v1.ConnectionWish.
+ * Use `create(ConnectionWishSchema)` to create a new message.
+ */
+export const ConnectionWishSchema: GenMessage<ConnectionWish> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_event, 2);
 

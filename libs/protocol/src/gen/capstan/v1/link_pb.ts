@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/link.proto.
  */
 export const file_capstan_v1_link: GenFile = /*@__PURE__*/
-  fileDesc("ChVjYXBzdGFuL3YxL2xpbmsucHJvdG8SCmNhcHN0YW4udjEipQIKBUZyYW1lEiIKBWhlbGxvGAEgASgLMhEuY2Fwc3Rhbi52MS5IZWxsb0gAEioKCWNoYWxsZW5nZRgCIAEoCzIVLmNhcHN0YW4udjEuQ2hhbGxlbmdlSAASIgoFcHJvb2YYAyABKAsyES5jYXBzdGFuLnYxLlByb29mSAASJgoHd2VsY29tZRgEIAEoCzITLmNhcHN0YW4udjEuV2VsY29tZUgAEiIKBWNodW5rGAUgASgLMhEuY2Fwc3Rhbi52MS5DaHVua0gAEioKCWhlYXJ0YmVhdBgGIAEoCzIVLmNhcHN0YW4udjEuSGVhcnRiZWF0SAASKAoIZmFyZXdlbGwYByABKAsyFC5jYXBzdGFuLnYxLkZhcmV3ZWxsSABCBgoEYm9keSJkCgVIZWxsbxITCgtpbnN0YW5jZV9pZBgBIAEoCRIOCgZrZXlfaWQYAiABKAkSDQoFbm9uY2UYAyABKAwSEAoIdmVyc2lvbnMYBCADKA0SFQoNc2Vzc2lvbl9lcG9jaBgFIAEoBCJeCglDaGFsbGVuZ2USDgoGaHViX2lkGAEgASgJEg4KBmtleV9pZBgCIAEoCRINCgVub25jZRgDIAEoDBIPCgd2ZXJzaW9uGAQgASgNEhEKCXNpZ25hdHVyZRgFIAEoDCIaCgVQcm9vZhIRCglzaWduYXR1cmUYASABKAwivwEKB1dlbGNvbWUSEgoKc2Vzc2lvbl9pZBgBIAEoCRIVCg1zZXNzaW9uX2Vwb2NoGAIgASgEEhQKDGhlYXJ0YmVhdF9tcxgDIAEoDRIVCg1kZWFkX2FmdGVyX21zGAQgASgNEhgKEHJldm9jYXRpb25fZXBvY2gYBSABKAQSKgoLa2lsbF9lcG9jaHMYBiADKAsyFS5jYXBzdGFuLnYxLktpbGxFcG9jaBIWCg5zZXJ2ZXJfdGltZV9tcxgHIAEoAyI7CglLaWxsRXBvY2gSDQoFc2NvcGUYASABKAkSEAoIc2NvcGVfaWQYAiABKAkSDQoFZXBvY2gYAyABKAQiVQoFQ2h1bmsSHgoEbGFuZRgBIAEoDjIQLmNhcHN0YW4udjEuTGFuZRIQCghzZXF1ZW5jZRgCIAEoBBIMCgRkYXRhGAMgASgMEgwKBGxhc3QYBCABKAgiowEKC0xpbmtNZXNzYWdlEigKCGVudmVsb3BlGAEgASgLMhQuY2Fwc3Rhbi52MS5FbnZlbG9wZUgAEjYKD2Fja25vd2xlZGdlbWVudBgCIAEoCzIbLmNhcHN0YW4udjEuQWNrbm93bGVkZ2VtZW50SAASKgoJcmVqZWN0aW9uGAMgASgLMhUuY2Fwc3Rhbi52MS5SZWplY3Rpb25IAEIGCgRib2R5IiEKD0Fja25vd2xlZGdlbWVudBIOCgZkaWdlc3QYASABKAwiTgoJUmVqZWN0aW9uEg4KBmRpZ2VzdBgBIAEoDBIMCgRjb2RlGAIgASgJEhAKCHNlbnRlbmNlGAMgASgJEhEKCXJldHJ5YWJsZRgEIAEoCCJlCglIZWFydGJlYXQSEgoKc2VudF9hdF9tcxgBIAEoAxIYChByZXZvY2F0aW9uX2Vwb2NoGAIgASgEEioKC2tpbGxfZXBvY2hzGAMgAygLMhUuY2Fwc3Rhbi52MS5LaWxsRXBvY2giKgoIRmFyZXdlbGwSDAoEY29kZRgBIAEoCRIQCghzZW50ZW5jZRgCIAEoCSpzCgRMYW5lEhQKEExBTkVfVU5TUEVDSUZJRUQQABINCglMQU5FX0tJTEwQARIQCgxMQU5FX0NPTlRST0wQAhIRCg1MQU5FX0NPTU1BTkRTEAMSEAoMTEFORV9SRVNVTFRTEAQSDwoLTEFORV9FVkVOVFMQBWIGcHJvdG8z", [file_capstan_v1_envelope]);
+  fileDesc("ChVjYXBzdGFuL3YxL2xpbmsucHJvdG8SCmNhcHN0YW4udjEipQIKBUZyYW1lEiIKBWhlbGxvGAEgASgLMhEuY2Fwc3Rhbi52MS5IZWxsb0gAEioKCWNoYWxsZW5nZRgCIAEoCzIVLmNhcHN0YW4udjEuQ2hhbGxlbmdlSAASIgoFcHJvb2YYAyABKAsyES5jYXBzdGFuLnYxLlByb29mSAASJgoHd2VsY29tZRgEIAEoCzITLmNhcHN0YW4udjEuV2VsY29tZUgAEiIKBWNodW5rGAUgASgLMhEuY2Fwc3Rhbi52MS5DaHVua0gAEioKCWhlYXJ0YmVhdBgGIAEoCzIVLmNhcHN0YW4udjEuSGVhcnRiZWF0SAASKAoIZmFyZXdlbGwYByABKAsyFC5jYXBzdGFuLnYxLkZhcmV3ZWxsSABCBgoEYm9keSJkCgVIZWxsbxITCgtpbnN0YW5jZV9pZBgBIAEoCRIOCgZrZXlfaWQYAiABKAkSDQoFbm9uY2UYAyABKAwSEAoIdmVyc2lvbnMYBCADKA0SFQoNc2Vzc2lvbl9lcG9jaBgFIAEoBCJeCglDaGFsbGVuZ2USDgoGaHViX2lkGAEgASgJEg4KBmtleV9pZBgCIAEoCRINCgVub25jZRgDIAEoDBIPCgd2ZXJzaW9uGAQgASgNEhEKCXNpZ25hdHVyZRgFIAEoDCIaCgVQcm9vZhIRCglzaWduYXR1cmUYASABKAwivwEKB1dlbGNvbWUSEgoKc2Vzc2lvbl9pZBgBIAEoCRIVCg1zZXNzaW9uX2Vwb2NoGAIgASgEEhQKDGhlYXJ0YmVhdF9tcxgDIAEoDRIVCg1kZWFkX2FmdGVyX21zGAQgASgNEhgKEHJldm9jYXRpb25fZXBvY2gYBSABKAQSKgoLa2lsbF9lcG9jaHMYBiADKAsyFS5jYXBzdGFuLnYxLktpbGxFcG9jaBIWCg5zZXJ2ZXJfdGltZV9tcxgHIAEoAyI7CglLaWxsRXBvY2gSDQoFc2NvcGUYASABKAkSEAoIc2NvcGVfaWQYAiABKAkSDQoFZXBvY2gYAyABKAQiVQoFQ2h1bmsSHgoEbGFuZRgBIAEoDjIQLmNhcHN0YW4udjEuTGFuZRIQCghzZXF1ZW5jZRgCIAEoBBIMCgRkYXRhGAMgASgMEgwKBGxhc3QYBCABKAgiyQEKC0xpbmtNZXNzYWdlEigKCGVudmVsb3BlGAEgASgLMhQuY2Fwc3Rhbi52MS5FbnZlbG9wZUgAEjYKD2Fja25vd2xlZGdlbWVudBgCIAEoCzIbLmNhcHN0YW4udjEuQWNrbm93bGVkZ2VtZW50SAASKgoJcmVqZWN0aW9uGAMgASgLMhUuY2Fwc3Rhbi52MS5SZWplY3Rpb25IABIkCgZyb3V0ZWQYBCABKAsyEi5jYXBzdGFuLnYxLlJvdXRlZEgAQgYKBGJvZHkiWQoGUm91dGVkEiYKCGVudmVsb3BlGAEgASgLMhQuY2Fwc3Rhbi52MS5FbnZlbG9wZRInCglhZG1pc3Npb24YAiABKAsyFC5jYXBzdGFuLnYxLkVudmVsb3BlIiEKD0Fja25vd2xlZGdlbWVudBIOCgZkaWdlc3QYASABKAwiTgoJUmVqZWN0aW9uEg4KBmRpZ2VzdBgBIAEoDBIMCgRjb2RlGAIgASgJEhAKCHNlbnRlbmNlGAMgASgJEhEKCXJldHJ5YWJsZRgEIAEoCCKPAQoJSGVhcnRiZWF0EhIKCnNlbnRfYXRfbXMYASABKAMSGAoQcmV2b2NhdGlvbl9lcG9jaBgCIAEoBBIqCgtraWxsX2Vwb2NocxgDIAMoCzIVLmNhcHN0YW4udjEuS2lsbEVwb2NoEhUKDWxlYXNlX3JlbmV3YWwYBCABKAwSEQoJdHJlZV9oZWFkGAUgASgMIioKCEZhcmV3ZWxsEgwKBGNvZGUYASABKAkSEAoIc2VudGVuY2UYAiABKAkqcwoETGFuZRIUChBMQU5FX1VOU1BFQ0lGSUVEEAASDQoJTEFORV9LSUxMEAESEAoMTEFORV9DT05UUk9MEAISEQoNTEFORV9DT01NQU5EUxADEhAKDExBTkVfUkVTVUxUUxAEEg8KC0xBTkVfRVZFTlRTEAViBnByb3RvMw", [file_capstan_v1_envelope]);
 
 /**
  * One binary WebSocket message on the subprotocol "capstan.v1".
@@ -331,6 +331,12 @@ export type LinkMessage = Message<"capstan.v1.LinkMessage"> & {
      */
     value: Rejection;
     case: "rejection";
+  } | {
+    /**
+     * @generated from field: capstan.v1.Routed routed = 4;
+     */
+    value: Routed;
+    case: "routed";
   } | { case: undefined; value?: undefined };
 };
 
@@ -340,6 +346,34 @@ export type LinkMessage = Message<"capstan.v1.LinkMessage"> & {
  */
 export const LinkMessageSchema: GenMessage<LinkMessage> = /*@__PURE__*/
   messageDesc(file_capstan_v1_link, 7);
+
+/**
+ * Another's command, with the hub's own word on it.
+ *
+ * @generated from message capstan.v1.Routed
+ */
+export type Routed = Message<"capstan.v1.Routed"> & {
+  /**
+   * As its issuer signed it.
+   *
+   * @generated from field: capstan.v1.Envelope envelope = 1;
+   */
+  envelope?: Envelope | undefined;
+
+  /**
+   * Carries an Admission.
+   *
+   * @generated from field: capstan.v1.Envelope admission = 2;
+   */
+  admission?: Envelope | undefined;
+};
+
+/**
+ * Describes the message capstan.v1.Routed.
+ * Use `create(RoutedSchema)` to create a new message.
+ */
+export const RoutedSchema: GenMessage<Routed> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_link, 8);
 
 /**
  * The receiver has the envelope on disk.
@@ -360,7 +394,7 @@ export type Acknowledgement = Message<"capstan.v1.Acknowledgement"> & {
  * Use `create(AcknowledgementSchema)` to create a new message.
  */
 export const AcknowledgementSchema: GenMessage<Acknowledgement> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_link, 8);
+  messageDesc(file_capstan_v1_link, 9);
 
 /**
  * The receiver will not have the envelope: it failed before it could be answered with a signed receipt.
@@ -396,7 +430,7 @@ export type Rejection = Message<"capstan.v1.Rejection"> & {
  * Use `create(RejectionSchema)` to create a new message.
  */
 export const RejectionSchema: GenMessage<Rejection> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_link, 9);
+  messageDesc(file_capstan_v1_link, 10);
 
 /**
  * Both ways, every Welcome.heartbeat_ms.
@@ -418,6 +452,20 @@ export type Heartbeat = Message<"capstan.v1.Heartbeat"> & {
    * @generated from field: repeated capstan.v1.KillEpoch kill_epochs = 3;
    */
   killEpochs: KillEpoch[];
+
+  /**
+   * Hub to spoke: a serialized Envelope with a LeaseRenewal; empty where there is none.
+   *
+   * @generated from field: bytes lease_renewal = 4;
+   */
+  leaseRenewal: Uint8Array;
+
+  /**
+   * Serialized Envelope with a TreeHead of the sender's log; empty where it has not changed.
+   *
+   * @generated from field: bytes tree_head = 5;
+   */
+  treeHead: Uint8Array;
 };
 
 /**
@@ -425,7 +473,7 @@ export type Heartbeat = Message<"capstan.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_link, 10);
+  messageDesc(file_capstan_v1_link, 11);
 
 /**
  * @generated from message capstan.v1.Farewell
@@ -447,7 +495,7 @@ export type Farewell = Message<"capstan.v1.Farewell"> & {
  * Use `create(FarewellSchema)` to create a new message.
  */
 export const FarewellSchema: GenMessage<Farewell> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_link, 11);
+  messageDesc(file_capstan_v1_link, 12);
 
 /**
  * Priority order: a lower number overtakes.

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/query.proto.
  */
 export const file_capstan_v1_query: GenFile = /*@__PURE__*/
-  fileDesc("ChZjYXBzdGFuL3YxL3F1ZXJ5LnByb3RvEgpjYXBzdGFuLnYxIloKBVF1ZXJ5EiIKBmhlYWRlchgBIAEoCzISLmNhcHN0YW4udjEuSGVhZGVyEiUKBGxvZ3MYAiABKAsyFS5jYXBzdGFuLnYxLkFnZW50TG9nc0gAQgYKBGJvZHkiOwoJQWdlbnRMb2dzEhAKCGFnZW50X2lkGAEgASgJEg0KBWFmdGVyGAIgASgEEg0KBWxpbWl0GAMgASgNYgZwcm90bzM", [file_capstan_v1_header]);
+  fileDesc("ChZjYXBzdGFuL3YxL3F1ZXJ5LnByb3RvEgpjYXBzdGFuLnYxIroBCgVRdWVyeRIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIlCgRsb2dzGAIgASgLMhUuY2Fwc3Rhbi52MS5BZ2VudExvZ3NIABI1CgdjYXRhbG9nGAMgASgLMiIuY2Fwc3Rhbi52MS5JbnN0YW5jZUNhdGFsb2dSZXF1ZXN0SAASJwoGYWdlbnRzGAQgASgLMhUuY2Fwc3Rhbi52MS5BZ2VudExpc3RIAEIGCgRib2R5IjsKCUFnZW50TG9ncxIQCghhZ2VudF9pZBgBIAEoCRINCgVhZnRlchgCIAEoBBINCgVsaW1pdBgDIAEoDSIYChZJbnN0YW5jZUNhdGFsb2dSZXF1ZXN0IikKCUFnZW50TGlzdBINCgVhZnRlchgBIAEoCRINCgVsaW1pdBgCIAEoDWIGcHJvdG8z", [file_capstan_v1_header]);
 
 /**
  * A question that changes nothing; answered by a Receipt that is bound to its digest.
@@ -35,6 +35,18 @@ export type Query = Message<"capstan.v1.Query"> & {
      */
     value: AgentLogs;
     case: "logs";
+  } | {
+    /**
+     * @generated from field: capstan.v1.InstanceCatalogRequest catalog = 3;
+     */
+    value: InstanceCatalogRequest;
+    case: "catalog";
+  } | {
+    /**
+     * @generated from field: capstan.v1.AgentList agents = 4;
+     */
+    value: AgentList;
+    case: "agents";
   } | { case: undefined; value?: undefined };
 };
 
@@ -77,4 +89,47 @@ export type AgentLogs = Message<"capstan.v1.AgentLogs"> & {
  */
 export const AgentLogsSchema: GenMessage<AgentLogs> = /*@__PURE__*/
   messageDesc(file_capstan_v1_query, 1);
+
+/**
+ * instance.catalog
+ *
+ * @generated from message capstan.v1.InstanceCatalogRequest
+ */
+export type InstanceCatalogRequest = Message<"capstan.v1.InstanceCatalogRequest"> & {
+};
+
+/**
+ * Describes the message capstan.v1.InstanceCatalogRequest.
+ * Use `create(InstanceCatalogRequestSchema)` to create a new message.
+ */
+export const InstanceCatalogRequestSchema: GenMessage<InstanceCatalogRequest> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_query, 2);
+
+/**
+ * agent.list
+ *
+ * @generated from message capstan.v1.AgentList
+ */
+export type AgentList = Message<"capstan.v1.AgentList"> & {
+  /**
+   * AgentPage.next of the page before; empty for the first.
+   *
+   * @generated from field: string after = 1;
+   */
+  after: string;
+
+  /**
+   * At most this many agents; 0 for the receiver's default, 100.
+   *
+   * @generated from field: uint32 limit = 2;
+   */
+  limit: number;
+};
+
+/**
+ * Describes the message capstan.v1.AgentList.
+ * Use `create(AgentListSchema)` to create a new message.
+ */
+export const AgentListSchema: GenMessage<AgentList> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_query, 3);
 

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/reaper.proto.
  */
 export const file_capstan_v1_reaper: GenFile = /*@__PURE__*/
-  fileDesc("ChdjYXBzdGFuL3YxL3JlYXBlci5wcm90bxIKY2Fwc3Rhbi52MSKOAgoNUmVhcGVyUmVxdWVzdBIKCgJpZBgBIAEoBBIoCghyZWdpc3RlchgCIAEoCzIULmNhcHN0YW4udjEuUmVnaXN0ZXJIABImCgdvYnNlcnZlGAMgASgLMhMuY2Fwc3Rhbi52MS5PYnNlcnZlSAASIAoEa2lsbBgEIAEoCzIQLmNhcHN0YW4udjEuS2lsbEgAEicKCGtpbGxfYWxsGAUgASgLMhMuY2Fwc3Rhbi52MS5LaWxsQWxsSAASIgoFcmVhcm0YBiABKAsyES5jYXBzdGFuLnYxLlJlYXJtSAASKAoIZGVzY3JpYmUYByABKAsyFC5jYXBzdGFuLnYxLkRlc2NyaWJlSABCBgoEYm9keSLaAgoLUmVhcGVyUmVwbHkSCgoCaWQYASABKAQSLAoKcmVnaXN0ZXJlZBgCIAEoCzIWLmNhcHN0YW4udjEuUmVnaXN0ZXJlZEgAEioKCWZvcmJpZGRlbhgDIAEoCzIVLmNhcHN0YW4udjEuRm9yYmlkZGVuSAASKAoIb2JzZXJ2ZWQYBCABKAsyFC5jYXBzdGFuLnYxLk9ic2VydmVkSAASLwoMYWxsX29ic2VydmVkGAUgASgLMhcuY2Fwc3Rhbi52MS5BbGxPYnNlcnZlZEgAEiYKB3JlYXJtZWQYBiABKAsyEy5jYXBzdGFuLnYxLlJlYXJtZWRIABIuCgtkZXNjcmlwdGlvbhgHIAEoCzIXLmNhcHN0YW4udjEuRGVzY3JpcHRpb25IABIqCgltYWxmb3JtZWQYCCABKAsyFS5jYXBzdGFuLnYxLk1hbGZvcm1lZEgAQgYKBGJvZHkigAEKCFJlZ2lzdGVyEhAKCGFnZW50X2lkGAEgASgJEg4KBnRlbmFudBgCIAEoCRImCgZoYW5kbGUYAyABKAsyFi5jYXBzdGFuLnYxLktpbGxIYW5kbGUSKgoLa2lsbF9lcG9jaHMYBCADKAsyFS5jYXBzdGFuLnYxLktpbGxFcG9jaCKEAQoKS2lsbEhhbmRsZRIOCgZkcml2ZXIYASABKAkSDwoHYm9vdF9pZBgCIAEoCRIuCglwcm9jZXNzZXMYAyADKAsyGy5jYXBzdGFuLnYxLk9ic2VydmVkUHJvY2VzcxIVCg1waWRfbmFtZXNwYWNlGAQgASgEEg4KBmNncm91cBgFIAEoCSIMCgpSZWdpc3RlcmVkIhkKCUZvcmJpZGRlbhIMCgRjb2RlGAEgASgJIi8KB09ic2VydmUSEAoIYWdlbnRfaWQYASABKAkSEgoKdGltZW91dF9tcxgCIAEoDSJwCgRLaWxsEhAKCGFnZW50X2lkGAEgASgJEhYKDmNvbW1hbmRfaXNzdWVyGAIgASgJEhIKCmNvbW1hbmRfaWQYAyABKAkSFgoOY29tbWFuZF9kaWdlc3QYBCABKAwSEgoKdGltZW91dF9tcxgFIAEoDSJJCghPYnNlcnZlZBIoCgdvdXRjb21lGAEgASgOMhcuY2Fwc3Rhbi52MS5LaWxsT3V0Y29tZRITCgtvYnNlcnZhdGlvbhgCIAEoDCKoAQoHS2lsbEFsbBIkCgVzY29wZRgBIAEoDjIVLmNhcHN0YW4udjEuS2lsbFNjb3BlEhAKCHNjb3BlX2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEhYKDmNvbW1hbmRfaXNzdWVyGAQgASgJEhIKCmNvbW1hbmRfaWQYBSABKAkSFgoOY29tbWFuZF9kaWdlc3QYBiABKAwSEgoKdGltZW91dF9tcxgHIAEoDSJFCgtBbGxPYnNlcnZlZBINCgVlcG9jaBgBIAEoBBInCgZhZ2VudHMYAiADKAsyFy5jYXBzdGFuLnYxLktpbGxlZEFnZW50Ij8KBVJlYXJtEiQKBXNjb3BlGAEgASgOMhUuY2Fwc3Rhbi52MS5LaWxsU2NvcGUSEAoIc2NvcGVfaWQYAiABKAkiCQoHUmVhcm1lZCIKCghEZXNjcmliZSK0AQoLRGVzY3JpcHRpb24SEgoKcHVibGljX2tleRgBIAEoDBIPCgdib290X2lkGAIgASgJEioKC2tpbGxfZXBvY2hzGAMgAygLMhUuY2Fwc3Rhbi52MS5LaWxsRXBvY2gSJwoIZGlzYXJtZWQYBCADKAsyFS5jYXBzdGFuLnYxLktpbGxFcG9jaBIrCgZhZ2VudHMYBSADKAsyGy5jYXBzdGFuLnYxLlJlZ2lzdGVyZWRBZ2VudCJuCg9SZWdpc3RlcmVkQWdlbnQSEAoIYWdlbnRfaWQYASABKAkSJgoGaGFuZGxlGAIgASgLMhYuY2Fwc3Rhbi52MS5LaWxsSGFuZGxlEiEKA2VuZBgDIAEoCzIULmNhcHN0YW4udjEuT2JzZXJ2ZWQiHQoJTWFsZm9ybWVkEhAKCHNlbnRlbmNlGAEgASgJYgZwcm90bzM", [file_capstan_v1_command, file_capstan_v1_link, file_capstan_v1_receipt]);
+  fileDesc("ChdjYXBzdGFuL3YxL3JlYXBlci5wcm90bxIKY2Fwc3Rhbi52MSLWAgoNUmVhcGVyUmVxdWVzdBIKCgJpZBgBIAEoBBIoCghyZWdpc3RlchgCIAEoCzIULmNhcHN0YW4udjEuUmVnaXN0ZXJIABImCgdvYnNlcnZlGAMgASgLMhMuY2Fwc3Rhbi52MS5PYnNlcnZlSAASIAoEa2lsbBgEIAEoCzIQLmNhcHN0YW4udjEuS2lsbEgAEicKCGtpbGxfYWxsGAUgASgLMhMuY2Fwc3Rhbi52MS5LaWxsQWxsSAASIgoFcmVhcm0YBiABKAsyES5jYXBzdGFuLnYxLlJlYXJtSAASKAoIZGVzY3JpYmUYByABKAsyFC5jYXBzdGFuLnYxLkRlc2NyaWJlSAASIgoFcHJvYmUYCCABKAsyES5jYXBzdGFuLnYxLlByb2JlSAASIgoFcmVuZXcYCSABKAsyES5jYXBzdGFuLnYxLlJlbmV3SABCBgoEYm9keSKoAwoLUmVhcGVyUmVwbHkSCgoCaWQYASABKAQSLAoKcmVnaXN0ZXJlZBgCIAEoCzIWLmNhcHN0YW4udjEuUmVnaXN0ZXJlZEgAEioKCWZvcmJpZGRlbhgDIAEoCzIVLmNhcHN0YW4udjEuRm9yYmlkZGVuSAASKAoIb2JzZXJ2ZWQYBCABKAsyFC5jYXBzdGFuLnYxLk9ic2VydmVkSAASLwoMYWxsX29ic2VydmVkGAUgASgLMhcuY2Fwc3Rhbi52MS5BbGxPYnNlcnZlZEgAEiYKB3JlYXJtZWQYBiABKAsyEy5jYXBzdGFuLnYxLlJlYXJtZWRIABIuCgtkZXNjcmlwdGlvbhgHIAEoCzIXLmNhcHN0YW4udjEuRGVzY3JpcHRpb25IABIqCgltYWxmb3JtZWQYCCABKAsyFS5jYXBzdGFuLnYxLk1hbGZvcm1lZEgAEiQKBnByb2JlZBgJIAEoCzISLmNhcHN0YW4udjEuUHJvYmVkSAASJgoHcmVuZXdlZBgKIAEoCzITLmNhcHN0YW4udjEuUmVuZXdlZEgAQgYKBGJvZHkilwEKCFJlZ2lzdGVyEhAKCGFnZW50X2lkGAEgASgJEg4KBnRlbmFudBgCIAEoCRImCgZoYW5kbGUYAyABKAsyFi5jYXBzdGFuLnYxLktpbGxIYW5kbGUSKgoLa2lsbF9lcG9jaHMYBCADKAsyFS5jYXBzdGFuLnYxLktpbGxFcG9jaBIVCg1raWxsX2FmdGVyX21zGAUgASgDIoQBCgpLaWxsSGFuZGxlEg4KBmRyaXZlchgBIAEoCRIPCgdib290X2lkGAIgASgJEi4KCXByb2Nlc3NlcxgDIAMoCzIbLmNhcHN0YW4udjEuT2JzZXJ2ZWRQcm9jZXNzEhUKDXBpZF9uYW1lc3BhY2UYBCABKAQSDgoGY2dyb3VwGAUgASgJIgwKClJlZ2lzdGVyZWQiGQoJRm9yYmlkZGVuEgwKBGNvZGUYASABKAkiLwoHT2JzZXJ2ZRIQCghhZ2VudF9pZBgBIAEoCRISCgp0aW1lb3V0X21zGAIgASgNInAKBEtpbGwSEAoIYWdlbnRfaWQYASABKAkSFgoOY29tbWFuZF9pc3N1ZXIYAiABKAkSEgoKY29tbWFuZF9pZBgDIAEoCRIWCg5jb21tYW5kX2RpZ2VzdBgEIAEoDBISCgp0aW1lb3V0X21zGAUgASgNIkkKCE9ic2VydmVkEigKB291dGNvbWUYASABKA4yFy5jYXBzdGFuLnYxLktpbGxPdXRjb21lEhMKC29ic2VydmF0aW9uGAIgASgMIqgBCgdLaWxsQWxsEiQKBXNjb3BlGAEgASgOMhUuY2Fwc3Rhbi52MS5LaWxsU2NvcGUSEAoIc2NvcGVfaWQYAiABKAkSDQoFZXBvY2gYAyABKAQSFgoOY29tbWFuZF9pc3N1ZXIYBCABKAkSEgoKY29tbWFuZF9pZBgFIAEoCRIWCg5jb21tYW5kX2RpZ2VzdBgGIAEoDBISCgp0aW1lb3V0X21zGAcgASgNIkUKC0FsbE9ic2VydmVkEg0KBWVwb2NoGAEgASgEEicKBmFnZW50cxgCIAMoCzIXLmNhcHN0YW4udjEuS2lsbGVkQWdlbnQiegoFUmVhcm0SJAoFc2NvcGUYASABKA4yFS5jYXBzdGFuLnYxLktpbGxTY29wZRIQCghzY29wZV9pZBgCIAEoCRINCgVlcG9jaBgDIAEoBBIWCg5jb21tYW5kX2lzc3VlchgEIAEoCRISCgpjb21tYW5kX2lkGAUgASgJIhgKB1JlYXJtZWQSDQoFZXBvY2gYASABKAQiLgoFUHJvYmUSDQoFbm9uY2UYASABKAwSFgoOY29tbWFuZF9kaWdlc3QYAiABKAwiGAoGUHJvYmVkEg4KBmFuc3dlchgBIAEoDCIYCgVSZW5ldxIPCgdyZW5ld2FsGAEgASgMIhsKB1JlbmV3ZWQSEAoIdW50aWxfbXMYASABKAMiCgoIRGVzY3JpYmUitAEKC0Rlc2NyaXB0aW9uEhIKCnB1YmxpY19rZXkYASABKAwSDwoHYm9vdF9pZBgCIAEoCRIqCgtraWxsX2Vwb2NocxgDIAMoCzIVLmNhcHN0YW4udjEuS2lsbEVwb2NoEicKCGRpc2FybWVkGAQgAygLMhUuY2Fwc3Rhbi52MS5LaWxsRXBvY2gSKwoGYWdlbnRzGAUgAygLMhsuY2Fwc3Rhbi52MS5SZWdpc3RlcmVkQWdlbnQihgEKD1JlZ2lzdGVyZWRBZ2VudBIQCghhZ2VudF9pZBgBIAEoCRImCgZoYW5kbGUYAiABKAsyFi5jYXBzdGFuLnYxLktpbGxIYW5kbGUSIQoDZW5kGAMgASgLMhQuY2Fwc3Rhbi52MS5PYnNlcnZlZBIWCg5sZWFzZV91bnRpbF9tcxgEIAEoAyIdCglNYWxmb3JtZWQSEAoIc2VudGVuY2UYASABKAliBnByb3RvMw", [file_capstan_v1_command, file_capstan_v1_link, file_capstan_v1_receipt]);
 
 /**
  * Spoke or orchestrator → reaper, on the reaper's unix socket, each message preceded by its length as a
@@ -71,6 +71,18 @@ export type ReaperRequest = Message<"capstan.v1.ReaperRequest"> & {
      */
     value: Describe;
     case: "describe";
+  } | {
+    /**
+     * @generated from field: capstan.v1.Probe probe = 8;
+     */
+    value: Probe;
+    case: "probe";
+  } | {
+    /**
+     * @generated from field: capstan.v1.Renew renew = 9;
+     */
+    value: Renew;
+    case: "renew";
   } | { case: undefined; value?: undefined };
 };
 
@@ -141,6 +153,18 @@ export type ReaperReply = Message<"capstan.v1.ReaperReply"> & {
      */
     value: Malformed;
     case: "malformed";
+  } | {
+    /**
+     * @generated from field: capstan.v1.Probed probed = 9;
+     */
+    value: Probed;
+    case: "probed";
+  } | {
+    /**
+     * @generated from field: capstan.v1.Renewed renewed = 10;
+     */
+    value: Renewed;
+    case: "renewed";
   } | { case: undefined; value?: undefined };
 };
 
@@ -178,6 +202,13 @@ export type Register = Message<"capstan.v1.Register"> & {
    * @generated from field: repeated capstan.v1.KillEpoch kill_epochs = 4;
    */
   killEpochs: KillEpoch[];
+
+  /**
+   * Milliseconds without a renewal after which the reaper kills the agent; 0 where it lives on without the hub.
+   *
+   * @generated from field: int64 kill_after_ms = 5;
+   */
+  killAfterMs: bigint;
 };
 
 /**
@@ -437,6 +468,23 @@ export type Rearm = Message<"capstan.v1.Rearm"> & {
    * @generated from field: string scope_id = 2;
    */
   scopeId: string;
+
+  /**
+   * The scope's current epoch, else it is forbidden; 0 for the owner's own order, which always holds.
+   *
+   * @generated from field: uint64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * @generated from field: string command_issuer = 4;
+   */
+  commandIssuer: string;
+
+  /**
+   * @generated from field: string command_id = 5;
+   */
+  commandId: string;
 };
 
 /**
@@ -450,6 +498,10 @@ export const RearmSchema: GenMessage<Rearm> = /*@__PURE__*/
  * @generated from message capstan.v1.Rearmed
  */
 export type Rearmed = Message<"capstan.v1.Rearmed"> & {
+  /**
+   * @generated from field: uint64 epoch = 1;
+   */
+  epoch: bigint;
 };
 
 /**
@@ -458,6 +510,89 @@ export type Rearmed = Message<"capstan.v1.Rearmed"> & {
  */
 export const RearmedSchema: GenMessage<Rearmed> = /*@__PURE__*/
   messageDesc(file_capstan_v1_reaper, 12);
+
+/**
+ * Prove that a kill would reach you.
+ *
+ * @generated from message capstan.v1.Probe
+ */
+export type Probe = Message<"capstan.v1.Probe"> & {
+  /**
+   * @generated from field: bytes nonce = 1;
+   */
+  nonce: Uint8Array;
+
+  /**
+   * @generated from field: bytes command_digest = 2;
+   */
+  commandDigest: Uint8Array;
+};
+
+/**
+ * Describes the message capstan.v1.Probe.
+ * Use `create(ProbeSchema)` to create a new message.
+ */
+export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_reaper, 13);
+
+/**
+ * @generated from message capstan.v1.Probed
+ */
+export type Probed = Message<"capstan.v1.Probed"> & {
+  /**
+   * A serialized Envelope with a ProbeAnswer.
+   *
+   * @generated from field: bytes answer = 1;
+   */
+  answer: Uint8Array;
+};
+
+/**
+ * Describes the message capstan.v1.Probed.
+ * Use `create(ProbedSchema)` to create a new message.
+ */
+export const ProbedSchema: GenMessage<Probed> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_reaper, 14);
+
+/**
+ * A renewal as the hub signed it.
+ *
+ * @generated from message capstan.v1.Renew
+ */
+export type Renew = Message<"capstan.v1.Renew"> & {
+  /**
+   * A serialized Envelope with a LeaseRenewal.
+   *
+   * @generated from field: bytes renewal = 1;
+   */
+  renewal: Uint8Array;
+};
+
+/**
+ * Describes the message capstan.v1.Renew.
+ * Use `create(RenewSchema)` to create a new message.
+ */
+export const RenewSchema: GenMessage<Renew> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_reaper, 15);
+
+/**
+ * @generated from message capstan.v1.Renewed
+ */
+export type Renewed = Message<"capstan.v1.Renewed"> & {
+  /**
+   * Wall clock until which it holds, milliseconds since the epoch.
+   *
+   * @generated from field: int64 until_ms = 1;
+   */
+  untilMs: bigint;
+};
+
+/**
+ * Describes the message capstan.v1.Renewed.
+ * Use `create(RenewedSchema)` to create a new message.
+ */
+export const RenewedSchema: GenMessage<Renewed> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_reaper, 16);
 
 /**
  * @generated from message capstan.v1.Describe
@@ -470,7 +605,7 @@ export type Describe = Message<"capstan.v1.Describe"> & {
  * Use `create(DescribeSchema)` to create a new message.
  */
 export const DescribeSchema: GenMessage<Describe> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_reaper, 13);
+  messageDesc(file_capstan_v1_reaper, 17);
 
 /**
  * @generated from message capstan.v1.Description
@@ -509,7 +644,7 @@ export type Description = Message<"capstan.v1.Description"> & {
  * Use `create(DescriptionSchema)` to create a new message.
  */
 export const DescriptionSchema: GenMessage<Description> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_reaper, 14);
+  messageDesc(file_capstan_v1_reaper, 18);
 
 /**
  * @generated from message capstan.v1.RegisteredAgent
@@ -531,6 +666,13 @@ export type RegisteredAgent = Message<"capstan.v1.RegisteredAgent"> & {
    * @generated from field: capstan.v1.Observed end = 3;
    */
   end?: Observed | undefined;
+
+  /**
+   * Wall clock at which its lease ends, milliseconds since the epoch; 0 where it has none.
+   *
+   * @generated from field: int64 lease_until_ms = 4;
+   */
+  leaseUntilMs: bigint;
 };
 
 /**
@@ -538,7 +680,7 @@ export type RegisteredAgent = Message<"capstan.v1.RegisteredAgent"> & {
  * Use `create(RegisteredAgentSchema)` to create a new message.
  */
 export const RegisteredAgentSchema: GenMessage<RegisteredAgent> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_reaper, 15);
+  messageDesc(file_capstan_v1_reaper, 19);
 
 /**
  * @generated from message capstan.v1.Malformed
@@ -555,5 +697,5 @@ export type Malformed = Message<"capstan.v1.Malformed"> & {
  * Use `create(MalformedSchema)` to create a new message.
  */
 export const MalformedSchema: GenMessage<Malformed> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_reaper, 16);
+  messageDesc(file_capstan_v1_reaper, 20);
 

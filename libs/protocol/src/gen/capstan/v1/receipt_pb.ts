@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/receipt.proto.
  */
 export const file_capstan_v1_receipt: GenFile = /*@__PURE__*/
-  fileDesc("ChhjYXBzdGFuL3YxL3JlY2VpcHQucHJvdG8SCmNhcHN0YW4udjEigQQKB1JlY2VpcHQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISFgoOY29tbWFuZF9pc3N1ZXIYAiABKAkSEgoKY29tbWFuZF9pZBgDIAEoCRIWCg5jb21tYW5kX2RpZ2VzdBgEIAEoDBIQCghhZ2VudF9pZBgFIAEoCRIWCg5hY2NlcHRlZF9hdF9tcxgGIAEoAxIoCgVhdWRpdBgHIAEoCzIZLmNhcHN0YW4udjEuQXVkaXRQb3NpdGlvbhImCgdyZWZ1c2VkGAggASgLMhMuY2Fwc3Rhbi52MS5SZWZ1c2VkSAASLAoHc3Bhd25lZBgJIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEisKBnN0YXR1cxgKIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEigKBmtpbGxlZBgLIAEoCzIWLmNhcHN0YW4udjEuS2lsbFJlc3VsdEgAEi8KCmtpbGxlZF9hbGwYDCABKAsyGS5jYXBzdGFuLnYxLktpbGxBbGxSZXN1bHRIABItCghmaW5pc2hlZBgNIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEiMKBGxvZ3MYDiABKAsyEy5jYXBzdGFuLnYxLkxvZ1BhZ2VIAEIICgZyZXN1bHQiPAoHUmVmdXNlZBIMCgRjb2RlGAEgASgJEhAKCHNlbnRlbmNlGAIgASgJEhEKCXJldHJ5YWJsZRgDIAEoCCIvCg1BdWRpdFBvc2l0aW9uEhAKCHNlcXVlbmNlGAEgASgEEgwKBGhhc2gYAiABKAwiSwoKS2lsbFJlc3VsdBIoCgdvdXRjb21lGAEgASgOMhcuY2Fwc3Rhbi52MS5LaWxsT3V0Y29tZRITCgtvYnNlcnZhdGlvbhgCIAEoDCJHCg1LaWxsQWxsUmVzdWx0Eg0KBWVwb2NoGAEgASgEEicKBmFnZW50cxgCIAMoCzIXLmNhcHN0YW4udjEuS2lsbGVkQWdlbnQiRwoLS2lsbGVkQWdlbnQSEAoIYWdlbnRfaWQYASABKAkSJgoGcmVzdWx0GAIgASgLMhYuY2Fwc3Rhbi52MS5LaWxsUmVzdWx0Is0CCgtPYnNlcnZhdGlvbhIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIQCghhZ2VudF9pZBgCIAEoCRIWCg5jb21tYW5kX2RpZ2VzdBgDIAEoDBIoCgdvdXRjb21lGAQgASgOMhcuY2Fwc3Rhbi52MS5LaWxsT3V0Y29tZRIVCg1vcmRlcmVkX2F0X21zGAUgASgDEhcKD3NpZ25hbGxlZF9hdF9tcxgGIAEoAxIWCg5vYnNlcnZlZF9hdF9tcxgHIAEoAxIPCgdib290X2lkGAggASgJEi4KCXByb2Nlc3NlcxgJIAMoCzIbLmNhcHN0YW4udjEuT2JzZXJ2ZWRQcm9jZXNzEhUKDXBpZF9uYW1lc3BhY2UYCiABKAQSDgoGY2dyb3VwGAsgASgJEhYKDm1lbWJlcnNfYmVmb3JlGAwgASgNIjMKD09ic2VydmVkUHJvY2VzcxILCgNwaWQYASABKA0SEwoLc3RhcnRfdGlja3MYAiABKAQiSAoHTG9nUGFnZRIiCgVsaW5lcxgBIAMoCzITLmNhcHN0YW4udjEuTG9nTGluZRIMCgRuZXh0GAIgASgEEgsKA2dhcBgDIAEoCCJICgdMb2dMaW5lEhAKCHNlcXVlbmNlGAEgASgEEg0KBWF0X21zGAIgASgDEg4KBnNvdXJjZRgDIAEoCRIMCgR0ZXh0GAQgASgJKp4BCgtLaWxsT3V0Y29tZRIcChhLSUxMX09VVENPTUVfVU5TUEVDSUZJRUQQABIXChNLSUxMX09VVENPTUVfS0lMTEVEEAESHQoZS0lMTF9PVVRDT01FX0FMUkVBRFlfR09ORRACEhsKF0tJTExfT1VUQ09NRV9UT01CU1RPTkVEEAMSHAoYS0lMTF9PVVRDT01FX1VOQ09ORklSTUVEEARiBnByb3RvMw", [file_capstan_v1_agent, file_capstan_v1_header]);
+  fileDesc("ChhjYXBzdGFuL3YxL3JlY2VpcHQucHJvdG8SCmNhcHN0YW4udjEisQUKB1JlY2VpcHQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISFgoOY29tbWFuZF9pc3N1ZXIYAiABKAkSEgoKY29tbWFuZF9pZBgDIAEoCRIWCg5jb21tYW5kX2RpZ2VzdBgEIAEoDBIQCghhZ2VudF9pZBgFIAEoCRIWCg5hY2NlcHRlZF9hdF9tcxgGIAEoAxIoCgVhdWRpdBgHIAEoCzIZLmNhcHN0YW4udjEuQXVkaXRQb3NpdGlvbhImCgdyZWZ1c2VkGAggASgLMhMuY2Fwc3Rhbi52MS5SZWZ1c2VkSAASLAoHc3Bhd25lZBgJIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEisKBnN0YXR1cxgKIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEigKBmtpbGxlZBgLIAEoCzIWLmNhcHN0YW4udjEuS2lsbFJlc3VsdEgAEi8KCmtpbGxlZF9hbGwYDCABKAsyGS5jYXBzdGFuLnYxLktpbGxBbGxSZXN1bHRIABItCghmaW5pc2hlZBgNIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEiMKBGxvZ3MYDiABKAsyEy5jYXBzdGFuLnYxLkxvZ1BhZ2VIABIqCgdyZWFybWVkGA8gASgLMhcuY2Fwc3Rhbi52MS5SZWFybVJlc3VsdEgAEikKBnByb2JlZBgQIAEoCzIXLmNhcHN0YW4udjEuUHJvYmVSZXN1bHRIABIuCgdjYXRhbG9nGBEgASgLMhsuY2Fwc3Rhbi52MS5JbnN0YW5jZUNhdGFsb2dIABInCgZhZ2VudHMYEiABKAsyFS5jYXBzdGFuLnYxLkFnZW50UGFnZUgAQggKBnJlc3VsdCI8CgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSEAoIc2VudGVuY2UYAiABKAkSEQoJcmV0cnlhYmxlGAMgASgIIi8KDUF1ZGl0UG9zaXRpb24SEAoIc2VxdWVuY2UYASABKAQSDAoEaGFzaBgCIAEoDCJLCgpLaWxsUmVzdWx0EigKB291dGNvbWUYASABKA4yFy5jYXBzdGFuLnYxLktpbGxPdXRjb21lEhMKC29ic2VydmF0aW9uGAIgASgMIkcKDUtpbGxBbGxSZXN1bHQSDQoFZXBvY2gYASABKAQSJwoGYWdlbnRzGAIgAygLMhcuY2Fwc3Rhbi52MS5LaWxsZWRBZ2VudCJHCgtLaWxsZWRBZ2VudBIQCghhZ2VudF9pZBgBIAEoCRImCgZyZXN1bHQYAiABKAsyFi5jYXBzdGFuLnYxLktpbGxSZXN1bHQizQIKC09ic2VydmF0aW9uEiIKBmhlYWRlchgBIAEoCzISLmNhcHN0YW4udjEuSGVhZGVyEhAKCGFnZW50X2lkGAIgASgJEhYKDmNvbW1hbmRfZGlnZXN0GAMgASgMEigKB291dGNvbWUYBCABKA4yFy5jYXBzdGFuLnYxLktpbGxPdXRjb21lEhUKDW9yZGVyZWRfYXRfbXMYBSABKAMSFwoPc2lnbmFsbGVkX2F0X21zGAYgASgDEhYKDm9ic2VydmVkX2F0X21zGAcgASgDEg8KB2Jvb3RfaWQYCCABKAkSLgoJcHJvY2Vzc2VzGAkgAygLMhsuY2Fwc3Rhbi52MS5PYnNlcnZlZFByb2Nlc3MSFQoNcGlkX25hbWVzcGFjZRgKIAEoBBIOCgZjZ3JvdXAYCyABKAkSFgoObWVtYmVyc19iZWZvcmUYDCABKA0iMwoPT2JzZXJ2ZWRQcm9jZXNzEgsKA3BpZBgBIAEoDRITCgtzdGFydF90aWNrcxgCIAEoBCJICgdMb2dQYWdlEiIKBWxpbmVzGAEgAygLMhMuY2Fwc3Rhbi52MS5Mb2dMaW5lEgwKBG5leHQYAiABKAQSCwoDZ2FwGAMgASgIIkgKB0xvZ0xpbmUSEAoIc2VxdWVuY2UYASABKAQSDQoFYXRfbXMYAiABKAMSDgoGc291cmNlGAMgASgJEgwKBHRleHQYBCABKAkiHAoLUmVhcm1SZXN1bHQSDQoFZXBvY2gYASABKAQiHQoLUHJvYmVSZXN1bHQSDgoGYW5zd2VyGAEgASgMIpUBCgtQcm9iZUFuc3dlchIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchINCgVub25jZRgCIAEoDBIWCg5jb21tYW5kX2RpZ2VzdBgDIAEoDBITCgt0YWtlbl9hdF9tcxgEIAEoAxIPCgdib290X2lkGAUgASgJEhUKDWxpdmluZ19hZ2VudHMYBiABKA0isQEKD0luc3RhbmNlQ2F0YWxvZxIQCghydW50aW1lcxgBIAMoCRIRCglzYW5kYm94ZXMYAiADKAkSFAoMcmVwb3NpdG9yaWVzGAMgAygJEg8KB3RlbmFudHMYBCADKAkSEwoLY29uY3VycmVuY3kYBSABKA0SGAoQYnVkZ2V0X21pY3JvX3VzZBgGIAEoAxISCgp0aW1lb3V0X21zGAcgASgDEg8KB3ZlcnNpb24YCCABKAkiRAoJQWdlbnRQYWdlEikKBmFnZW50cxgBIAMoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdBIMCgRuZXh0GAIgASgJKp4BCgtLaWxsT3V0Y29tZRIcChhLSUxMX09VVENPTUVfVU5TUEVDSUZJRUQQABIXChNLSUxMX09VVENPTUVfS0lMTEVEEAESHQoZS0lMTF9PVVRDT01FX0FMUkVBRFlfR09ORRACEhsKF0tJTExfT1VUQ09NRV9UT01CU1RPTkVEEAMSHAoYS0lMTF9PVVRDT01FX1VOQ09ORklSTUVEEARiBnByb3RvMw", [file_capstan_v1_agent, file_capstan_v1_header]);
 
 /**
  * The signed outcome of a command, bound to the command's digest.
@@ -121,6 +121,34 @@ export type Receipt = Message<"capstan.v1.Receipt"> & {
      */
     value: LogPage;
     case: "logs";
+  } | {
+    /**
+     * @generated from field: capstan.v1.RearmResult rearmed = 15;
+     */
+    value: RearmResult;
+    case: "rearmed";
+  } | {
+    /**
+     * @generated from field: capstan.v1.ProbeResult probed = 16;
+     */
+    value: ProbeResult;
+    case: "probed";
+  } | {
+    /**
+     * The answer to instance.catalog.
+     *
+     * @generated from field: capstan.v1.InstanceCatalog catalog = 17;
+     */
+    value: InstanceCatalog;
+    case: "catalog";
+  } | {
+    /**
+     * The answer to agent.list.
+     *
+     * @generated from field: capstan.v1.AgentPage agents = 18;
+     */
+    value: AgentPage;
+    case: "agents";
   } | { case: undefined; value?: undefined };
 };
 
@@ -430,6 +458,175 @@ export type LogLine = Message<"capstan.v1.LogLine"> & {
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
   messageDesc(file_capstan_v1_receipt, 9);
+
+/**
+ * @generated from message capstan.v1.RearmResult
+ */
+export type RearmResult = Message<"capstan.v1.RearmResult"> & {
+  /**
+   * @generated from field: uint64 epoch = 1;
+   */
+  epoch: bigint;
+};
+
+/**
+ * Describes the message capstan.v1.RearmResult.
+ * Use `create(RearmResultSchema)` to create a new message.
+ */
+export const RearmResultSchema: GenMessage<RearmResult> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_receipt, 10);
+
+/**
+ * @generated from message capstan.v1.ProbeResult
+ */
+export type ProbeResult = Message<"capstan.v1.ProbeResult"> & {
+  /**
+   * A serialized Envelope with a ProbeAnswer, signed by the reaper's own key.
+   *
+   * @generated from field: bytes answer = 1;
+   */
+  answer: Uint8Array;
+};
+
+/**
+ * Describes the message capstan.v1.ProbeResult.
+ * Use `create(ProbeResultSchema)` to create a new message.
+ */
+export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_receipt, 11);
+
+/**
+ * What the reaper says of itself when it is asked to prove that a kill would reach it; a payload of its own, so that it can
+ * never be taken for a death. payload_type: application/vnd.capstan.probe.v1+protobuf.
+ *
+ * @generated from message capstan.v1.ProbeAnswer
+ */
+export type ProbeAnswer = Message<"capstan.v1.ProbeAnswer"> & {
+  /**
+   * @generated from field: capstan.v1.Header header = 1;
+   */
+  header?: Header | undefined;
+
+  /**
+   * The asker's.
+   *
+   * @generated from field: bytes nonce = 2;
+   */
+  nonce: Uint8Array;
+
+  /**
+   * SHA-256 of the PAE of the probing command.
+   *
+   * @generated from field: bytes command_digest = 3;
+   */
+  commandDigest: Uint8Array;
+
+  /**
+   * Reaper's wall clock, milliseconds since the epoch.
+   *
+   * @generated from field: int64 taken_at_ms = 4;
+   */
+  takenAtMs: bigint;
+
+  /**
+   * @generated from field: string boot_id = 5;
+   */
+  bootId: string;
+
+  /**
+   * Agents that are registered and not observed gone.
+   *
+   * @generated from field: uint32 living_agents = 6;
+   */
+  livingAgents: number;
+};
+
+/**
+ * Describes the message capstan.v1.ProbeAnswer.
+ * Use `create(ProbeAnswerSchema)` to create a new message.
+ */
+export const ProbeAnswerSchema: GenMessage<ProbeAnswer> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_receipt, 12);
+
+/**
+ * What an instance offers.
+ *
+ * @generated from message capstan.v1.InstanceCatalog
+ */
+export type InstanceCatalog = Message<"capstan.v1.InstanceCatalog"> & {
+  /**
+   * @generated from field: repeated string runtimes = 1;
+   */
+  runtimes: string[];
+
+  /**
+   * @generated from field: repeated string sandboxes = 2;
+   */
+  sandboxes: string[];
+
+  /**
+   * Repositories as the owner's policy names them.
+   *
+   * @generated from field: repeated string repositories = 3;
+   */
+  repositories: string[];
+
+  /**
+   * @generated from field: repeated string tenants = 4;
+   */
+  tenants: string[];
+
+  /**
+   * @generated from field: uint32 concurrency = 5;
+   */
+  concurrency: number;
+
+  /**
+   * @generated from field: int64 budget_micro_usd = 6;
+   */
+  budgetMicroUsd: bigint;
+
+  /**
+   * @generated from field: int64 timeout_ms = 7;
+   */
+  timeoutMs: bigint;
+
+  /**
+   * @generated from field: string version = 8;
+   */
+  version: string;
+};
+
+/**
+ * Describes the message capstan.v1.InstanceCatalog.
+ * Use `create(InstanceCatalogSchema)` to create a new message.
+ */
+export const InstanceCatalogSchema: GenMessage<InstanceCatalog> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_receipt, 13);
+
+/**
+ * @generated from message capstan.v1.AgentPage
+ */
+export type AgentPage = Message<"capstan.v1.AgentPage"> & {
+  /**
+   * @generated from field: repeated capstan.v1.AgentSnapshot agents = 1;
+   */
+  agents: AgentSnapshot[];
+
+  /**
+   * Pass as AgentList.after to go on; empty on the last page.
+   *
+   * @generated from field: string next = 2;
+   */
+  next: string;
+};
+
+/**
+ * Describes the message capstan.v1.AgentPage.
+ * Use `create(AgentPageSchema)` to create a new message.
+ */
+export const AgentPageSchema: GenMessage<AgentPage> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_receipt, 14);
 
 /**
  * @generated from enum capstan.v1.KillOutcome
