@@ -80,6 +80,17 @@ describe('a pack from a harvest that was taken over', () => {
     await expect(send(tree, pack(tree))).rejects.toMatchObject({ code: 'harvest-refused' });
   });
 
+  it('refuses a commit where a tree is due', async () => {
+    const blob = object('blob', 'x');
+    const tree = object('tree', entry('100644', 'file', blob));
+    const who = 'a <a@example.org> 0 +0000';
+    const commit = object('commit', `tree ${tree}\nauthor ${who}\ncommitter ${who}\n\nx\n`);
+    await expect(send(commit, pack(blob, tree, commit))).rejects.toMatchObject({
+      code: 'harvest-refused',
+      detail: `${commit} is no tree`,
+    });
+  });
+
   it('refuses a name that is no tree, or is not there', async () => {
     const blob = object('blob', 'x');
     await expect(send(blob, pack(blob))).rejects.toMatchObject({ code: 'harvest-refused' });
