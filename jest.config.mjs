@@ -26,7 +26,12 @@ const shared = {
 
 export default {
   projects: [
-    { ...shared, displayName: 'unit', testMatch: ['<rootDir>/{apps,libs}/**/*.spec.ts'] },
+    {
+      ...shared,
+      displayName: 'unit',
+      testMatch: ['<rootDir>/{apps,libs,test}/**/*.spec.ts'],
+      testPathIgnorePatterns: ['/node_modules/', '/planted/'],
+    },
     { ...shared, displayName: 'mesh', testMatch: ['<rootDir>/test/**/*.e2e.ts'] },
   ],
 };

@@ -12,8 +12,9 @@ export const STEPS: readonly Step[] = [
   { name: 'boundaries', command: ['node', 'test/boundaries/check.ts'] },
   { name: 'types', command: ['tsc', '--project', 'tsconfig.check.json'] },
   { name: 'proto lint', command: ['buf', 'lint', 'proto'] },
+  { name: 'proto breaking', command: ['buf', 'breaking', 'proto', '--against', 'proto/baseline/protocol-1.binpb'] },
   { name: 'drift', command: ['node', 'scripts/verify/drift.ts'] },
-  { name: 'docs drift', command: ['node', 'scripts/docs/codes.ts', '--check'] },
+  { name: 'docs drift', command: ['node', 'scripts/docs/main.ts', '--check'] },
   { name: 'build', command: ['node', 'scripts/build.mjs'] },
   {
     name: 'unit tests',

@@ -8,6 +8,8 @@ export interface Child<Ready> extends AsyncDisposable {
   pid: number;
   /** The first line that the program printed, parsed. */
   ready: Ready;
+  /** The next line of JSON that it prints, parsed. */
+  nextLine(): Promise<unknown>;
 }
 
 /**
@@ -24,8 +26,20 @@ export async function startChild<Ready>(file: string, args: string[] = []): Prom
   const lines = createInterface({ input: child.stdout });
   const first = await Promise.race([once(lines, 'line'), exited.then(() => undefined)]);
   if (first === undefined || child.pid === undefined) throw new Error(`${file} has ended before it was ready`);
-  lines.on('line', (line) => process.stderr.write(`${line}\n`));
+  const later: unknown[] = [];
+  let tell: (() => void) | undefined;
+  lines.on('line', (line) => {
+    if (!line.startsWith('{')) process.stderr.write(`${line}\n`);
+    else {
+      later.push(JSON.parse(line));
+      tell?.();
+    }
+  });
   return {
+    async nextLine() {
+      while (later.length === 0) await new Promise<void>((resolve) => (tell = resolve));
+      return later.shift();
+    },
     pid: child.pid,
     ready: JSON.parse(String(first[0])) as Ready,
     async [Symbol.asyncDispose]() {

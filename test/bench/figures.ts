@@ -1,10 +1,10 @@
 /** What one measurement has found; every figure stands beside the baseline of the same run where one exists. */
 export interface Figure {
-  /** Letter of the section, `a` to `e`. */
+  /** Letter of the section, `a` to `h`. */
   section: string;
   name: string;
   value: number;
-  unit: 'ms' | 'µs' | '1/s' | 'MB' | 'ratio';
+  unit: 'ms' | 'µs' | '1/s' | 'MB' | 'kB' | '%';
   /** How many samples the value was taken from. */
   samples: number;
   baseline?: { name: string; value: number };

@@ -4,9 +4,12 @@ import { parseArgs } from 'node:util';
 import { Bench } from './agents.ts';
 import { type Figure, formatTable } from './figures.ts';
 import { startMesh } from './mesh.ts';
+import { measureAlternatives } from './sections/alternatives.ts';
 import { measureCommands } from './sections/commands.ts';
 import { killLoad, measureKills, PLACES } from './sections/kills.ts';
 import { measureMemory } from './sections/memory.ts';
+import { measureRouting } from './sections/routing.ts';
+import { measureScale } from './sections/scale.ts';
 import { measureSignatures } from './sections/signatures.ts';
 import { measureSpawns } from './sections/spawns.ts';
 import { startUpstream } from './upstream.ts';
@@ -14,7 +17,7 @@ import { startUpstream } from './upstream.ts';
 const { values } = parseArgs({
   options: { json: { type: 'boolean' }, only: { type: 'string' }, quick: { type: 'boolean' } },
 });
-const wanted = new Set((values.only ?? 'b,e,a,d,c').split(','));
+const wanted = new Set((values.only ?? 'b,e,a,d,c,f,g,h').split(','));
 /** `--quick` takes a tenth of the samples: to see that it runs, not to quote. */
 const samples = (count: number) => (values.quick === true ? Math.ceil(count / 10) : count);
 
@@ -46,6 +49,11 @@ if (['a', 'c', 'd', 'e'].some((letter) => wanted.has(letter))) {
   await section('d', () => measureSpawns(bench, upstream, samples(50)));
   await section('c', () => measureKills(bench, killLoad(samples)));
 }
+await section('f', () => measureAlternatives({ nats: samples(20_000), ssh: samples(200) }));
+await section('g', () =>
+  measureScale({ links: samples(2000), spokes: samples(200), trees: 5, idleMs: samples(30_000) }),
+);
+await section('h', () => measureRouting(samples(8_000)));
 if (values.json !== true) {
   console.log(formatTable(figures.toSorted((a, b) => a.section.localeCompare(b.section))));
   console.log(`\n${machine}`);

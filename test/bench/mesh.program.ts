@@ -14,12 +14,15 @@ await using mesh = await Mesh.start({ ...options, repository: repository.path })
 const hubPid = mesh.hub.process.pid ?? 0;
 // The hub's own environment: the harness keeps the address of its database to itself.
 const environment = readFileSync(`/proc/${String(hubPid)}/environ`, 'utf8').split('\0');
+const valueOf = (name: string): string =>
+  environment.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1) ?? '';
 const places: MeshPlaces = {
   hubPid,
   hubUrl: mesh.hub.url,
   token: mesh.hub.token,
   trustFile: mesh.trustFile,
-  databaseUrl: environment.find((line) => line.startsWith('CAPSTAN_DATABASE_URL='))?.split(/=(.*)/s)[1] ?? '',
+  hubStateDir: valueOf('CAPSTAN_HUB_STATE_DIR'),
+  databaseUrl: valueOf('CAPSTAN_DATABASE_URL'),
   instances: mesh.instances.map(({ id, dir, orchestratorSocket }) => ({ id, dir, orchestratorSocket })),
   repository: mesh.repository?.path ?? '',
 };

@@ -17,17 +17,27 @@ export class ReaperProcess implements AsyncDisposable {
   private constructor(
     readonly directory: string,
     private readonly program: string,
+    private readonly env: Readonly<Record<string, string>>,
   ) {
     this.client = new ReaperClient(join(directory, 'run', 'reaper.sock'));
   }
 
-  /** Not started yet; its directory is below `parent`. */
-  static async create(instanceId = 'harbor', parent = tmpdir()): Promise<ReaperProcess> {
+  /**
+   * Not started yet; its directory is below `parent`.
+   *
+   * @param options another program than the product's, and further environment
+   */
+  static async create(
+    instanceId = 'harbor',
+    parent = tmpdir(),
+    options: { program?: string; env?: Record<string, string> } = {},
+  ): Promise<ReaperProcess> {
+    const { program = 'apps/orchestrator/src/reaper/main.ts', env = {} } = options;
     const room = mkdtempSync(join(parent, 'capstan-reaper-'));
     const directory = join(room, 'instance');
     mkdirSync(directory, { mode: 0o700 });
     writeFileSync(join(directory, 'instance.json'), JSON.stringify({ version: 1, instanceId }));
-    return new ReaperProcess(directory, await bundle('apps/orchestrator/src/reaper/main.ts', join(room, 'reaper.mjs')));
+    return new ReaperProcess(directory, await bundle(program, join(room, 'reaper.mjs')), env);
   }
 
   static async started(instanceId?: string): Promise<ReaperProcess> {
@@ -43,7 +53,7 @@ export class ReaperProcess implements AsyncDisposable {
   /** Starts the process; the first event of its log, which is `reaper-ready` if it could start. */
   async start(): Promise<unknown> {
     const child = spawn(process.execPath, [this.program], {
-      env: { PATH: process.env['PATH'], CAPSTAN_INSTANCE_DIR: this.directory },
+      env: { PATH: process.env['PATH'], CAPSTAN_INSTANCE_DIR: this.directory, ...this.env },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     const lines = createInterface(child.stderr);

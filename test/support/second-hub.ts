@@ -57,7 +57,7 @@ export class SecondHub implements AsyncDisposable {
           key: own,
           findSpoke: (_instance, keyId) => Promise.resolve(trusted.get(keyId)),
           nextSessionEpoch: (_instance, lastSeen) => Promise.resolve(lastSeen + 1n),
-          epochs: () => ({ revocationEpoch: 0n, killEpochs: [] }),
+          heartbeat: () => ({ revocationEpoch: 0n, killEpochs: [] }),
           onLink: (link) => self.open(link),
           onRefused: (code) => self.refused.push(code),
         }),

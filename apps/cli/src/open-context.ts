@@ -21,5 +21,5 @@ export async function openContext(options: { context?: string }): Promise<OpenCo
       { cause: error },
     );
   }
-  return { context, client: new HubClient(context.hubUrl, token) };
+  return { context, client: new HubClient(context.hubUrl, token, context.tlsPin) };
 }

@@ -20,6 +20,36 @@ async function capstan(...args: string[]): Promise<{ code: number; out: string; 
   return { code, ...text };
 }
 
+/** Every command that can be typed. */
+const COMMANDS: string[] = [
+  ...['conformance', 'down', 'events', 'kill', 'status', 'up', 'verify'],
+  ...['kill', 'kill-all', 'logs', 'ls', 'rearm', 'spawn', 'status'].map((name) => `agents ${name}`),
+  ...['accept', 'export', 'heads', 'ls'].map((name) => `audit ${name}`),
+  ...['create', 'show'].map((name) => `grant ${name}`),
+  ...['rotate-key'].map((name) => `hub ${name}`),
+  ...['add', 'init', 'ls', 'pin', 'revoke', 'send', 'sign', 'use'].map((name) => `operator ${name}`),
+  ...['create'].map((name) => `root-key ${name}`),
+  ...['seal'].map((name) => `secrets ${name}`),
+  ...[
+    'approve',
+    'catalog',
+    'disconnect',
+    'invite',
+    'join',
+    'ls',
+    'recover',
+    'resume',
+    'revoke',
+    'rotate-key',
+    'suspend',
+  ].map((name) => `spoke ${name}`),
+];
+
+function pathOf(command: Command): string {
+  const { parent } = command;
+  return parent?.parent ? `${pathOf(parent)} ${command.name()}` : command.name();
+}
+
 describe('capstan', () => {
   let directory: string;
   let context: string;
@@ -54,23 +84,7 @@ describe('capstan', () => {
     'offers --json on every command',
     proves('CLI-01', () => {
       const commands = leavesOf(buildProgram(new Output({ isJson: false })));
-      expect(commands.map((command) => command.name()).sort()).toEqual(
-        [
-          'approve',
-          'down',
-          'invite',
-          'join',
-          'kill',
-          'logs',
-          'ls',
-          'ls',
-          'spawn',
-          'status',
-          'status',
-          'up',
-          'verify',
-        ].sort(),
-      );
+      expect(commands.map(pathOf).sort()).toEqual(COMMANDS.toSorted());
       for (const command of commands) expect(command.options.map(({ long }) => long)).toContain('--json');
     }),
   );
@@ -96,6 +110,8 @@ describe('capstan', () => {
     ['a missing argument', ['agents', 'kill']],
     ['a wrong choice', ['agents', 'spawn', 'quay', '--repo', 'r', '--item', 'i', '--type', 'boss']],
     ['a budget that is no number', ['agents', 'spawn', 'quay', '--repo', 'r', '--item', 'i', '--budget', 'much']],
+    ['a time without a unit', ['agents', 'spawn', 'quay', '--repo', 'r', '--item', 'i', '--kill-after', '60']],
+    ['a lease and none', ['agents', 'spawn', 'quay', '--repo', 'r', '--item', 'i', '--kill-after', '60s', '--keep']],
     ['a port beyond all ports', ['up', '--port', '70000']],
     ['no command at all', ['agents']],
   ])('exits with 2 for %s, and says it on stderr', async (_, args) => {

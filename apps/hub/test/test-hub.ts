@@ -6,10 +6,13 @@ import type { INestApplication, LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { createLogger, listen, NestLog, ProblemFilter, requestValidation } from '@capstan/platform';
+import { pinnedFetch } from '@capstan/identity';
 import { hubId } from '@capstan/protocol';
 import { configureHub } from '../src/configure-hub.js';
-import { HubConfig } from '../src/hub.config.js';
+import { HubConfig, type KillswitchSettings } from '../src/hub.config.js';
 import { HubModule } from '../src/hub.module.js';
+import { HubTls } from '../src/tls/hub-tls.js';
+import { NO_TLS, type TlsSettings } from '../src/tls/tls-settings.js';
 
 /** An answer of the hub, read. */
 export interface Reply<T = Record<string, unknown>> {
@@ -27,16 +30,31 @@ export class TestHub implements AsyncDisposable {
     readonly stateDirectory: string,
     readonly databaseUrl: string,
     private ownsState: boolean,
+    /** Of its TLS key; undefined without TLS. */
+    readonly tlsPin: string | undefined,
   ) {}
 
-  /** @param stateDirectory of a hub that was stopped, to start it again; else a new one. */
-  static async start(databaseUrl: string, stateDirectory?: string): Promise<TestHub> {
+  /**
+   * @param stateDirectory of a hub that was stopped, to start it again, or of another replica; else a new one.
+   * @param valkeyUrl where there are other replicas.
+   */
+  static async start(
+    databaseUrl: string,
+    stateDirectory?: string,
+    settings: TlsSettings = NO_TLS,
+    killswitch?: KillswitchSettings,
+    valkeyUrl?: string,
+  ): Promise<TestHub> {
     const directory = stateDirectory ?? (await mkdtemp(join(tmpdir(), 'capstan-hub-')));
-    const config = new HubConfig(hubId('hub'), 'Test hub', '127.0.0.1', 0, directory, databaseUrl, undefined);
+    const place = ['127.0.0.1', 0, directory, databaseUrl, undefined, killswitch, settings, valkeyUrl] as const;
+    const config = new HubConfig(hubId('hub'), 'Test hub', ...place);
+    const tls = await HubTls.load(config);
+    const https = tls.serverOptions;
     const logger: LoggerService = new NestLog(createLogger('hub'));
-    const app = await NestFactory.create<NestExpressApplication>(HubModule.with(config), {
+    const app = await NestFactory.create<NestExpressApplication>(HubModule.with(config, tls), {
       logger,
       abortOnError: false,
+      ...(https === undefined ? {} : { httpsOptions: https }),
     });
     app.useGlobalFilters(new ProblemFilter());
     app.useGlobalPipes(requestValidation());
@@ -46,11 +64,12 @@ export class TestHub implements AsyncDisposable {
     const token = (await readFile(join(directory, 'admin.token'), 'utf8')).trim();
     return new TestHub(
       app,
-      `http://127.0.0.1:${String(port)}`,
+      `${tls.isOn ? 'https' : 'http'}://127.0.0.1:${String(port)}`,
       token,
       directory,
       databaseUrl,
       stateDirectory === undefined,
+      tls.invitePin,
     );
   }
 
@@ -69,7 +88,8 @@ export class TestHub implements AsyncDisposable {
     body?: string,
     headers: Record<string, string> = { authorization: `Bearer ${this.token}` },
   ): Promise<Reply<T>> {
-    const response = await fetch(`${this.url}${path.startsWith('/') ? path : `/api/v1/federation/${path}`}`, {
+    const url = new URL(`${this.url}${path.startsWith('/') ? path : `/api/v1/federation/${path}`}`);
+    const response = await pinnedFetch(this.tlsPin)(url, {
       method,
       headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
       ...(body === undefined ? {} : { body }),

@@ -8,7 +8,7 @@ import {
   signPayload,
   SigningKey,
 } from '@capstan/identity';
-import { type Link, SpokeDialer } from '@capstan/link';
+import { type HeartbeatContent, type Heartbeats, type Link, SpokeDialer } from '@capstan/link';
 import {
   agentOf,
   type AgentState,
@@ -23,6 +23,7 @@ import {
   type Envelope,
   EventSchema,
   fromHex,
+  type KillEpoch,
   type KillOutcome,
   type LaneName,
   LinkMessageSchema,
@@ -33,6 +34,7 @@ import {
   QuerySchema,
   ReceiptSchema,
   type Rejection,
+  type Routed,
   toBase64,
   toBinary,
 } from '@capstan/protocol';
@@ -44,6 +46,8 @@ export interface InviteContent {
   hubKey: string;
   secret: string;
   expiresAt: string;
+  tlsPin?: string;
+  tlsEnds?: 'hub' | 'proxy';
 }
 
 export function readInvite(invite: string): InviteContent {
@@ -60,6 +64,8 @@ export interface Ordered {
   lane: LaneName;
   envelope: Envelope;
   command: Command | Query;
+  /** The hub's admission, of what somebody else has signed. */
+  admission?: Envelope;
 }
 
 /** What the hub said of an envelope that it was sent. */
@@ -73,9 +79,25 @@ export class TestSpoke implements AsyncDisposable {
   readonly key = SigningKey.generate();
   readonly reaper = SigningKey.generate();
   readonly ordered: Ordered[] = [];
+  /** Answers of other instances to this one's commands, as the hub has sent them on. */
+  readonly forwarded: Routed[] = [];
+  /** Why the hub would not take, or has given up, a command of this instance: code by digest in hex. */
+  readonly refused = new Map<string, string>();
+  /** The hub's statements about its own key. */
+  readonly statements: Envelope[] = [];
+  /** Codes with which the hub would have no link. */
+  readonly refusals: string[] = [];
   /** Called for each order; the test's spoke proper. */
   onOrder: (order: Ordered) => void = () => undefined;
   link: Link | undefined;
+  /** What its heartbeats tell of the reaper. */
+  killEpochs: KillEpoch[] = [];
+  /** What its heartbeats tell of its audit log, and of the hub's. */
+  ownLog: Pick<HeartbeatContent, 'treeHead' | 'treeProof' | 'treeHeld'> = {};
+  /** The hub's heartbeats. */
+  readonly heard: Heartbeats[] = [];
+  /** The last session epoch that a hub gave it. */
+  sessionEpoch = 0n;
   private dialer: SpokeDialer | undefined;
   private readonly verdicts = new Map<string, (verdict: Verdict) => void>();
 
@@ -124,35 +146,38 @@ export class TestSpoke implements AsyncDisposable {
     return signPayload(key, 'enrollment', toBinary(EnrollmentSchema, enrollment));
   }
 
-  /** Dials until the hub has let it in. */
-  async connect(key: SigningKey = this.key): Promise<Link> {
-    const { body } = await this.hub.get<{ keys: { publicKey: string }[] }>('instance');
+  /** Dials until the hub, or the given replica of it, has let it in. */
+  async connect(key: SigningKey = this.key, hubKeys?: KeyRing, hub: TestHub = this.hub): Promise<Link> {
+    const { body } = await hub.get<{ keys: { publicKey: string }[] }>('instance');
     const hubKey = fromHex(body.keys[0]?.publicKey ?? '');
     const { promise, resolve, reject } = Promise.withResolvers<Link>();
-    let epoch = 0n;
     this.dialer = new SpokeDialer({
-      url: `${this.hub.url.replace('http', 'ws')}/federation/link`,
+      url: `${hub.url.replace('http', 'ws')}/federation/link`,
+      tls: { pin: hub.tlsPin, ends: 'hub' },
       instanceId: this.instanceId,
       key,
-      hub: { id: 'hub', keys: new KeyRing([keyRecord('hub', hubKey, ['link', 'command'])]) },
+      hub: { id: 'hub', keys: hubKeys ?? new KeyRing([keyRecord('hub', hubKey, ['link', 'command'])]) },
       onLink: (link) => {
         this.link = link;
         link.onMessage = (lane, message) => {
           this.receive(lane, message.body);
         };
+        link.onHeartbeat = (heartbeat) => this.heard.push(heartbeat);
         link.start();
         resolve(link);
       },
       onState: (state, detail) => {
         if (state === 'waiting') reject(new Error(detail));
       },
+      onRefused: (code) => this.refusals.push(code),
       sessionEpoch: {
-        load: () => Promise.resolve(epoch),
+        load: () => Promise.resolve(this.sessionEpoch),
         save: (next) => {
-          epoch = next;
+          this.sessionEpoch = next;
           return Promise.resolve();
         },
       },
+      heartbeat: () => ({ revocationEpoch: 0n, killEpochs: this.killEpochs, ...this.ownLog }),
       backoff: { minMs: 20, maxMs: 100 },
     });
     this.dialer.start();
@@ -170,7 +195,7 @@ export class TestSpoke implements AsyncDisposable {
   }
 
   /** Says that an order is on disk here. */
-  async acknowledge({ envelope }: Ordered): Promise<void> {
+  async acknowledge({ envelope }: Pick<Ordered, 'envelope'>): Promise<void> {
     await this.send('control', { case: 'acknowledgement', value: { digest: envelopeDigest(envelope) } });
   }
 
@@ -224,6 +249,37 @@ export class TestSpoke implements AsyncDisposable {
     return signPayload(key, 'event', toBinary(EventSchema, event));
   }
 
+  /** What the instance's owner wishes for its connection. */
+  wish(state: string, change: { nowMs?: number; issuer?: string } = {}, key: SigningKey = this.key): Envelope {
+    const base = { issuer: this.instanceId, audience: 'hub', direction: Direction.SPOKE_TO_HUB };
+    const event = create(EventSchema, {
+      header: makeHeader({ ...base, ...change }),
+      body: { case: 'connectionWish', value: { state, reason: 'because' } },
+    });
+    return signPayload(key, 'event', toBinary(EventSchema, event));
+  }
+
+  /** The same over HTTP, as where there is no link. */
+  postWish(envelope: Envelope) {
+    const body = JSON.stringify({ event: toBase64(encodeEnvelope(envelope)) });
+    return this.hub.request<{ state: string; code: string }>('POST', 'connections/wishes', body, {});
+  }
+
+  /** Lines of a log, from one sequence to another, as the answer to a watch. */
+  lines(watch: { agentId: string; watchId: string }, from: number, to: number, text = 'line'): Envelope {
+    const lines = Array.from({ length: to - from + 1 }, (_, at) => ({
+      sequence: BigInt(from + at),
+      atMs: BigInt(Date.now()),
+      source: 'agent',
+      text: `${text} ${String(from + at)}`,
+    }));
+    const event = create(EventSchema, {
+      header: makeHeader({ issuer: this.instanceId, audience: 'hub', direction: Direction.SPOKE_TO_HUB }),
+      body: { case: 'logsAppended', value: { ...watch, page: { lines, next: BigInt(to) } } },
+    });
+    return signPayload(this.key, 'event', toBinary(EventSchema, event));
+  }
+
   /** Sends an envelope and resolves with what the hub says of it. */
   async offer(envelope: Envelope, lane: LaneName = 'results'): Promise<Verdict> {
     const { promise, resolve } = Promise.withResolvers<Verdict>();
@@ -243,12 +299,28 @@ export class TestSpoke implements AsyncDisposable {
   private receive(lane: LaneName, body: Parameters<Link['onMessage']>[1]['body']): void {
     if (body.case === 'acknowledgement') this.verdict(body.value, { is: 'acknowledged' });
     if (body.case === 'rejection') {
+      this.refused.set(hex(body.value.digest), body.value.code);
       this.verdict(body.value, { is: 'rejected', code: body.value.code, retryable: body.value.retryable });
     }
-    if (body.case !== 'envelope') return;
-    const { payloadType, payload } = body.value;
+    if (body.case === 'routed') this.routed(lane, body.value);
+    if (body.case === 'envelope') this.take(lane, body.value);
+  }
+
+  private routed(lane: LaneName, routed: Routed): void {
+    const { envelope, admission } = routed;
+    if (envelope === undefined || admission === undefined) throw new Error('half a routed message');
+    if (envelope.payloadType === PAYLOAD_TYPES.receipt) this.forwarded.push(routed);
+    else this.take(lane, envelope, admission);
+  }
+
+  private take(lane: LaneName, envelope: Envelope, admission?: Envelope): void {
+    const { payloadType, payload } = envelope;
+    if (payloadType === PAYLOAD_TYPES['key-statement']) {
+      this.statements.push(envelope);
+      return;
+    }
     const schema = payloadType === PAYLOAD_TYPES.query ? QuerySchema : CommandSchema;
-    const order = { lane, envelope: body.value, command: decodeStrict(schema, payload) };
+    const order = { lane, envelope, command: decodeStrict(schema, payload), ...(admission ? { admission } : {}) };
     this.ordered.push(order);
     this.onOrder(order);
   }
@@ -256,6 +328,15 @@ export class TestSpoke implements AsyncDisposable {
   private verdict({ digest }: Acknowledgement | Rejection, verdict: Verdict): void {
     this.verdicts.get(hex(digest))?.(verdict);
   }
+}
+
+/** The code with which a link ends; `open` where it does not within 5 s. */
+export async function codeOfEnd(link: Link | undefined): Promise<string> {
+  const late = Promise.withResolvers<{ code: string }>();
+  const timer = setTimeout(() => late.resolve({ code: 'open' }), 5_000);
+  const { code } = await Promise.race([link?.closed ?? late.promise, late.promise]);
+  clearTimeout(timer);
+  return code;
 }
 
 export function snapshot(agentId: string, state: AgentState, revision: bigint) {

@@ -1,5 +1,4 @@
-import { createLogger, runApp, runMain } from '@capstan/platform';
-import { loadOrCreateToken } from './config/instance-files.js';
+import { createLogger, loadOrCreateToken, runApp, runMain } from '@capstan/platform';
 import { loadSettings } from './config/settings.js';
 import { configureApi } from './configure-api.js';
 import { Orchestrator } from './orchestrator.js';

@@ -5,6 +5,8 @@ import { CommandsController, QueueController } from './api/commands.controller.j
 import { EventsController } from './api/events.controller.js';
 import { Killswitch } from './killswitch/killswitch.service.js';
 import { Lifecycle, type Drainable } from './lifecycle.js';
+import { SecretsController } from './api/secrets.controller.js';
+import { AgentSecrets } from './secrets/agent-secrets.js';
 import { Monitor } from './monitor/monitor.service.js';
 import { AgentQueue } from './queue/agent.queue.js';
 import { Admission } from './spawner/admission.service.js';
@@ -14,6 +16,7 @@ import { AgentStore } from './valkey/agent.store.js';
 /** What the API serves, built before Nest is. */
 export interface ApiParts {
   admission: Admission;
+  secrets: AgentSecrets;
   store: AgentStore;
   events: AgentEvents;
   monitor: Monitor;
@@ -30,6 +33,7 @@ export class OrchestratorModule {
   static register(parts: ApiParts): DynamicModule {
     const providers: Provider[] = [
       { provide: Admission, useValue: parts.admission },
+      { provide: AgentSecrets, useValue: parts.secrets },
       { provide: AgentStore, useValue: parts.store },
       { provide: AgentEvents, useValue: parts.events },
       { provide: Monitor, useValue: parts.monitor },
@@ -40,7 +44,7 @@ export class OrchestratorModule {
     return {
       module: OrchestratorModule,
       imports: [HealthModule.register({ checks: () => parts.checks })],
-      controllers: [AgentsController, CommandsController, QueueController, EventsController, MetricsController],
+      controllers: [AgentsController, CommandsController, QueueController, EventsController, SecretsController, MetricsController],
       providers,
     };
   }

@@ -9,6 +9,7 @@ import { noGates } from './coordinator/gates.js';
 import { createProvider, ModelGateway } from './gateway/index.js';
 import { RepositoryStore } from './git/index.js';
 import { Killswitch } from './killswitch/killswitch.service.js';
+import { LeaseWatch } from './killswitch/lease-watch.js';
 import { Reaping } from './killswitch/reaping.js';
 import { withinTime } from './killswitch/within-time.js';
 import type { Drainable } from './lifecycle.js';
@@ -17,6 +18,7 @@ import type { ApiParts } from './orchestrator.module.js';
 import { AgentQueue } from './queue/agent.queue.js';
 import { AgentWorker } from './queue/agent.worker.js';
 import { Sweep } from './queue/sweep.js';
+import { AgentSecrets } from './secrets/agent-secrets.js';
 import { Admission } from './spawner/admission.service.js';
 import { AgentRuns } from './spawner/agent-run.js';
 import { Cleanup } from './spawner/cleanup.service.js';
@@ -71,6 +73,8 @@ export class Orchestrator implements Drainable {
     const monitor = await Monitor.start(paths.logs, logger);
     const runs = new AgentRuns();
     const settlement = new Settlement(store, audit, logger, stopped.signal);
+    const secrets = new AgentSecrets();
+    settlement.onEnd = (agentId) => secrets.forget(agentId);
     const sessions = new Sessions(paths.agents, settings.agentUidBase);
     const repositories = new RepositoryStore({ root: paths.repositories });
     const gateway = new ModelGateway({ provider: createProvider(settings.provider), log: logger });
@@ -100,16 +104,18 @@ export class Orchestrator implements Drainable {
       cleanup,
       monitor,
       reaping,
+      leases: new LeaseWatch(reaper, logger),
+      secrets,
       logger,
     });
     const worker = new AgentWorker(valkeyUrl, concurrency, (agentId) => spawner.start(agentId), logger);
     const sweep = new Sweep({ store, queue, worker, recovery, monitor, files, logger, keepDays });
     const killswitch = new Killswitch({ reaper, reaping, runs, store, queue, settlement, audit, logger });
-    const admission = new Admission({ files, reaper, store, queue, audit, logger, queueLimit, keepDays });
+    const admission = new Admission({ files, reaper, store, queue, audit, secrets, logger, queueLimit, keepDays });
     const checks = { valkey: () => valkey.ping(), reaper: () => reaper.describe() };
 
     return new Orchestrator(
-      { admission, store, events, monitor, killswitch, queue, checks },
+      { admission, secrets, store, events, monitor, killswitch, queue, checks },
       { runs, worker, sweep, recovery, logger },
       [
         () => sweep.stop(),

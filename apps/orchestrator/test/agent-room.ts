@@ -194,6 +194,7 @@ function planOf(id: string, repository: string, playbook: string): SpawnPlan {
     priority: 5,
     model: '',
     playbook,
+    killAfterMs: 0,
     killEpochs: [],
   };
 }

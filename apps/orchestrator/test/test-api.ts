@@ -8,13 +8,14 @@ import {
   connectValkey,
   createLogger,
   listen,
+  loadOrCreateToken,
   ProblemFilter,
   ReaperClient,
   requestValidation,
 } from '@capstan/platform';
 import { newId, toBase64, type AgentView } from '@capstan/protocol';
 import type { Redis } from 'ioredis';
-import { InstanceFiles, loadOrCreateToken } from '../src/config/instance-files.js';
+import { InstanceFiles } from '../src/config/instance-files.js';
 import { configureApi } from '../src/configure-api.js';
 import { Killswitch } from '../src/killswitch/killswitch.service.js';
 import { Reaping } from '../src/killswitch/reaping.js';
@@ -22,6 +23,7 @@ import { Monitor } from '../src/monitor/monitor.service.js';
 import { OrchestratorModule } from '../src/orchestrator.module.js';
 import { AgentQueue } from '../src/queue/agent.queue.js';
 import { AgentRuns } from '../src/spawner/agent-run.js';
+import { AgentSecrets } from '../src/secrets/agent-secrets.js';
 import { Admission } from '../src/spawner/admission.service.js';
 import { Settlement } from '../src/spawner/settlement.js';
 import { AgentEvents } from '../src/valkey/agent.events.js';
@@ -64,11 +66,12 @@ export class TestApi implements AsyncDisposable {
     const reaping = new Reaping(reaper, logger, stopped.signal);
     const settlement = new Settlement(store, audit, logger, stopped.signal);
     const files = new InstanceFiles(paths);
-    const admission = new Admission({ files, reaper, store, queue, audit, logger, queueLimit: 1000, keepDays: 30 });
+    const secrets = new AgentSecrets();
+    const admission = new Admission({ files, reaper, store, queue, audit, secrets, logger, queueLimit: 1000, keepDays: 30 });
     const killswitch = new Killswitch({ reaper, reaping, runs, store, queue, settlement, audit, logger });
     const checks = { valkey: () => valkey.ping() };
     const process = { drain: async () => undefined, close: async () => undefined };
-    const parts = { admission, store, events, monitor, killswitch, queue, checks, process };
+    const parts = { admission, secrets, store, events, monitor, killswitch, queue, checks, process };
     const app: INestApplication = await NestFactory.create(OrchestratorModule.register(parts), { logger: false });
     app.useGlobalFilters(new ProblemFilter(logger));
     app.useGlobalPipes(requestValidation());

@@ -25,6 +25,8 @@ export const TOKEN = 'a-token-for-tests-only';
 export type SpawnInit = Exclude<MessageInitShape<typeof SpawnAgentSchema>, { $typeName: 'capstan.v1.SpawnAgent' }>;
 
 export interface TestInstanceOptions {
+  /** Names that agents may be given. */
+  secrets?: string[];
   concurrency?: number;
   repositories?: string[];
 }
@@ -59,7 +61,7 @@ export class TestInstance implements AsyncDisposable {
     return instance;
   }
 
-  async writePolicy({ concurrency = 4, repositories = ['/srv/*'] }: TestInstanceOptions): Promise<void> {
+  async writePolicy({ concurrency = 4, repositories = ['/srv/*'], secrets = [] }: TestInstanceOptions): Promise<void> {
     const spawn = {
       runtimes: ['claude'],
       repositories,
@@ -70,7 +72,7 @@ export class TestInstance implements AsyncDisposable {
       sandboxes: ['bubblewrap'],
     };
     // JSON is YAML.
-    await writeFile(this.paths.policy, JSON.stringify({ version: 1, spawn }));
+    await writeFile(this.paths.policy, JSON.stringify({ version: 1, spawn, secrets }));
   }
 
   async startReaper(): Promise<void> {
@@ -126,5 +128,7 @@ function defaultSpawn(): SpawnInit {
     role: AgentRole.WORKER,
     runtime: 'claude',
     context: { repository: '/srv/repository', workItems: ['Do it.'] },
+    // No hub renews anything here.
+    onHubLost: { action: { case: 'keep', value: true } },
   };
 }

@@ -12,6 +12,19 @@ import {
   fromBase64,
 } from '@capstan/protocol';
 
+export interface StandInLine {
+  sequence: number;
+  at: string;
+  source: string;
+  text: string;
+}
+
+export function standInLine(sequence: number, text = 'hello'): StandInLine {
+  return { sequence, at: '2026-01-01T00:00:00.000Z', source: 'agent', text };
+}
+
+const HELLO = [standInLine(1)];
+
 /**
  * Answers as the orchestrator does where a test must decide what it says and when; it runs nothing. Tests of the whole
  * mesh use the real one.
@@ -20,7 +33,15 @@ export class StandInOrchestrator implements AsyncDisposable {
   readonly agents = new Map<string, AgentView>();
   /** Every spawn that was offered, by agent. */
   readonly offered: string[] = [];
+  /** The hub's admission that came with a spawn of somebody else, by agent. */
+  readonly admissions = new Map<string, string>();
+  /** What was handed over with a spawn, by agent. */
+  readonly secrets = new Map<string, { name: string; value: string }[]>();
+  /** Agents whose secrets it says it has lost. */
+  wanted: string[] = [];
   readonly noticed: string[] = [];
+  /** What each agent's log holds; one line where nothing is said of it. */
+  readonly logs = new Map<string, StandInLine[]>();
   /** Set to answer spawns otherwise; called before or after the agent was made. */
   beforeSpawn: (response: ServerResponse) => boolean | Promise<boolean> = () => true;
   afterSpawn: (response: ServerResponse) => boolean | Promise<boolean> = () => true;
@@ -72,8 +93,9 @@ export class StandInOrchestrator implements AsyncDisposable {
     const url = new URL(request.url ?? '', 'http://orchestrator');
     const [, , id = ''] = url.pathname.split('/');
     if (url.pathname === '/commands') return this.spawn(request, response);
-    if (url.pathname === '/agents') return json(response, 200, [...this.agents.values()]);
+    if (url.pathname === '/agents') return this.list(url.searchParams, response);
     if (url.pathname === '/agents/events') return this.events(url.searchParams.get('after') ?? '0', response);
+    if (url.pathname === '/secrets/wanted') return json(response, 200, { agentIds: this.wanted });
     if (url.pathname.endsWith('/noticed-kill')) {
       this.noticed.push(id);
       return json(response, 200, { agent: null });
@@ -81,18 +103,19 @@ export class StandInOrchestrator implements AsyncDisposable {
     const agent = this.agents.get(id);
     if (agent === undefined) return problem(response, 404, 'agent-unknown');
     if (url.pathname.endsWith('/status')) return json(response, 200, agent);
-    const line = { sequence: 1, at: '2026-01-01T00:00:00.000Z', source: 'agent', text: 'hello' };
-    return json(response, 200, { lines: [line], next: 1, gap: false });
+    return this.page(id, url.searchParams, response);
   }
 
   private async spawn(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const parts: Buffer[] = [];
     for await (const part of request as AsyncIterable<Buffer>) parts.push(part);
-    const { envelope } = JSON.parse(Buffer.concat(parts).toString()) as { envelope: string };
-    const { body } = decodeStrict(CommandSchema, decodeEnvelope(fromBase64(envelope)).payload);
+    const order = JSON.parse(Buffer.concat(parts).toString()) as Order;
+    const { body } = decodeStrict(CommandSchema, decodeEnvelope(fromBase64(order.envelope)).payload);
     if (body.case !== 'spawn') return problem(response, 400, 'payload-malformed');
     const { agentId, taskId, runtime } = body.value;
     this.offered.push(agentId);
+    if (order.admission !== undefined) this.admissions.set(agentId, order.admission);
+    if (order.secrets !== undefined) this.secrets.set(agentId, order.secrets);
     if (!(await this.beforeSpawn(response))) return;
     if (!this.agents.has(agentId)) {
       const state = AgentState.QUEUED;
@@ -106,6 +129,31 @@ export class StandInOrchestrator implements AsyncDisposable {
     if (await this.afterSpawn(response)) json(response, 202, this.agents.get(agentId));
   }
 
+  private list(search: URLSearchParams, response: ServerResponse): void {
+    const all = [...this.agents.values()].reverse();
+    const from = all.findIndex(({ agentId }) => agentId === search.get('after')) + 1;
+    json(response, 200, all.slice(from, from + Number(search.get('limit') ?? 1_000)));
+  }
+
+  /** As the orchestrator does: waits for a line where it is told to. */
+  private page(id: string, search: URLSearchParams, response: ServerResponse): void {
+    const [after, limit] = [Number(search.get('after')), Number(search.get('limit') ?? 500)];
+    const log = this.logs.get(id) ?? HELLO;
+    let bytes = 0;
+    const most = Number(search.get('mostBytes') ?? Infinity);
+    const isWithin = ({ text }: StandInLine): boolean =>
+      (bytes += text.length + 90) <= most || bytes === text.length + 90;
+    const lines = log.filter((line) => line.sequence > after && isWithin(line)).slice(0, limit);
+    const waitMs = Number(search.get('waitMs') ?? 0);
+    if (lines.length === 0 && waitMs > 0 && !response.destroyed) {
+      search.set('waitMs', String(waitMs - 20));
+      setTimeout(() => this.page(id, search, response), 20);
+      return;
+    }
+    const first = log[0]?.sequence ?? after + 1;
+    json(response, 200, { lines, next: lines.at(-1)?.sequence ?? after, gap: first > after + 1 });
+  }
+
   private events(after: string, response: ServerResponse): void {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     response.write(': open\n\n');
@@ -115,6 +163,12 @@ export class StandInOrchestrator implements AsyncDisposable {
     this.readers.add(response);
     response.on('close', () => this.readers.delete(response));
   }
+}
+
+interface Order {
+  envelope: string;
+  admission?: string;
+  secrets?: { name: string; value: string }[];
 }
 
 export function problem(response: ServerResponse, status: number, code: string): void {

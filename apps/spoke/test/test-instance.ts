@@ -1,7 +1,7 @@
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { keyRecord, KeyRing, saveTrust, SigningKey } from '@capstan/identity';
+import { keyRecord, KeyRing, saveTrust, SealingKey, SigningKey } from '@capstan/identity';
 import { type Envelope, type MessageInitShape, newId, type SpawnAgent, type SpawnAgentSchema } from '@capstan/protocol';
 import { Redis } from 'ioredis';
 import { joinDirs } from './join-dirs.js';
@@ -41,6 +41,8 @@ export class TestInstance implements AsyncDisposable {
     readonly spoke: TestProcess,
     /** The instance's pinned keys: the spoke's for receipts, the reaper's for observations. */
     readonly keys: KeyRing,
+    /** Raw X25519, to which secrets for the instance are sealed. */
+    readonly sealingKey: Uint8Array,
   ) {}
 
   static async start(): Promise<TestInstance> {
@@ -48,6 +50,7 @@ export class TestInstance implements AsyncDisposable {
     await joinDirs(dir, TOKEN);
     const key = await SigningKey.create(join(dir, 'identity.key'));
     const reaperKey = await SigningKey.create(join(dir, 'reaper.key'));
+    const sealing = await SealingKey.loadOrCreate(join(dir, 'sealing.key'));
     const hub = new StandInHub(keyRecord('harbor', key.publicKey, ['link', 'receipt']));
     await hub.start();
     const instance = {
@@ -66,18 +69,20 @@ export class TestInstance implements AsyncDisposable {
     const reaper = TestProcess.fromSource('apps/orchestrator/src/reaper/main.ts', env, () =>
       answers(join(dir, 'run', 'reaper.sock')),
     );
-    let links = 0;
+    // Let in or turned away: it has come as far as its hub.
+    const heard = (): number => hub.links.length + hub.refused.length;
+    let before = 0;
     const spoke = TestProcess.fromSource(
       'apps/spoke/src/main.ts',
       env,
-      () => hub.links.length > links,
-      () => (links = hub.links.length),
+      () => heard() > before,
+      () => (before = heard()),
     );
     const keys = new KeyRing([
       keyRecord('harbor', key.publicKey, ['link', 'receipt']),
       keyRecord('harbor', reaperKey.publicKey, ['observe']),
     ]);
-    const made = new TestInstance(dir, hub, orchestrator, valkey, reaper, spoke, keys);
+    const made = new TestInstance(dir, hub, orchestrator, valkey, reaper, spoke, keys, sealing.publicKey);
     try {
       await Promise.all([orchestrator.start(), valkey.start(), reaper.start()]);
       await spoke.start();

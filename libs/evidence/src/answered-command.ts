@@ -25,6 +25,7 @@ const ANSWERS: Record<BodyCase, readonly ReceiptKind[]> = {
   rearm: ['refused', 'rearmed'],
   probe: ['refused', 'probed'],
   logs: ['refused', 'logs'],
+  watch: ['refused', 'logs'],
   catalog: ['refused', 'catalog'],
   agents: ['refused', 'agents'],
 };

@@ -2,6 +2,8 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { LocalFault } from '@capstan/protocol';
 import { nextLine, type AuditEntryInput, type AuditHead } from './log-line.js';
+import { LogTree } from './log-tree.js';
+import type { MerkleTree } from './merkle/merkle-tree.js';
 import { recoverLog, type LogEnd } from './open-log.js';
 
 export type { AuditEntryInput, AuditHead } from './log-line.js';
@@ -40,6 +42,7 @@ export class AuditLog implements AsyncDisposable {
     private readonly clock: () => number,
     /** Bytes of a torn write that were cut off when the log was opened. */
     readonly tornBytes: number,
+    private readonly records: LogTree,
     end: LogEnd,
   ) {
     this.#durable = end.head;
@@ -55,11 +58,12 @@ export class AuditLog implements AsyncDisposable {
   static async open(file: string, o: AuditLogOptions = {}): Promise<AuditLog> {
     const handle = await open(file, 'a+', 0o600);
     try {
-      const end = await recoverLog(handle, file);
+      const records = new LogTree(file);
+      const end = await recoverLog(handle, file, records);
       await handle.sync();
       await using directory = await open(dirname(file), 'r');
       await directory.sync();
-      return new AuditLog(file, handle, o.clock ?? Date.now, end.tornBytes, end);
+      return new AuditLog(file, handle, o.clock ?? Date.now, end.tornBytes, records, end);
     } catch (error) {
       await handle.close();
       throw error;
@@ -69,6 +73,11 @@ export class AuditLog implements AsyncDisposable {
   /** The last record on disk. */
   head(): AuditHead {
     return this.#durable;
+  }
+
+  /** The tree over the records on disk. */
+  get tree(): MerkleTree {
+    return this.records.tree;
   }
 
   /**
@@ -119,6 +128,7 @@ export class AuditLog implements AsyncDisposable {
     }
     this.#size += bytes.length;
     this.#durable = batch.at(-1)?.head ?? this.#durable;
+    for (const { head, line } of batch) this.records.append(head.hash, line.length);
   }
 
   /** After a write that failed, say on a full disk: the file as it was, so that a later entry can succeed. */

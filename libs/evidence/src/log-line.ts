@@ -22,7 +22,8 @@ export const EMPTY_CHAIN: AuditHead = { sequence: 0n, hash: GENESIS };
 /** Bytes of one line; a longer one is damage, or an entry that does not belong in an audit log. */
 export const LINE_BYTES = 64 * 1024;
 
-const HASH_HEX = 64;
+/** Digits of a hash in hex, with which each line begins. */
+export const HASH_HEX = 64;
 
 /*
  * A line is `HASH JSON\n`: 64 digits of lower-case hex, a space, the record. The hash covers the record's bytes as
@@ -56,13 +57,20 @@ export function follow(head: AuditHead, line: Uint8Array): AuditHead | string {
   const hash = chainHash(head.hash, record);
   if (!bytesEqual(hash, Buffer.from(stated, 'hex'))) return 'the hash does not fit the record and what is before it';
   const sequence = head.sequence + 1n;
-  if (sequenceOf(record) !== Number(sequence)) return `the record does not have the sequence ${String(sequence)}`;
+  if (sequenceOf(record) !== String(sequence)) return `the record does not have the sequence ${String(sequence)}`;
   return { sequence, hash };
 }
 
-function sequenceOf(record: Buffer): unknown {
+/** The sequence that a line (without its newline) claims, in digits; undefined where it is not a hash and a record. */
+export function sequenceOfLine(line: Uint8Array): string | undefined {
+  return sequenceOf(Buffer.from(line.buffer, line.byteOffset, line.length).subarray(HASH_HEX + 1));
+}
+
+/** A hub writes it as a text, an instance as a number. */
+function sequenceOf(record: Buffer): string | undefined {
   try {
-    return (JSON.parse(record.toString('utf8')) as { sequence?: unknown } | null)?.sequence;
+    const { sequence } = JSON.parse(record.toString('utf8')) as { sequence?: unknown };
+    return typeof sequence === 'number' || typeof sequence === 'string' ? String(sequence) : undefined;
   } catch {
     return undefined;
   }

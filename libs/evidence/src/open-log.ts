@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { LocalFault } from '@capstan/protocol';
 import { EMPTY_CHAIN, follow, logLines, type AuditHead, type LogLine } from './log-line.js';
+import type { LogTree } from './log-tree.js';
 
 /** Where a log that was opened ends, and what was done about its end. */
 export interface LogEnd {
@@ -13,11 +14,12 @@ export interface LogEnd {
 
 /**
  * Follows the chain of an open log to its end, and repairs what a crash in the middle of a write can leave: a last
- * record that lacks its end (it was never acknowledged, and is cut off) or its newline (which is added).
+ * record that lacks its end (it was never acknowledged, and is cut off) or its newline (which is added). Each record is
+ * added to `tree`.
  *
  * @throws {LocalFault} `audit-damaged` for anything else
  */
-export async function recoverLog(handle: FileHandle, file: string): Promise<LogEnd> {
+export async function recoverLog(handle: FileHandle, file: string, tree: LogTree): Promise<LogEnd> {
   let head = EMPTY_CHAIN;
   let size = 0;
   for await (const line of logLines(handle.createReadStream({ start: 0, autoClose: false }))) {
@@ -25,6 +27,7 @@ export async function recoverLog(handle: FileHandle, file: string): Promise<LogE
     if (line.complete && typeof next !== 'string') {
       head = next;
       size += line.bytes.length + 1;
+      tree.append(head.hash, line.bytes.length + 1);
       continue;
     }
     if (!isTorn(head, line)) throw damaged(file, head, typeof next === 'string' ? next : '');
@@ -35,6 +38,7 @@ export async function recoverLog(handle: FileHandle, file: string): Promise<LogE
     }
     await handle.appendFile('\n');
     await handle.datasync();
+    tree.append(next.hash, line.bytes.length + 1);
     return { head: next, size: size + line.bytes.length + 1, tornBytes: 0 };
   }
   return { head, size, tornBytes: 0 };

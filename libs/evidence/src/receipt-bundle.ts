@@ -1,15 +1,21 @@
-import { verifyEnvelope, type KeyRing } from '@capstan/identity';
+import { believeStatements, checkIssuedInTime, verifyEnvelope, type KeyRing } from '@capstan/identity';
 import {
+  CommandSchema,
   decodeEnvelope,
   encodeEnvelope,
   fromBase64,
+  fromBinary,
   LocalFault,
   payloadKind,
+  QuerySchema,
   toBase64,
   WireFault,
   type Envelope,
 } from '@capstan/protocol';
 import { verifyReceipt, type VerifiedReceipt } from './verify-receipt.js';
+
+/** More key changes than anybody makes; bounds what a stranger's file makes us verify. */
+const MOST_STATEMENTS = 1_000;
 
 /** A receipt in a file, for people to keep and to hand on. It holds no keys: those must come from elsewhere. */
 export interface ReceiptBundle {
@@ -19,11 +25,14 @@ export interface ReceiptBundle {
   command: string | null;
   /** Base64 of the receipt's envelope. */
   receipt: string;
+  /** Base64 of the statements that lead from keys that were pinned once to those that signed; absent where there are none. */
+  keyStatements?: string[];
 }
 
 export interface ParsedBundle {
   command?: Envelope;
   receipt: Envelope;
+  keyStatements?: readonly Envelope[];
 }
 
 export interface VerifiedBundle extends VerifiedReceipt {
@@ -32,12 +41,15 @@ export interface VerifiedBundle extends VerifiedReceipt {
 }
 
 /** The bundle of a receipt and of what it answers. */
-export function makeBundle({ command, receipt }: ParsedBundle): ReceiptBundle {
+export function makeBundle({ command, receipt, keyStatements = [] }: ParsedBundle): ReceiptBundle {
   return {
     version: 1,
     kind: 'capstan.receipt',
     command: command === undefined ? null : toBase64(encodeEnvelope(command)),
     receipt: toBase64(encodeEnvelope(receipt)),
+    ...(keyStatements.length === 0
+      ? {}
+      : { keyStatements: keyStatements.map((each) => toBase64(encodeEnvelope(each))) }),
   };
 }
 
@@ -47,10 +59,12 @@ export function parseBundle(json: unknown): ParsedBundle {
     const bundle = json as Partial<Record<keyof ReceiptBundle, unknown>> | null;
     if (bundle?.kind !== 'capstan.receipt' || bundle.version !== 1)
       throw new TypeError('not a capstan.receipt of version 1');
-    const receipt = parseEnvelope(bundle.receipt);
+    const { keyStatements = [] } = bundle;
+    if (!Array.isArray(keyStatements) || keyStatements.length > MOST_STATEMENTS) throw new TypeError('keyStatements');
+    const parsed = { receipt: parseEnvelope(bundle.receipt), keyStatements: keyStatements.map(parseEnvelope) };
     return bundle.command === null || bundle.command === undefined
-      ? { receipt }
-      : { receipt, command: parseEnvelope(bundle.command) };
+      ? parsed
+      : { ...parsed, command: parseEnvelope(bundle.command) };
   } catch (error) {
     const why = error instanceof Error ? error.message : undefined;
     throw new LocalFault('bundle-malformed', 'This is not a receipt that Capstan wrote.', why, { cause: error });
@@ -63,12 +77,14 @@ function parseEnvelope(text: unknown): Envelope {
 }
 
 /**
- * Verifies a bundle offline with pinned keys only, the command's own signature included where its key is pinned.
+ * Verifies a bundle offline, the command's own signature included where its key is known: with pinned keys, and those
+ * to which the statements in the bundle lead from there.
  *
  * @throws {WireFault} as `verifyReceipt`; `signature-invalid`, `key-revoked`, `key-purpose` of the command's signature
  */
-export function verifyBundle(bundle: ParsedBundle, keys: KeyRing): VerifiedBundle {
-  const { command, receipt: envelope } = bundle;
+export function verifyBundle(bundle: ParsedBundle, pinned: KeyRing): VerifiedBundle {
+  const { command, receipt: envelope, keyStatements = [] } = bundle;
+  const keys = believeStatements(pinned, keyStatements);
   const verified = verifyReceipt({ envelope, keys, ...(command === undefined ? {} : { command }) });
   return { ...verified, orderedBy: command === undefined ? null : orderedBy(command, keys, verified) };
 }
@@ -76,7 +92,11 @@ export function verifyBundle(bundle: ParsedBundle, keys: KeyRing): VerifiedBundl
 function orderedBy(command: Envelope, keys: KeyRing, { receipt }: VerifiedReceipt): string | null {
   try {
     const kind = payloadKind(command.payloadType) ?? 'command';
-    const { owner } = verifyEnvelope(command, { kind, purpose: 'command', keys }).key;
+    const { key } = verifyEnvelope(command, { kind, purpose: 'command', keys });
+    const { owner } = key;
+    const { header } =
+      kind === 'query' ? fromBinary(QuerySchema, command.payload) : fromBinary(CommandSchema, command.payload);
+    checkIssuedInTime(key, header ?? { issuedAtMs: 0n });
     if (owner !== receipt.commandIssuer) throw new WireFault('wrong-issuer', owner);
     return owner;
   } catch (error) {

@@ -1,6 +1,7 @@
-import { checkHeader, envelopeDigest, verifyEnvelope, type KeyRing } from '@capstan/identity';
+import { checkHeader, checkIssuedInTime, envelopeDigest, verifyEnvelope, type KeyRing } from '@capstan/identity';
 import {
   bytesEqual,
+  CommandSchema,
   decodeStrict,
   Direction,
   ReceiptSchema,
@@ -10,6 +11,7 @@ import {
 } from '@capstan/protocol';
 import { checkAnswers } from './answered-command.js';
 import { verifyObservation, type VerifiedObservation } from './observation.js';
+import { verifyProbe, type VerifiedProbe } from './probe.js';
 import { receiptKind, type ReceiptKind } from './receipt-kind.js';
 
 export { receiptKind, type ReceiptKind } from './receipt-kind.js';
@@ -28,6 +30,8 @@ export interface VerifiedReceipt {
   observation?: VerifiedObservation;
   /** The observed deaths of a `killed-all` receipt. */
   observations: VerifiedObservation[];
+  /** What the reaper signed, of a `probed` receipt. */
+  probe?: VerifiedProbe;
 }
 
 export interface ReceiptToVerify {
@@ -56,6 +60,7 @@ export function verifyReceipt({ envelope, keys, command, hubId }: ReceiptToVerif
     nowMs: 0,
     expiry: 'exempt',
   });
+  checkIssuedInTime(key, header);
   const kind = receiptKind(receipt);
   checkSubject(receipt);
   if (command !== undefined) {
@@ -63,6 +68,7 @@ export function verifyReceipt({ envelope, keys, command, hubId }: ReceiptToVerif
     checkAnswers(receipt, kind, header, command);
   }
   const observations = observedDeaths(receipt, key.owner, keys);
+  const probe = probeAnswer(receipt, key.owner, keys, command);
   return {
     kind,
     receipt,
@@ -71,6 +77,7 @@ export function verifyReceipt({ envelope, keys, command, hubId }: ReceiptToVerif
     commandBound: command !== undefined,
     observations: kind === 'killed-all' ? observations : [],
     ...(kind === 'killed' && observations[0] !== undefined ? { observation: observations[0] } : {}),
+    ...(probe === undefined ? {} : { probe }),
   };
 }
 
@@ -78,6 +85,18 @@ export function verifyReceipt({ envelope, keys, command, hubId }: ReceiptToVerif
 function checkSubject({ agentId, result }: Receipt): void {
   if (result.case !== 'spawned' && result.case !== 'status' && result.case !== 'finished') return;
   if (result.value.agentId !== agentId) throw new WireFault('receipt-mismatch', 'the state is that of another agent');
+}
+
+function probeAnswer(
+  { commandDigest, result }: Receipt,
+  instance: string,
+  keys: KeyRing,
+  command: Envelope | undefined,
+): VerifiedProbe | undefined {
+  if (result.case !== 'probed') return undefined;
+  const asked = command === undefined ? undefined : decodeStrict(CommandSchema, command.payload).body;
+  const nonce = asked?.case === 'probe' ? asked.value.nonce : undefined;
+  return verifyProbe({ instance, commandDigest, result: result.value }, keys, nonce);
 }
 
 function observedDeaths(receipt: Receipt, instance: string, keys: KeyRing): VerifiedObservation[] {

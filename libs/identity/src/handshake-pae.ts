@@ -1,5 +1,6 @@
 /** Each label is one meaning of a signature; none is ever reused for another. */
-export type HandshakeLabel = 'capstan.v1.hub-hello' | 'capstan.v1.spoke-proof' | 'capstan.v1.reaper-endorse';
+export type HandshakeLabel =
+  'capstan.v1.hub-hello' | 'capstan.v1.spoke-proof' | 'capstan.v1.reaper-endorse' | 'capstan.v1.operator-key';
 
 /**
  * The bytes that are signed where no envelope is: `label 00 (u32 length, bytes)…`, lengths big-endian.

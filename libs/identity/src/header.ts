@@ -67,6 +67,10 @@ export interface HeaderInit {
   id?: string;
   keyEpoch?: number;
   traceparent?: string;
+  /** How many hubs may route it; none unless told. */
+  hopLimit?: number;
+  /** Grants from root to leaf, serialized; none for the issuer's own authority. */
+  grantChain?: readonly Uint8Array[];
 }
 
 /** The header of a payload that is issued now. @throws {WireFault} `id-malformed` where no receiver would take it */
@@ -83,6 +87,8 @@ export function makeHeader(o: HeaderInit): Header {
     issuedAtMs: BigInt(nowMs),
     expiresAtMs: BigInt(nowMs + Math.floor(o.lifetimeMs ?? LIMITS.lifetimeMs)),
     traceparent: o.traceparent ?? '',
+    hopLimit: o.hopLimit ?? 0,
+    grantChain: [...(o.grantChain ?? [])],
   });
   checkIds(header);
   return header;

@@ -3,9 +3,9 @@ import { keyIdOf } from './key-id.js';
 
 /**
  * What a key may be used for. `link`: handshakes. `command`: orders. `admit`: admission of others' orders. `receipt`:
- * answers. `lease`: renewals. `observe`: observed deaths.
+ * answers. `lease`: renewals. `observe`: observed deaths. `grant`: delegation of what the owner may order.
  */
-export const KEY_PURPOSES = ['link', 'command', 'admit', 'receipt', 'lease', 'observe'] as const;
+export const KEY_PURPOSES = ['link', 'command', 'admit', 'receipt', 'lease', 'observe', 'grant'] as const;
 export type KeyPurpose = (typeof KEY_PURPOSES)[number];
 
 /** A pinned key: algorithm (always Ed25519), owner and purposes come from here, never from a message. */
@@ -19,6 +19,8 @@ export interface KeyRecord {
   epoch: number;
   /** Milliseconds since the epoch. A revoked key is refused whatever the message says about time. */
   revokedAt?: number;
+  /** Milliseconds since the epoch: another key has taken its place, and what is issued from then on is not believed. */
+  validUntil?: number;
 }
 
 export interface KeyRecordJson {
@@ -29,6 +31,7 @@ export interface KeyRecordJson {
   purposes: KeyPurpose[];
   epoch: number;
   revokedAt?: number;
+  validUntil?: number;
 }
 
 /** A record of a key as it is pinned first: epoch 1, not revoked. */
@@ -44,6 +47,7 @@ export function keyRecordToJson(record: KeyRecord): KeyRecordJson {
     purposes: [...record.purposes],
     epoch: record.epoch,
     ...(record.revokedAt === undefined ? {} : { revokedAt: record.revokedAt }),
+    ...(record.validUntil === undefined ? {} : { validUntil: record.validUntil }),
   };
 }
 
@@ -58,18 +62,22 @@ export function keyRecordFromJson(json: unknown): KeyRecord {
 }
 
 function parseRecord(json: Partial<Record<keyof KeyRecordJson, unknown>>): KeyRecord {
-  const { owner, purposes, epoch, revokedAt } = json;
+  const { owner, purposes, epoch, revokedAt, validUntil } = json;
   if (typeof owner !== 'string' || !isId(owner)) throw new TypeError('owner is not an id');
   if (typeof json.publicKey !== 'string') throw new TypeError('publicKey is not hex');
   if (!Array.isArray(purposes) || !purposes.every(isKeyPurpose)) throw new TypeError('purposes are not known');
   if (!Number.isSafeInteger(epoch) || (epoch as number) < 0) throw new TypeError('epoch is not a number');
-  if (revokedAt !== undefined && !Number.isSafeInteger(revokedAt)) throw new TypeError('revokedAt is not a time');
+  for (const [name, time] of Object.entries({ revokedAt, validUntil })) {
+    if (time !== undefined && !Number.isSafeInteger(time)) throw new TypeError(`${name} is not a time`);
+  }
   const publicKey = fromHex(json.publicKey);
   if (publicKey.length !== 32 || keyId(String(json.keyId)) !== keyIdOf(publicKey)) {
     throw new TypeError('keyId is not that of publicKey');
   }
   const record: KeyRecord = { keyId: keyIdOf(publicKey), owner, publicKey, purposes, epoch: epoch as number };
-  return revokedAt === undefined ? record : { ...record, revokedAt: revokedAt as number };
+  if (revokedAt !== undefined) record.revokedAt = revokedAt as number;
+  if (validUntil !== undefined) record.validUntil = validUntil as number;
+  return record;
 }
 
 function isKeyPurpose(value: unknown): value is KeyPurpose {

@@ -9,16 +9,25 @@ interface Entry {
   readonly key: KeyObject;
 }
 
-/** The keys that are pinned here, by key id. Each is imported once. */
+/**
+ * The keys that are pinned here, by key id. Each is imported once.
+ *
+ * A ring with a clock is for what is said now: a key whose place another has taken is revoked in it from its
+ * `validUntil` on. In one without, which is for what was kept, the key stays what it was; whoever reads the header checks
+ * by `checkIssuedInTime` that it was not used afterwards.
+ */
 export class KeyRing {
   private readonly entries = new Map<string, Entry>();
 
-  constructor(records: Iterable<KeyRecord> = []) {
+  constructor(
+    records: Iterable<KeyRecord> = [],
+    private readonly nowMs?: () => number,
+  ) {
     for (const record of records) this.add(record);
   }
 
   /**
-   * Pins a key, or replaces what is known about it; a key that is revoked stays revoked. Soundness of the key itself
+   * Pins a key, or replaces what is known about it; a key that is revoked stays revoked, and one that is replaced replaced. Soundness of the key itself
    * is checked where it is enrolled, by `checkPublicKey`.
    *
    * @throws {WireFault} `key-unknown` where the key id is not that of the public key
@@ -31,11 +40,15 @@ export class KeyRing {
     const revokedAt = record.revokedAt ?? known?.record.revokedAt;
     const kept: KeyRecord = { ...record, publicKey: Uint8Array.from(record.publicKey), purposes: [...record.purposes] };
     if (revokedAt !== undefined) kept.revokedAt = revokedAt;
+    const ends = [record.validUntil, known?.record.validUntil].filter((end) => end !== undefined);
+    if (ends.length > 0) kept.validUntil = Math.min(...ends);
     this.entries.set(record.keyId, { record: kept, key: known?.key ?? importPublicKey(kept.publicKey) });
   }
 
   get(keyId: string): KeyRecord | undefined {
-    return this.entries.get(keyId)?.record;
+    const record = this.entries.get(keyId)?.record;
+    if (record?.validUntil === undefined || record.revokedAt !== undefined || this.nowMs === undefined) return record;
+    return record.validUntil <= this.nowMs() ? { ...record, revokedAt: record.validUntil } : record;
   }
 
   /** Refuses the key from now on, for ever. False where it is not pinned. */
@@ -46,6 +59,7 @@ export class KeyRing {
     return true;
   }
 
+  /** As they were pinned, whatever the time. */
   records(): KeyRecord[] {
     return [...this.entries.values()].map((entry) => entry.record);
   }

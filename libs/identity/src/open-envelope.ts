@@ -1,5 +1,6 @@
 import { decodeStrict, type DescMessage, type Envelope, type Header, type MessageShape } from '@capstan/protocol';
 import { checkHeader, type HeaderDemand } from './header.js';
+import { checkIssuedInTime } from './issued-in-time.js';
 import { verifyEnvelope, type Demand, type Verified } from './signed-payload.js';
 
 /** A payload whose signature, shape and header hold. */
@@ -22,5 +23,6 @@ export function openEnvelope<S extends DescMessage>(
   const verified = verifyEnvelope(e, want);
   const payload = decodeStrict(schema, e.payload);
   const header = checkHeader((payload as { header?: Header }).header, { ...want, issuer: verified.key.owner });
+  checkIssuedInTime(verified.key, header);
   return { ...verified, payload, header };
 }

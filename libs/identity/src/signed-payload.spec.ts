@@ -52,6 +52,13 @@ describe('verifyEnvelope', () => {
     expect(() => verifyEnvelope(envelope, demand)).toThrow(fault('key-revoked') as Error);
   });
 
+  it('refuses more signatures, and more bytes, than a receiver is willing to look at', () => {
+    const nine = signedBy(...Array.from({ length: 8 }, () => stranger), hub);
+    expect(() => verifyEnvelope(nine, want())).toThrow(fault('envelope-malformed') as Error);
+    const large = { ...signedBy(hub), payload: new Uint8Array(1024 * 1024) };
+    expect(() => verifyEnvelope(large, want())).toThrow(fault('envelope-too-large') as Error);
+  });
+
   it('refuses a key id that is the name of something that objects inherit', () => {
     const envelope = signedBy(hub);
     const forged = envelope.signatures.map((signature) => ({ ...signature, keyId: '__proto__' }));

@@ -1,6 +1,7 @@
 import {
   create,
   EnvelopeSchema,
+  LIMITS,
   pae,
   PAYLOAD_TYPES,
   WireFault,
@@ -38,10 +39,11 @@ export interface Verified {
  * Finds the signature of a pinned, unrevoked key of the demanded purpose, and verifies it over the bytes that came.
  * Signatures of other keys neither help nor harm.
  *
- * @throws {WireFault} `payload-type-unknown`, `signature-missing`, `key-unknown`, `key-revoked`, `key-purpose`,
- *   `signature-invalid`; where several signatures fail, the fault of the one that came farthest.
+ * @throws {WireFault} `envelope-too-large`, `envelope-malformed`, `payload-type-unknown`, `signature-missing`, `key-unknown`,
+ *   `key-revoked`, `key-purpose`, `signature-invalid`; where several signatures fail, the fault of the one that came farthest.
  */
 export function verifyEnvelope(e: Envelope, want: Demand): Verified {
+  checkBounds(e);
   if (e.payloadType !== PAYLOAD_TYPES[want.kind])
     throw new WireFault('payload-type-unknown', e.payloadType.slice(0, 100));
   const bytes = pae(e.payloadType, e.payload);
@@ -52,6 +54,15 @@ export function verifyEnvelope(e: Envelope, want: Demand): Verified {
     if (outcome.rank > farthest.rank) farthest = outcome;
   }
   throw new WireFault(farthest.code, farthest.keyId);
+}
+
+/** One that came inside a link message was decoded with it, so that nobody has looked at its size yet. */
+function checkBounds({ payloadType, payload, signatures }: Envelope): void {
+  if (signatures.length > LIMITS.signatures)
+    throw new WireFault('envelope-malformed', `${String(signatures.length)} signatures`);
+  const size = signatures.reduce((sum, { keyId, sig }) => sum + keyId.length + sig.length, payloadType.length);
+  if (size + payload.length > LIMITS.envelopeBytes)
+    throw new WireFault('envelope-too-large', `${String(size + payload.length)} bytes`);
 }
 
 interface RankedFault {

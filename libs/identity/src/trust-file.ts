@@ -15,6 +15,17 @@ export async function loadTrust(file: string): Promise<KeyRing> {
   return parseTrust(await readTrust(file), file);
 }
 
+/** The same where there may be no file: then nobody is trusted. @throws {LocalFault} as `loadTrust` */
+export async function loadTrustIfAny(file: string): Promise<KeyRing> {
+  try {
+    return await loadTrust(file);
+  } catch (error) {
+    const cause = error instanceof LocalFault ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+    if (cause?.code === 'ENOENT') return new KeyRing();
+    throw error;
+  }
+}
+
 async function readTrust(file: string): Promise<string> {
   try {
     if (((await stat(file)).mode & 0o002) !== 0) {

@@ -16,7 +16,9 @@ export interface Received<C extends FrameCase> {
 export class HandshakeSocket implements Disposable {
   private readonly unread: Uint8Array[] = [];
   private fault: WireFault | undefined;
+  private broken: Error | undefined;
   private wake: () => void = () => undefined;
+  private isTrusted = false;
   private readonly deadline: NodeJS.Timeout;
 
   constructor(
@@ -53,6 +55,11 @@ export class HandshakeSocket implements Disposable {
     return { value: frame.value as FrameOf<C>, bytes };
   }
 
+  /** The peer has proven itself: what comes in one read with its Welcome, say every open command, is not out of turn. */
+  trust(): void {
+    this.isTrusted = true;
+  }
+
   /** Throws the fault that has ended the handshake meanwhile, if any. */
   check(): void {
     if (this.fault !== undefined) throw this.fault;
@@ -73,7 +80,8 @@ export class HandshakeSocket implements Disposable {
 
   private readonly onMessage = (data: Parameters<typeof bytesOf>[0], isBinary: boolean): void => {
     if (!isBinary) this.fail(new WireFault('frame-malformed', 'text frame'));
-    else if (this.unread.length >= UNREAD_FRAMES) this.fail(new WireFault('frame-malformed', 'frames out of turn'));
+    else if (!this.isTrusted && this.unread.length >= UNREAD_FRAMES)
+      this.fail(new WireFault('frame-malformed', 'frames out of turn'));
     else {
       this.unread.push(bytesOf(data));
       this.wake();
@@ -82,11 +90,13 @@ export class HandshakeSocket implements Disposable {
 
   private readonly onError = (error: Error): void => {
     const code = faultOfSocketError(error);
-    if (code !== undefined) this.fail(new WireFault(code, undefined, { cause: error }));
+    if (code === undefined) this.broken = error;
+    else this.fail(new WireFault(code, error.message, { cause: error }));
   };
 
   private readonly onClose = (): void => {
-    this.fault ??= new WireFault('instance-away', 'closed during the handshake');
+    const why = this.broken?.message ?? 'closed during the handshake';
+    this.fault ??= new WireFault('instance-away', why, { cause: this.broken });
     this.wake();
   };
 

@@ -40,7 +40,7 @@ describe('the handshake', () => {
       await using ws = await stranger(hub);
       const thief = SigningKey.generate();
       const { hello, challenge } = await greet(ws, hub.spokeKey);
-      ws.send(encodeFrame({ case: 'proof', value: makeProof(thief, hello, challenge) }));
+      ws.send(encodeFrame({ case: 'proof', value: makeProof(thief, { hello }, challenge) }));
       expect(decodeFrame(await nextFrame(ws))).toMatchObject({
         case: 'farewell',
         value: { code: 'handshake-signature' },
@@ -141,7 +141,7 @@ describe('the handshake', () => {
     await using ws = await stranger(hub);
     const { hello, challenge } = await greet(ws, hub.spokeKey);
     expect(decodeFrame(challenge).case).toBe('challenge');
-    ws.send(encodeFrame({ case: 'proof', value: makeProof(hub.spokeKey, hello, challenge) }));
+    ws.send(encodeFrame({ case: 'proof', value: makeProof(hub.spokeKey, { hello }, challenge) }));
     expect(decodeFrame(await nextFrame(ws))).toMatchObject({ value: { code: 'key-unknown' } });
   });
 

@@ -6,7 +6,7 @@ import { InboundLanes } from './inbound-lanes.js';
 import { LinkClosed } from './link.js';
 import { OutboundLanes } from './outbound-lanes.js';
 
-const SIZES = { chunkBytes: 16_384, messageBytes: 1_048_576 + 1_024 };
+const SIZES = { chunkBytes: 16_384, messageBytes: 1_048_576 + 4_096 };
 
 function chunkOf(bytes: Uint8Array): Parameters<InboundLanes['take']>[0] {
   const lanes = new OutboundLanes({ ...SIZES, chunkBytes: 1 << 20 });

@@ -1,9 +1,9 @@
 import { LIMITS } from '@capstan/protocol';
 
-/** The WebSocket subprotocol; it names protocol 1, and no other is spoken without a new name or a new Hello version. */
+/** The WebSocket subprotocol: handshake and frames. What they carry is agreed on by the versions in the Hello. */
 export const SUBPROTOCOL = 'capstan.v1';
 
-/** Protocol versions that this library speaks, the best one last. */
+/** Protocol versions that this library speaks, the best one last: the newest, and the one before it. */
 export const VERSIONS: readonly number[] = [1];
 
 /** What one link may cost its host. Times are milliseconds, sizes bytes. */
@@ -25,6 +25,8 @@ export interface LinkLimits {
   messageBytes: number;
   /** Bytes sent, the kill lane's aside, that the peer has not yet confirmed to have read. */
   windowBytes: number;
+  /** Each of a heartbeat's two envelopes. */
+  heartbeatPartBytes: number;
   heartbeatMs: number;
   /** Silence after which the peer is gone. */
   deadAfterMs: number;
@@ -45,6 +47,7 @@ export const LINK_LIMITS: LinkLimits = {
   chunkBytes: LIMITS.chunkBytes,
   messageBytes: LIMITS.messageBytes,
   windowBytes: 65_536,
+  heartbeatPartBytes: 8_192,
   heartbeatMs: 5_000,
   deadAfterMs: 15_000,
   closeMs: 1_000,

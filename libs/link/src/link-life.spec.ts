@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { create, HeartbeatSchema, KillEpochSchema } from '@capstan/protocol';
+import { create, HeartbeatSchema, KillEpochSchema, type MessageInitShape } from '@capstan/protocol';
 import { proves } from '../../../test/support/proves.js';
 import { envelopeMessage, linked, Path, TestHub, until } from '../test/peers.js';
 import { reconnectDelayMs } from './backoff.js';
@@ -18,7 +18,7 @@ async function hostileSpoke(hub: TestHub): Promise<{ ws: Awaited<ReturnType<type
   });
   ws.send(hello);
   const [challenge] = (await once(ws, 'message')) as [Buffer];
-  ws.send(encodeFrame({ case: 'proof', value: makeProof(hub.spokeKey, hello, challenge) }));
+  ws.send(encodeFrame({ case: 'proof', value: makeProof(hub.spokeKey, { hello }, challenge) }));
   const hubEnd = await until(() => hub.links[0]);
   hubEnd.start();
   return { ws, hubEnd };
@@ -81,14 +81,14 @@ describe('heartbeats', () => {
   it('carry the hub’s epochs of that moment', async () => {
     let revocationEpoch = 1n;
     const killEpochs = [create(KillEpochSchema, { scope: 'mesh', epoch: 4n })];
-    await using hub = await TestHub.start({ epochs: () => ({ revocationEpoch, killEpochs }) });
+    await using hub = await TestHub.start({ heartbeat: () => ({ revocationEpoch, killEpochs }) });
     await using spoke = hub.spoke();
     const { hubEnd, spokeEnd } = await linked(hub, spoke);
     const heard: Heartbeats[] = [];
     spokeEnd.onHeartbeat = (heartbeat) => heard.push(heartbeat);
     hubEnd.start();
     spokeEnd.start();
-    await until(() => heard.length === 1);
+    await until(() => heard.length >= 1);
     revocationEpoch = 2n;
     const last = await until(() => heard.find((heartbeat) => heartbeat.revocationEpoch === 2n));
     expect(last.killEpochs).toMatchObject(killEpochs);
@@ -107,6 +107,8 @@ describe('a frame that cannot be parsed', () => {
     ['an empty frame', Buffer.alloc(0), 'frame-malformed'],
     ['a handshake’s frame', encodeFrame({ case: 'hello', value: makeHelloLike() }), 'frame-malformed'],
     ['a frame above 64 KiB', Buffer.alloc(65_537), 'frame-too-large'],
+    ['a heartbeat with a renewal above 8 KiB', heartbeat({ leaseRenewal: new Uint8Array(8_193) }), 'frame-too-large'],
+    ['a heartbeat with a tree head above 8 KiB', heartbeat({ treeHead: new Uint8Array(8_193) }), 'frame-too-large'],
     ['text', 'text', 'frame-malformed'],
   ])('closes the link with a code and is counted: %s', async (_what, bytes, code) => {
     await using hub = await TestHub.start();
@@ -133,6 +135,10 @@ describe('a frame that cannot be parsed', () => {
   });
 });
 
+function heartbeat(content: MessageInitShape<typeof HeartbeatSchema>): Uint8Array {
+  return encodeFrame({ case: 'heartbeat', value: create(HeartbeatSchema, content) });
+}
+
 function makeHelloLike(): ReturnType<typeof makeHello> {
   return {
     $typeName: 'capstan.v1.Hello',
@@ -141,6 +147,7 @@ function makeHelloLike(): ReturnType<typeof makeHello> {
     nonce: new Uint8Array(32),
     versions: [1],
     sessionEpoch: 0n,
+    hubKeyId: '',
   };
 }
 

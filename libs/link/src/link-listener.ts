@@ -6,15 +6,18 @@ import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import { AddressCap } from './address-cap.js';
 import { closeSocket } from './close-socket.js';
 import { encodeFrame } from './frames.js';
-import { checkHello, checkProof, makeChallenge } from './handshake.js';
+import { checkHello, checkProof, type HandshakeTerms, makeChallenge, TERMS } from './handshake.js';
 import { HandshakeSocket } from './handshake-socket.js';
 import { LINK_LIMITS, type LinkLimits, SUBPROTOCOL } from './limits.js';
-import type { Link, LinkEpochs } from './link.js';
+import type { HeartbeatContent, Link, LinkPeer } from './link.js';
 import { SocketLink } from './socket-link.js';
+import { tlsBinding } from './tls-binding.js';
 
 export interface LinkListenerOptions {
   hubId: string;
   key: SigningKey;
+  /** For a hub that has had several keys: the one that a peer can verify whose Hello names this one, or none. */
+  keyFor?(knownKeyId: string): SigningKey;
   /**
    * The pinned key of an instance, if it may connect; asked before the peer has proven anything, so it must be cheap.
    * A WireFault that it throws is told to the peer, say connection-not-active.
@@ -22,11 +25,19 @@ export interface LinkListenerOptions {
   findSpoke(instanceId: string, keyId: string): Promise<KeyRecord | undefined>;
   /** A session epoch that is higher than every earlier one of this instance, and than the last one it says it saw. */
   nextSessionEpoch(instanceId: string, lastSeen: bigint): Promise<bigint>;
-  epochs(): LinkEpochs;
+  /** What each heartbeat to an instance says; its epochs ride in the Welcome too. Must not throw. */
+  heartbeat(peer: LinkPeer): HeartbeatContent;
   /** An authenticated link; its owner sets `onMessage` and calls `start`. An older link of the same instance may live. */
   onLink(link: Link): void;
   /** A connection that was refused before it became a link, with the code. */
   onRefused?(code: FaultCode): void;
+  /**
+   * Where TLS ends: at this process, and then each transcript binds its connection's exporter; or at a proxy in front,
+   * whose connection to us the spoke does not know. Default `hub`; without TLS it says nothing.
+   */
+  tlsEnds?: 'hub' | 'proxy';
+  /** For tests of other versions and of recorded sessions. */
+  terms?: Partial<HandshakeTerms>;
   limits?: Partial<LinkLimits>;
 }
 
@@ -39,6 +50,7 @@ interface BoundedServerOptions extends ServerOptions {
 /** The hub's side: takes HTTP upgrades and makes authenticated links of them. */
 export class LinkListener {
   private readonly limits: LinkLimits;
+  private readonly terms: HandshakeTerms;
   private readonly server: WebSocketServer;
   private readonly cap: AddressCap;
   private readonly links = new Set<SocketLink>();
@@ -47,6 +59,7 @@ export class LinkListener {
 
   constructor(private readonly o: LinkListenerOptions) {
     this.limits = { ...LINK_LIMITS, ...o.limits };
+    this.terms = { ...TERMS, ...o.terms };
     this.cap = new AddressCap(this.limits);
     const options: BoundedServerOptions = {
       noServer: true,
@@ -105,14 +118,16 @@ export class LinkListener {
     const hello = await socket.receive('hello');
     checkHello(hello.value);
     const { instanceId, sessionEpoch: lastSeen } = hello.value;
-    const challenge = makeChallenge(hello.value, hello.bytes, { id: this.o.hubId, key: this.o.key });
+    const seen = { hello: hello.bytes, tls: this.o.tlsEnds === 'proxy' ? undefined : tlsBinding(stream) };
+    const ownKey = this.o.keyFor?.(hello.value.hubKeyId) ?? this.o.key;
+    const challenge = makeChallenge(hello.value, seen, { id: this.o.hubId, key: ownKey }, this.terms);
     const pinned = await this.o.findSpoke(instanceId, hello.value.keyId);
     const challengeBytes = encodeFrame({ case: 'challenge', value: challenge });
     ws.send(challengeBytes);
     const proof = await socket.receive('proof');
     // Only now is a missing key told: before, anybody could ask who is enrolled here.
-    const key = checkProof(proof.value, hello.bytes, challengeBytes, { instanceId, key: pinned });
-    const welcome = this.welcome(await this.o.nextSessionEpoch(instanceId, lastSeen));
+    const key = checkProof(proof.value, seen, challengeBytes, { instanceId, key: pinned });
+    const welcome = this.welcome(instanceId, await this.o.nextSessionEpoch(instanceId, lastSeen));
     socket.check();
     ws.send(encodeFrame({ case: 'welcome', value: welcome }));
     const early = socket.handOver();
@@ -122,22 +137,26 @@ export class LinkListener {
       stream,
       peerId: instanceId,
       peerKeyId: key.keyId,
+      ownKeyId: ownKey.keyId,
       version,
       welcome,
       early,
-      epochs: () => this.o.epochs(),
+      heartbeat: (peer) => this.o.heartbeat(peer),
       limits: this.limits,
     });
   }
 
-  private welcome(sessionEpoch: bigint): Welcome {
+  private welcome(peerId: string, sessionEpoch: bigint): Welcome {
+    const sessionId = newId();
+    const { revocationEpoch, killEpochs } = this.o.heartbeat({ peerId, sessionId, sessionEpoch });
     return create(WelcomeSchema, {
-      sessionId: newId(),
+      sessionId,
       sessionEpoch,
+      revocationEpoch,
+      killEpochs,
       heartbeatMs: this.limits.heartbeatMs,
       deadAfterMs: this.limits.deadAfterMs,
       serverTimeMs: BigInt(Date.now()),
-      ...this.o.epochs(),
     });
   }
 

@@ -6,10 +6,29 @@ export interface LinkEnd {
   sentence: string;
 }
 
-/** Epochs that ride in a Welcome and in each heartbeat. */
+/** Epochs that ride in a Welcome and in each heartbeat, the hub's and the reaper's alike. */
 export interface LinkEpochs {
   revocationEpoch: bigint;
   killEpochs: KillEpoch[];
+}
+
+/** What one side says in each heartbeat. */
+export interface HeartbeatContent extends LinkEpochs {
+  /** Hub to spoke: a serialized Envelope with a LeaseRenewal. */
+  leaseRenewal?: Uint8Array | undefined;
+  /** A serialized Envelope with a TreeHead of the sender's log. */
+  treeHead?: Uint8Array | undefined;
+  /** Comes with `treeHead`: consistency from the size that the receiver holds. */
+  treeProof?: { from: number; hashes: readonly Uint8Array[] } | undefined;
+  /** Size of the receiver's log of which the sender holds a head; 0, or nothing, where it holds none. */
+  treeHeld?: number | undefined;
+}
+
+/** Whom a heartbeat is for. */
+export interface LinkPeer {
+  readonly peerId: string;
+  readonly sessionId: string;
+  readonly sessionEpoch: bigint;
 }
 
 export interface LinkStats {
@@ -25,8 +44,10 @@ export interface LinkStats {
   waitingMessages: number;
 }
 
-/** A heartbeat as it came in. */
-export interface Heartbeats extends LinkEpochs {
+/**
+ * A heartbeat as it came in. Renewal and tree head are the peer's bytes, at most 8 KiB each and nothing else checked.
+ */
+export interface Heartbeats extends HeartbeatContent {
   sentAtMs: number;
 }
 
@@ -40,11 +61,13 @@ export class LinkClosed extends Error {
 }
 
 /** One authenticated session between a spoke and a hub. */
-export interface Link {
+export interface Link extends LinkPeer {
   /** Instance id at the hub, hub id at the spoke. */
   readonly peerId: string;
   /** The key that the peer has proven to hold. */
   readonly peerKeyId: KeyId;
+  /** The key with which this side has proven itself: what the peer knows of it. */
+  readonly ownKeyId?: KeyId;
   readonly sessionId: string;
   readonly sessionEpoch: bigint;
   /** Protocol version that both sides agreed on. */
@@ -58,7 +81,7 @@ export interface Link {
   onMessage: (lane: LaneName, message: LinkMessage) => void;
   onHeartbeat?: ((heartbeat: Heartbeats) => void) | undefined;
 
-  /** Begins to read and to send heartbeats. Nothing is delivered before it. */
+  /** Begins to read and to send heartbeats, the first at once. Nothing is delivered before it. */
   start(): void;
 
   /**

@@ -1,4 +1,4 @@
-import type { FaultCode } from '@capstan/protocol';
+import { type FaultCode, LocalFault } from '@capstan/protocol';
 import type { RawData } from 'ws';
 
 /** WebSocket close status of an end that is not a fault; of one that is. Private range of RFC 6455, section 7.4.2. */
@@ -6,6 +6,7 @@ export const CLOSE_STATUS = { closed: 1000, fault: 4000 } as const;
 
 /** The fault in what ws refuses by itself, by the code of its error; undefined where the socket merely broke. */
 export function faultOfSocketError(error: Error): FaultCode | undefined {
+  if (error instanceof LocalFault && error.code === 'tls-pin-mismatch') return 'handshake-signature';
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') return 'frame-too-large';
   if (code === 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH') return 'frame-too-large';

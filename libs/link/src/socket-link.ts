@@ -1,12 +1,9 @@
 import type { Duplex } from 'node:stream';
 import {
   type Chunk,
-  create,
   type FaultCode,
   faultSentence,
   type Farewell,
-  type Heartbeat,
-  HeartbeatSchema,
   isFaultCode,
   type KeyId,
   type LaneName,
@@ -18,9 +15,18 @@ import {
 import type { WebSocket } from 'ws';
 import { closeSocket } from './close-socket.js';
 import { decodeFrame, encodeFrame } from './frames.js';
+import { makeHeartbeat, readHeartbeat } from './heartbeat.js';
 import { InboundLanes } from './inbound-lanes.js';
 import type { LinkLimits } from './limits.js';
-import { type Heartbeats, type Link, LinkClosed, type LinkEnd, type LinkEpochs, type LinkStats } from './link.js';
+import {
+  type HeartbeatContent,
+  type Heartbeats,
+  type Link,
+  LinkClosed,
+  type LinkEnd,
+  type LinkPeer,
+  type LinkStats,
+} from './link.js';
 import { OutboundLanes } from './outbound-lanes.js';
 import { SendWindow } from './send-window.js';
 import { SilenceWatch } from './silence.js';
@@ -32,11 +38,13 @@ export interface SocketLinkOptions {
   stream: Duplex;
   peerId: string;
   peerKeyId: KeyId;
+  ownKeyId: KeyId;
   version: number;
   welcome: Welcome;
   /** Frames that came right behind the handshake. */
   early: readonly Uint8Array[];
-  epochs: () => LinkEpochs;
+  /** What each heartbeat says; must not throw. */
+  heartbeat: (peer: LinkPeer) => HeartbeatContent;
   limits: LinkLimits;
 }
 
@@ -44,6 +52,7 @@ export interface SocketLinkOptions {
 export class SocketLink implements Link {
   readonly peerId: string;
   readonly peerKeyId: KeyId;
+  readonly ownKeyId: KeyId;
   readonly version: number;
   readonly welcome: Welcome;
   readonly closed: Promise<LinkEnd>;
@@ -65,7 +74,7 @@ export class SocketLink implements Link {
   private silence: SilenceWatch | undefined;
 
   constructor(private readonly o: SocketLinkOptions) {
-    ({ ws: this.ws, peerId: this.peerId, peerKeyId: this.peerKeyId } = o);
+    ({ ws: this.ws, peerId: this.peerId, peerKeyId: this.peerKeyId, ownKeyId: this.ownKeyId } = o);
     ({ version: this.version, welcome: this.welcome, early: this.early } = o);
     this.inbound = new InboundLanes(o.limits);
     this.outbound = new OutboundLanes(o.limits);
@@ -103,6 +112,7 @@ export class SocketLink implements Link {
       () => performance.now(),
       () => this.fail(new WireFault('link-silent')),
     );
+    this.beat();
     const early = this.early;
     this.early = [];
     for (const frame of early) this.received(frame, true);
@@ -158,8 +168,7 @@ export class SocketLink implements Link {
   }
 
   private beat(): void {
-    const value = create(HeartbeatSchema, { sentAtMs: BigInt(Date.now()), ...this.o.epochs() });
-    this.put(encodeFrame({ case: 'heartbeat', value }));
+    this.put(encodeFrame({ case: 'heartbeat', value: makeHeartbeat(this.o.heartbeat(this)) }));
   }
 
   private received(bytes: Uint8Array, isBinary: boolean): void {
@@ -189,9 +198,11 @@ export class SocketLink implements Link {
         if (complete !== undefined) this.onMessage(complete.lane, complete.message);
         return;
       }
-      case 'heartbeat':
-        this.onHeartbeat?.(heartbeatOf(frame.value));
+      case 'heartbeat': {
+        const heartbeat = readHeartbeat(frame.value, this.o.limits.heartbeatPartBytes);
+        this.onHeartbeat?.(heartbeat);
         return;
+      }
       case 'farewell':
         this.finish(endOf(frame.value));
         return;
@@ -236,10 +247,6 @@ export class SocketLink implements Link {
     if (code !== undefined) this.finish({ code, sentence: faultSentence(code) });
     else this.finish({ code: 'link-lost', sentence: 'The connection broke.' });
   }
-}
-
-function heartbeatOf({ sentAtMs, revocationEpoch, killEpochs }: Heartbeat): Heartbeats {
-  return { sentAtMs: Number(sentAtMs), revocationEpoch, killEpochs };
 }
 
 /** A peer's reason, made safe to log and print. */

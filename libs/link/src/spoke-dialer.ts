@@ -1,35 +1,53 @@
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KeyRing, SigningKey } from '@capstan/identity';
-import { keyId, LocalFault, type Welcome, WireFault } from '@capstan/protocol';
+import { type KeyRing, type SigningKey, TlsAgent } from '@capstan/identity';
+import { type FaultCode, keyId, LocalFault, type Welcome, WireFault } from '@capstan/protocol';
 import { type ClientOptions, WebSocket } from 'ws';
 import { type Backoff, RECONNECT, reconnectDelayMs } from './backoff.js';
 import { closeSocket } from './close-socket.js';
 import { encodeFrame } from './frames.js';
-import { checkChallenge, makeHello, makeProof } from './handshake.js';
+import { checkChallenge, type HandshakeTerms, makeHello, makeProof, TERMS } from './handshake.js';
 import { HandshakeSocket } from './handshake-socket.js';
 import { LINK_LIMITS, type LinkLimits, SUBPROTOCOL } from './limits.js';
-import type { Link, LinkEpochs } from './link.js';
+import type { HeartbeatContent, Link, LinkPeer } from './link.js';
 import { SocketLink } from './socket-link.js';
+import { tlsBinding } from './tls-binding.js';
 
 export type DialState = 'connecting' | 'connected' | 'waiting';
+
+/** What the spoke demands of the hub's TLS; pinned when it enrolled. */
+export interface SpokeTls {
+  /** The server's key, see `spkiPin`; then no CA is asked. */
+  pin?: string | undefined;
+  /** CAs to trust instead of the platform's, PEM. */
+  ca?: string | undefined;
+  /** `hub`: the transcript binds the connection, and whoever ends TLS in between is refused. */
+  ends: 'hub' | 'proxy';
+}
 
 export interface SpokeDialerOptions {
   /** `wss://…/federation/link`; `ws:` only to this machine. */
   url: string;
   instanceId: string;
-  key: SigningKey;
+  /** Read anew for each dial. */
+  readonly key: SigningKey;
   /** Whom to believe: the hub's id and its pinned keys. */
   hub: { id: string; keys: KeyRing };
   /** An authenticated link; its owner sets `onMessage` and calls `start`. */
   onLink(link: Link): void;
   /** For logs and status; `detail` says why it waits. */
   onState?(state: DialState, detail: string): void;
+  /** The hub, after it had proven its key, would have no link: the code that it gave. */
+  onRefused?(code: FaultCode): void;
+  /** Only for `wss:`; by default a certificate that is valid for the host, and no binding. */
+  tls?: SpokeTls;
   backoff?: Backoff;
   /** The last session epoch seen, on disk: a hub that goes back behind it is refused. */
   sessionEpoch: { load(): Promise<bigint>; save(epoch: bigint): Promise<void> };
-  /** What the spoke's heartbeats carry; by default nothing. */
-  epochs?(): LinkEpochs;
+  /** What each of the spoke's heartbeats says; by default nothing but the hub's own revocation epoch. Must not throw. */
+  heartbeat?(peer: LinkPeer): HeartbeatContent;
+  /** For tests of other versions and of recorded sessions. */
+  terms?: Partial<HandshakeTerms>;
   limits?: Partial<LinkLimits>;
 }
 
@@ -42,6 +60,7 @@ interface BoundedClientOptions extends ClientOptions {
 /** The spoke's side: keeps one link to the hub, dialling again with growing, jittered pauses. */
 export class SpokeDialer {
   private readonly limits: LinkLimits;
+  private readonly terms: HandshakeTerms;
   private readonly stopping = new AbortController();
   private running: Promise<void> | undefined;
   private link: SocketLink | undefined;
@@ -51,6 +70,7 @@ export class SpokeDialer {
   constructor(private readonly o: SpokeDialerOptions) {
     checkUrl(o.url);
     this.limits = { ...LINK_LIMITS, ...o.limits };
+    this.terms = { ...TERMS, ...o.terms };
   }
 
   start(): void {
@@ -117,7 +137,8 @@ export class SpokeDialer {
       maxFragments: this.limits.fragments,
       maxBufferedChunks: this.limits.bufferedChunks,
     };
-    return new WebSocket(this.o.url, SUBPROTOCOL, options);
+    if (this.o.url.startsWith('ws:')) return new WebSocket(this.o.url, SUBPROTOCOL, options);
+    return new WebSocket(this.o.url, SUBPROTOCOL, { ...options, agent: new TlsAgent(this.o.tls ?? {}) });
   }
 
   private async authenticate(socket: HandshakeSocket, stream: Promise<Duplex>): Promise<SocketLink> {
@@ -126,27 +147,42 @@ export class SpokeDialer {
     const lastSeen = await this.o.sessionEpoch.load();
     await socket.opened();
     const carrier = await stream;
-    const hello = encodeFrame({ case: 'hello', value: makeHello({ instanceId, key, sessionEpoch: lastSeen }) });
+    const tls = this.o.tls?.ends === 'hub' ? tlsBinding(carrier) : undefined;
+    const about = { instanceId, key, sessionEpoch: lastSeen, ...newestOf(hub) };
+    const hello = encodeFrame({ case: 'hello', value: makeHello(about, this.terms) });
+    const seen = { hello, tls };
     ws.send(hello);
     const challenge = await socket.receive('challenge');
-    checkChallenge(challenge.value, hello, { hubId: hub.id, keys: hub.keys });
-    ws.send(encodeFrame({ case: 'proof', value: makeProof(key, hello, challenge.bytes) }));
-    const { value: welcome } = await socket.receive('welcome');
+    checkChallenge(challenge.value, seen, { hubId: hub.id, keys: hub.keys, versions: this.terms.versions });
+    socket.trust();
+    ws.send(encodeFrame({ case: 'proof', value: makeProof(key, seen, challenge.bytes) }));
+    const { value: welcome } = await socket.receive('welcome').catch((error: unknown) => {
+      if (error instanceof WireFault) this.o.onRefused?.(error.code);
+      throw error;
+    });
     checkWelcome(welcome, lastSeen, this.limits);
     const link = new SocketLink({
       ws,
       stream: carrier,
       peerId: hub.id,
       peerKeyId: keyId(challenge.value.keyId),
+      ownKeyId: key.keyId,
       version: challenge.value.version,
       welcome,
       early: socket.handOver(),
-      epochs: () => this.o.epochs?.() ?? { revocationEpoch: welcome.revocationEpoch, killEpochs: [] },
+      heartbeat: (peer) => this.o.heartbeat?.(peer) ?? { revocationEpoch: welcome.revocationEpoch, killEpochs: [] },
       limits: this.limits,
     });
     await this.o.sessionEpoch.save(welcome.sessionEpoch);
     return link;
   }
+}
+
+/** Which of the hub's keys it can be greeted with; nothing for its first, as spokes have always said. */
+function newestOf({ keys }: SpokeDialerOptions['hub']): { hubKeyId?: string } {
+  const known = keys.records().filter(({ purposes }) => purposes.includes('link'));
+  const [newest] = known.sort((a, b) => b.epoch - a.epoch);
+  return newest === undefined || newest.epoch === 1 ? {} : { hubKeyId: newest.keyId };
 }
 
 /** Throws WireFault frame-malformed, sequence-gap. The Welcome is not signed: nothing in it may loosen our own limits. */

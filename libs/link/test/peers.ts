@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { type KeyRecord, keyRecord, KeyRing, SigningKey } from '@capstan/identity';
 import { create, EnvelopeSchema, type LinkMessage, LinkMessageSchema } from '@capstan/protocol';
@@ -11,6 +12,7 @@ import {
   SpokeDialer,
   type SpokeDialerOptions,
 } from '../src/index.js';
+import type { ServerCertificate } from '../../../test/support/certificate.js';
 
 /** Heartbeats that fit a test; everything else as in production. */
 export const QUICK = { heartbeatMs: 50, deadAfterMs: 400 };
@@ -37,35 +39,46 @@ export function payloadOf(message: LinkMessage): Uint8Array {
   return message.body.value.payload;
 }
 
+export type TestHubOptions = Partial<LinkListenerOptions> & {
+  /** The hub ends TLS with it; without one there is none. */
+  certificate?: ServerCertificate & { maxVersion?: 'TLSv1.2' };
+  /** The pinned spoke's. */
+  spokeKey?: SigningKey;
+};
+
 /** A hub's link endpoint on a port of its own, and one spoke that it knows. */
 export class TestHub implements AsyncDisposable {
   readonly hubKey: SigningKey;
-  readonly spokeKey = SigningKey.generate();
+  readonly spokeKey: SigningKey;
   readonly links: Link[] = [];
   readonly refused: string[] = [];
   readonly listener: LinkListener;
-  spokeRecord: KeyRecord | undefined = keyRecord('harbor', this.spokeKey.publicKey, ['link', 'receipt']);
+  spokeRecord: KeyRecord | undefined;
   sessionEpoch = 0n;
   private readonly server: Server;
+  private readonly scheme: 'ws' | 'wss';
 
-  private constructor(options: Partial<LinkListenerOptions>, hubKey?: SigningKey) {
+  private constructor({ certificate, spokeKey, ...options }: TestHubOptions, hubKey?: SigningKey) {
     this.hubKey = hubKey ?? SigningKey.generate();
+    this.spokeKey = spokeKey ?? SigningKey.generate();
+    this.spokeRecord = keyRecord('harbor', this.spokeKey.publicKey, ['link', 'receipt']);
+    this.scheme = certificate === undefined ? 'ws' : 'wss';
     this.listener = new LinkListener({
       hubId: 'hub',
       key: this.hubKey,
       findSpoke: () => Promise.resolve(this.spokeRecord),
       nextSessionEpoch: () => Promise.resolve(++this.sessionEpoch),
-      epochs: () => ({ revocationEpoch: 7n, killEpochs: [] }),
+      heartbeat: () => ({ revocationEpoch: 7n, killEpochs: [] }),
       onLink: (link) => this.links.push(link),
       onRefused: (code) => this.refused.push(code),
       ...options,
       limits: { ...QUICK, ...options.limits },
     });
-    this.server = createServer();
+    this.server = certificate === undefined ? createServer() : createTlsServer(certificate);
     this.server.on('upgrade', (req, socket, head) => this.listener.handleUpgrade(req, socket, head));
   }
 
-  static async start(options: Partial<LinkListenerOptions> = {}, port = 0, hubKey?: SigningKey): Promise<TestHub> {
+  static async start(options: TestHubOptions = {}, port = 0, hubKey?: SigningKey): Promise<TestHub> {
     const hub = new TestHub(options, hubKey);
     hub.server.listen(port, '127.0.0.1');
     await once(hub.server, 'listening');
@@ -77,7 +90,7 @@ export class TestHub implements AsyncDisposable {
   }
 
   get url(): string {
-    return `ws://127.0.0.1:${String(this.port)}/federation/link`;
+    return `${this.scheme}://127.0.0.1:${String(this.port)}/federation/link`;
   }
 
   /** A spoke that dials this hub, or whatever stands at `url`. */

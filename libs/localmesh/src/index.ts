@@ -8,10 +8,18 @@ export { type MeshOptions, type MeshModel, type MeshStep } from './mesh-options.
 export { MeshInstance } from './instance/mesh-instance.js';
 export { MeshHub } from './hub/mesh-hub.js';
 export { HubClient, HubProblem } from './client/hub-client.js';
+export {
+  OwnerClient,
+  type OwnConnectionView,
+  type OwnKeyView,
+  type PeerKilled,
+  type PeerReceiptView,
+  type PeerSpawned,
+} from './client/owner-client.js';
 export type * from './client/hub-types.js';
 export { endLeftovers } from './process/process-register.js';
 export { SupervisedProcess } from './process/supervised-process.js';
-export { type MeshContext, defaultContextFile, loadContext } from './state/context.js';
+export { type MeshContext, defaultContextFile, loadContext, saveContext } from './state/context.js';
 export { defaultStateDir, stateRoot } from './state/state-dir.js';
 export { type LockHolder, lockHolder, stopHolder } from './state/state-lock.js';
 export { type Remote, addRemote } from './git/remote.js';

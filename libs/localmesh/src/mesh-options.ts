@@ -18,6 +18,8 @@ export interface MeshOptions {
   repository?: string;
   /** 0, the default: any free port. */
   hubPort?: number;
+  /** The hub serves https and wss, pinned by everybody; the same at each start of one state directory. */
+  tls?: boolean;
   /** Default: the scripted provider. */
   model?: MeshModel;
   /** A Valkey or Redis that somebody else runs; default one of our own per instance. */

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -82,6 +84,36 @@ describe('the servers of a mesh', () => {
       expect(await orchestrator.info('memory')).toContain('maxmemory_policy:noeviction');
     } finally {
       for (const client of clients) client.disconnect();
+    }
+  });
+
+  it('Valkey has every transaction back when it is killed, and lets nobody in without a name', async () => {
+    const valkey = await startValkey({
+      instanceId: 'quay',
+      dir: join(directory, 'valkey'),
+      logFile: join(directory, 'valkey.log'),
+      env: childEnv(),
+      register,
+    });
+    const spoke = clientOf(valkey.urls.spoke);
+    const nobody = connect(join(directory, 'valkey', 'valkey.sock'));
+    try {
+      nobody.write('GET spoke:a\r\n');
+      expect(String(await once(nobody, 'data'))).toContain('-NOAUTH');
+      nobody.write('AUTH default anything\r\n');
+      expect(String(await once(nobody, 'data'))).toContain('-WRONGPASS');
+      await spoke.multi().set('spoke:a', '1').set('spoke:b', '2').exec();
+      const put = 'redis.call("set", KEYS[1], "3") redis.call("set", KEYS[2], "4")';
+      await spoke.eval(put, 2, 'spoke:c', 'spoke:d');
+      const closed = once(spoke, 'close');
+      valkey.process?.kill('SIGKILL');
+      await closed;
+      // It waits until the server is back.
+      expect(await spoke.mget('spoke:a', 'spoke:b', 'spoke:c', 'spoke:d')).toEqual(['1', '2', '3', '4']);
+    } finally {
+      nobody.destroy();
+      spoke.disconnect();
+      await valkey.process?.stop();
     }
   });
 

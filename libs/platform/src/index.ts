@@ -10,7 +10,8 @@ export { redactText, redactValue } from './logging/redaction.js';
 export { type Problem, problemOf } from './http/problem.js';
 export { ProblemFilter } from './http/problem.filter.js';
 export { RequestFault, type FieldError, requestValidation } from './http/request-validation.js';
-export { BearerGuard, Open, bearerOf, tokenMatches } from './http/bearer.guard.js';
+export { BearerGuard, Caller, Open, bearerOf, tokenMatches } from './http/bearer.guard.js';
+export { loadOrCreateToken } from './http/token-file.js';
 export { type ListenTarget, parseListenTarget, listen } from './http/listen.js';
 export { HealthModule, type ReadinessChecks } from './health/health.module.js';
 export { HealthController } from './health/health.controller.js';
@@ -19,6 +20,14 @@ export { type ValkeyAddress, parseValkeyUrl } from './valkey/valkey-url.js';
 export { connectValkey, closeValkey } from './valkey/connect-valkey.js';
 export { Script } from './valkey/script.js';
 export { type OwnerPolicy, type SpawnPolicy, loadPolicy, parsePolicy } from './policy/owner-policy.js';
+export {
+  type CommandOrigin,
+  type DemandableCommand,
+  type OriginPolicy,
+  type PeerCommand,
+  type PeerRule,
+  checkOrigin,
+} from './policy/origin-policy.js';
 export { type SpawnRequestFacts, type SpawnLimits, checkPolicy } from './policy/check-policy.js';
 export { metrics } from './metrics/metrics.js';
 export { MetricsController } from './metrics/metrics.controller.js';
@@ -28,5 +37,6 @@ export {
   type KillAllResult,
   type KillOrder,
   type KillScopeName,
+  type RearmResult,
   type RegisterResult,
 } from './reaper-client/reaper-client.js';

@@ -8,8 +8,8 @@ export const LIMITS = {
   nesting: 16,
   /** One piece of a message on the link; small, so that a kill overtakes within one piece. */
   chunkBytes: 16 * 1024,
-  /** One link message, put together from its pieces: an envelope and what surrounds it. */
-  messageBytes: 1024 * 1024 + 1024,
+  /** One link message, put together from its pieces: an envelope, and a hub's admission of it. */
+  messageBytes: 1024 * 1024 + 4 * 1024,
   /** One WebSocket frame. */
   frameBytes: 64 * 1024,
   /** One WebSocket frame before the peer is authenticated. */
@@ -20,4 +20,12 @@ export const LIMITS = {
   clockSkewMs: 30_000,
   /** Lifetime of a payload that does not name its own, milliseconds. */
   lifetimeMs: 60_000,
+  /** Lifetime of a lease renewal on its way, milliseconds; short, so that renewals cannot be hoarded. */
+  renewalLifetimeMs: 30_000,
+  /** The longest that a key is believed beside the one that replaces it, milliseconds: seven days. */
+  keyOverlapMs: 7 * 24 * 3_600_000,
+  /** Lifetime of a key statement on its way, milliseconds. */
+  keyStatementLifetimeMs: 30 * 24 * 3_600_000,
+  /** Without the hub, an agent whose spawn says nothing about it lives so long, milliseconds. */
+  killAfterMs: 300_000,
 } as const;

@@ -9,6 +9,7 @@ export { BubblewrapDriver, type BubblewrapOptions } from './bubblewrap/driver.js
 export { hostRuntime } from './bubblewrap/host-runtime.js';
 export type { ControlGroupKind } from './cgroup/hierarchy.js';
 export { removeControlGroups } from './cgroup/agent-groups.js';
+export { bootTimeMs } from './kill/boot-time.js';
 export {
   bootId,
   hasProcess,

@@ -3,9 +3,10 @@ import type { Output } from '../output/output.js';
 import { table } from '../output/table.js';
 
 /** Agents as their instances last reported them. */
-export async function list(output: Output, options: { context?: string }): Promise<void> {
+export async function list(output: Output, options: { context?: string; on?: string }): Promise<void> {
   const { client } = await openContext(options);
-  const agents = await client.agents();
+  const all = await client.agents();
+  const agents = all.filter(({ instance }) => options.on === undefined || instance === options.on);
   const rows = agents.map((agent) => [
     agent.agentId,
     agent.instance,

@@ -1,14 +1,21 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type CommandAccepted, type HubClient, HubProblem, type SpawnBody } from '@capstan/localmesh';
+import { LocalFault, spawnBody as bodyOfSpawn } from '@capstan/protocol';
 import { ExitCode } from '../exit-codes.js';
-import { openContext } from '../open-context.js';
+import { readGrantFile } from '../grants/grant-file.js';
+import { type OpenContext, openContext } from '../open-context.js';
+import { type OperatorKey, operatorKeyOf } from '../operators/operator-key.js';
+import { sendSigned } from '../operators/send-signed.js';
 import { agentLines } from '../output/agent-lines.js';
 import type { Output } from '../output/output.js';
+import { sealEnvironment } from '../secrets/seal-environment.js';
 import { checkAccepted, waitForEnd } from '../wait-for-agent.js';
 
 /** An instance that is there answers within this time; for one that is away the order waits at the hub. */
 const FIRST_WORD_MS = 3000;
+/** Until when the instance may take a spawn that is signed here. */
+const SIGNED_LIFETIME_MS = 300_000;
 
 export interface SpawnOptions {
   context?: string;
@@ -24,7 +31,18 @@ export interface SpawnOptions {
   budget?: number;
   timeout?: number;
   priority?: number;
+  /** Milliseconds. */
+  killAfter?: number;
+  keep?: true;
   wait?: true;
+  /** Operator's key file; true for the context's. */
+  sign?: string | true;
+  /** Operator's id. */
+  as?: string;
+  /** Chain of grants under which a signed spawn is given. */
+  grant?: string;
+  /** Names of environment variables that are sealed into a signed spawn. */
+  secret?: string[];
 }
 
 /**
@@ -32,9 +50,14 @@ export interface SpawnOptions {
  * @throws HubProblem where the hub or the instance refuses
  */
 export async function spawn(output: Output, instance: string, options: SpawnOptions): Promise<void> {
-  const { context, client } = await openContext(options);
+  const opened = await openContext(options);
+  const { context, client } = opened;
   try {
-    const accepted = await client.spawn(spawnBody(instance, options));
+    const signer = await operatorKeyOf(options, context);
+    if (signer === undefined && (options.grant !== undefined || options.secret !== undefined))
+      throw new LocalFault('usage', '--grant and --secret need --sign.');
+    const body = spawnBody(instance, options);
+    const accepted = await (signer === undefined ? client.spawn(body) : signedSpawn(opened, signer, body, options));
     if (options.wait === undefined) await tellOrdered(output, client, accepted);
     else await tellEnd(output, client, accepted);
   } catch (error) {
@@ -65,7 +88,28 @@ async function tellEnd(output: Output, client: HubClient, accepted: CommandAccep
   output.result('spawn', { ...accepted, agent }, agentLines(agent));
 }
 
-function spawnBody(instance: string, options: SpawnOptions): SpawnBody {
+async function signedSpawn(
+  opened: OpenContext,
+  signer: OperatorKey,
+  request: SpawnBody,
+  options: SpawnOptions,
+): Promise<CommandAccepted> {
+  const { instance, tenant = 'default' } = request;
+  const body = bodyOfSpawn(request);
+  body.value.secrets = await sealEnvironment(opened, {
+    instance,
+    agentId: body.value.agentId,
+    names: options.secret ?? [],
+    issuer: signer.id,
+    sender: signer.key,
+    lifetimeMs: SIGNED_LIFETIME_MS,
+  });
+  const grants = options.grant === undefined ? [] : await readGrantFile(options.grant);
+  return sendSigned(opened, signer, { instance, tenant, body, lifetimeMs: SIGNED_LIFETIME_MS, grants });
+}
+
+/** The request that the options ask for. */
+export function spawnBody(instance: string, options: SpawnOptions): SpawnBody {
   const { branch, task, model, playbook, budget, timeout, priority } = options;
   const limits = {
     ...(model === undefined ? {} : { model }),
@@ -87,5 +131,7 @@ function spawnBody(instance: string, options: SpawnOptions): SpawnBody {
     },
     ...(task === undefined ? {} : { taskId: task }),
     ...(Object.keys(limits).length === 0 ? {} : { options: limits }),
+    ...(options.killAfter === undefined ? {} : { onHubLost: { killAfterMs: options.killAfter } }),
+    ...(options.keep === undefined ? {} : { onHubLost: { keep: true } }),
   };
 }

@@ -1,4 +1,7 @@
-import { openContext } from '../open-context.js';
+import { agentView, LocalFault } from '@capstan/protocol';
+import { type OpenContext, openContext } from '../open-context.js';
+import { type OperatorKey, operatorKeyOf, type SignOptions } from '../operators/operator-key.js';
+import { signedStatus } from '../operators/send-signed.js';
 import { agentLines } from '../output/agent-lines.js';
 import type { Output } from '../output/output.js';
 import { checkReceipt, saveReceipt } from '../receipts.js';
@@ -7,9 +10,12 @@ import { checkReceipt, saveReceipt } from '../receipts.js';
 export async function agentStatus(
   output: Output,
   id: string,
-  options: { context?: string; save?: string },
+  options: { context?: string; save?: string; on?: string } & SignOptions,
 ): Promise<void> {
-  const { context, client } = await openContext(options);
+  const opened = await openContext(options);
+  const { context, client } = opened;
+  const signer = await operatorKeyOf(options, context);
+  if (signer !== undefined) return signed(output, opened, signer, id, options);
   const { agent: asked, receipt } = await client.status(id);
   const { issuer } = await checkReceipt(receipt, context);
   const agent = { ...asked, instance: issuer };
@@ -17,5 +23,24 @@ export async function agentStatus(
   output.result('agent', { agent, receipt: { kind: receipt.kind, verified: true, savedTo: options.save ?? null } }, [
     ...agentLines(agent),
     'The answer is signed by the instance, and was checked here with its pinned key.',
+  ]);
+}
+
+async function signed(
+  output: Output,
+  opened: OpenContext,
+  signer: OperatorKey,
+  id: string,
+  options: { save?: string; on?: string },
+): Promise<void> {
+  const { receipt } = await signedStatus(opened, signer, id, options);
+  const { issuer: instance, receipt: told } = await checkReceipt(receipt, opened.context);
+  if (told.result.case !== 'status') throw new LocalFault('receipt-mismatch', 'The answer is no status.');
+  const asOf = new Date(Number(told.header?.issuedAtMs ?? 0n)).toISOString();
+  const agent = { ...agentView(told.result.value), instance, asOf, leaseEndsAt: null };
+  if (options.save !== undefined) await saveReceipt(receipt, options.save);
+  output.result('agent', { agent, receipt: { kind: receipt.kind, verified: true, savedTo: options.save ?? null } }, [
+    ...agentLines(agent),
+    `Asked by ${signer.id}; the answer is signed by the instance, and was checked here with its pinned key.`,
   ]);
 }

@@ -4,18 +4,20 @@ import { checkoutRoot } from '@capstan/localmesh';
 import { LocalFault } from '@capstan/protocol';
 import { openContext } from '../open-context.js';
 import type { Output } from '../output/output.js';
+import { stoppableText } from '../output/stoppable-text.js';
 import { table } from '../output/table.js';
 
 export async function listSpokes(output: Output, options: { context?: string }): Promise<void> {
   const { client } = await openContext(options);
   const connections = await client.connections();
-  const rows = connections.map(({ id, instanceId, state, online }) => [
+  const rows = connections.map(({ id, instanceId, state, online, stoppable }) => [
     instanceId,
     state,
     online ? 'online' : 'away',
+    stoppableText(stoppable),
     id,
   ]);
-  output.result('spokes', { connections }, table([['INSTANCE', 'STATE', 'LINK', 'CONNECTION'], ...rows]));
+  output.result('spokes', { connections }, table([['INSTANCE', 'STATE', 'LINK', 'KILL PATH', 'CONNECTION'], ...rows]));
 }
 
 export async function invite(
@@ -34,18 +36,18 @@ export async function invite(
   ]);
 }
 
-export async function approve(output: Output, id: string, options: { context?: string }): Promise<void> {
-  const { client } = await openContext(options);
-  const connection = await client.approve(id);
-  output.result('connection', { connection }, [`${connection.instanceId} is ${connection.state}.`]);
-}
-
 /** Runs the spoke's own enrolment in the instance's directory. @throws LocalFault `join-failed` */
-export async function join(output: Output, invitation: string, options: { dir: string; name?: string }): Promise<void> {
+export async function join(
+  output: Output,
+  invitation: string,
+  options: { dir: string; name?: string; again?: true; rootKey?: string },
+): Promise<void> {
   const directory = resolve(options.dir);
   const name = options.name ?? basename(directory);
   const program = resolve(checkoutRoot(), 'dist/apps/spoke/src/join.js');
-  const child = spawn(process.execPath, [program, directory, invitation, name], {
+  const again = options.again === true ? ['--again'] : [];
+  const rootKey = options.rootKey === undefined ? [] : ['--root-key', resolve(options.rootKey)];
+  const child = spawn(process.execPath, [program, directory, invitation, name, ...again, ...rootKey], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let said = '';

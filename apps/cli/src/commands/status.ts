@@ -1,5 +1,6 @@
 import { openContext } from '../open-context.js';
 import type { Output } from '../output/output.js';
+import { stoppableText } from '../output/stoppable-text.js';
 import { table } from '../output/table.js';
 
 /** The hub, its instances and its agents. @throws LocalFault `hub-unreachable` */
@@ -12,10 +13,11 @@ export async function status(output: Output, options: { context?: string }): Pro
     'status',
     {
       hub: { id: hub.id, displayName: hub.displayName, url: context.hubUrl, tokenFile: context.tokenFile },
-      instances: connections.map(({ instanceId, state, online, lastSeenAt }) => ({
+      instances: connections.map(({ instanceId, state, online, stoppable, lastSeenAt }) => ({
         id: instanceId,
         state,
         online,
+        stoppable,
         lastSeenAt,
       })),
       agents: Object.fromEntries(counts),
@@ -23,10 +25,11 @@ export async function status(output: Output, options: { context?: string }): Pro
     [
       `hub ${hub.id} at ${context.hubUrl}`,
       ...table(
-        connections.map(({ instanceId, state, online, lastSeenAt }) => [
+        connections.map(({ instanceId, state, online, stoppable, lastSeenAt }) => [
           `instance ${instanceId}`,
           state,
           online ? 'online' : `away since ${lastSeenAt ?? 'ever'}`,
+          stoppableText(stoppable),
         ]),
       ),
       `agents: ${counts.size === 0 ? 'none' : [...counts].map(([state, count]) => `${String(count)} ${state}`).join(', ')}`,

@@ -3,22 +3,27 @@ import { describeReceipt, parseBundle, verifyBundle } from '@capstan/evidence';
 import { loadTrust } from '@capstan/identity';
 import { defaultContextFile, loadContext } from '@capstan/localmesh';
 import { LocalFault } from '@capstan/protocol';
+import { isAuditBundle, verifyAudit } from '../audit/verify-audit.js';
 import type { Output } from '../output/output.js';
 
 const MAX_FILE_BYTES = 8 * 1024 * 1024;
 
 /**
- * Checks a receipt with no network: signatures, what it answers, and the observed death that it claims. Trusts `--trust`,
- * else the keys that the context pinned; never a key inside the file.
+ * Checks a receipt with no network: signatures, what it answers, and the observed death that it claims; or a part of an
+ * audit log. Trusts `--trust`, else the keys that the context pinned; never a key inside the file.
  *
  * @throws WireFault, LocalFault as evidence's `verifyBundle` and `parseBundle`; `file-missing`
  */
 export async function verify(
   output: Output,
   file: string,
-  options: { context?: string; trust?: string },
+  options: { context?: string; trust?: string; witness?: string },
 ): Promise<void> {
   const trustFile = options.trust ?? (await loadContext(options.context ?? defaultContextFile())).trustFile;
+  if (await isAuditBundle(file)) {
+    await verifyAudit(output, file, trustFile, options.witness);
+    return;
+  }
   const [bundle, keys] = await Promise.all([readBundle(file), loadTrust(trustFile)]);
   const verified = verifyBundle(parseBundle(bundle), keys);
   output.result(

@@ -7,6 +7,7 @@ export function agentLines(agent: HubAgentView): string[] {
   return [
     `agent ${agent.agentId} on ${agent.instance}: ${agent.state}${agent.unsandboxed ? ' (WITHOUT A SANDBOX)' : ''}`,
     ...(error === null ? [] : [`  ${error.sentence} (${error.code})`]),
+    ...(agent.leaseEndsAt === null ? [] : [`  dead by ${agent.leaseEndsAt} unless the hub is heard`]),
     ...(harvest === null
       ? []
       : [

@@ -46,6 +46,12 @@ export class Output {
     );
   }
 
+  /** One of many answers of a command that goes on: one object in one line each, or lines for people. */
+  item(kind: string, fields: Readonly<Record<string, unknown>>, lines: readonly string[]): void {
+    if (!this.isJson) for (const line of lines) this.line(line);
+    else this.streams.out.write(`${JSON.stringify({ version: 1, kind: `capstan.${kind}`, ...fields })}\n`);
+  }
+
   /** What went wrong, as sentence and code. */
   failure(error: unknown): void {
     const { code, sentence, fields, detail } = publicFault(error);

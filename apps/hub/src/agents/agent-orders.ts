@@ -4,6 +4,7 @@ import { type Answer, Answers } from '../commands/answers.js';
 import { CommandDesk } from '../commands/command-desk.js';
 import type { Order } from '../commands/command-factory.js';
 import type { CommandRecord } from '../commands/command-record.js';
+import { Leases } from '../leases/leases.js';
 import { type ReceiptView, receiptView } from '../receipts/receipt-view.js';
 import type { TakenReceipt } from '../receipts/taken-receipt.js';
 import { AgentDirectory } from './agent.directory.js';
@@ -13,8 +14,6 @@ import type { KillAgentDto } from './agent.dto.js';
 import type { SpawnAgentDto } from './spawn.dto.js';
 import { spawnOrder } from './spawn-order.js';
 
-/** Who orders: the token's owner. There is one in this version. */
-const BY = 'admin';
 const STATUS_WAIT_MS = 10_000;
 const KILL_WAIT_MS = 10_000;
 /** A kill is retried that long; no receiver looks at its expiry. */
@@ -40,11 +39,12 @@ export class AgentOrders {
     private readonly desk: CommandDesk,
     private readonly directory: AgentDirectory,
     private readonly answers: Answers,
+    private readonly leases: Leases,
   ) {}
 
-  /** @throws WireFault `instance-unknown`, `connection-not-active`, `agent-exists`; RequestFault */
-  async spawn(body: SpawnAgentDto): Promise<CommandRecord> {
-    const order = spawnOrder(body, BY);
+  /** @throws WireFault `instance-unknown`, `connection-not-active`, `disarmed`, `agent-exists`; RequestFault */
+  async spawn(body: SpawnAgentDto, by: string): Promise<CommandRecord> {
+    const order = spawnOrder(body, by);
     if (this.directory.peek(order.agentId) !== undefined) throw new WireFault('agent-exists', order.agentId);
     const record = await this.desk.issue(order);
     this.directory.keep(record.agentId, record.instance);
@@ -52,23 +52,27 @@ export class AgentOrders {
   }
 
   /** Asks the agent's instance now. @throws WireFault `instance-away` where it does not answer, or why it refused */
-  async status(agentId: string): Promise<StatusAnswer> {
+  async status(agentId: string, by: string): Promise<StatusAnswer> {
     const instance = await this.instanceOf(agentId);
-    const order = orderOf(instance, agentId, { case: 'status', value: { agentId } }, STATUS_WAIT_MS);
+    const order = orderOf(instance, agentId, { case: 'status', value: { agentId } }, STATUS_WAIT_MS, by);
     using listener = this.answers.listen(order.id);
     await this.desk.issue(order);
     const answer = await listener.next(STATUS_WAIT_MS);
     const refusal = refusalOf(answer);
     if (refusal !== undefined) throw refusal;
     if (answer?.receipt === undefined) throw new WireFault('instance-away', instance);
-    return statusAnswer(answer.receipt, instance);
+    return statusAnswer(answer.receipt, instance, this.leases.leaseEndsAt(agentId));
   }
 
   /** Works while the database is away, for every agent that is not over. @throws WireFault `agent-unknown`, `instance-unknown`, … */
-  async kill(agentId: string, { reason, instance: named, waitMs = KILL_WAIT_MS }: KillAgentDto): Promise<KillAnswer> {
+  async kill(
+    agentId: string,
+    { reason, instance: named, waitMs = KILL_WAIT_MS }: KillAgentDto,
+    by: string,
+  ): Promise<KillAnswer> {
     const instance = await this.killTarget(agentId, named);
     const body = { case: 'kill', value: { agentId, reason: reason ?? '' } } as const;
-    const order = orderOf(instance, agentId, body, KILL_LIFETIME_MS);
+    const order = orderOf(instance, agentId, body, KILL_LIFETIME_MS, by);
     using listener = this.answers.listen(order.id);
     this.desk.kill(order);
     const answer = (await listener.next(waitMs, isFinal)) ?? (await listener.next(0));
@@ -95,15 +99,16 @@ export class AgentOrders {
   }
 }
 
-function orderOf(instance: string, agentId: string, body: Order['body'], lifetimeMs: number): Order {
-  return { id: newId(), instance, agentId, body, lifetimeMs, tenant: 'default', onBehalfOf: BY };
+function orderOf(instance: string, agentId: string, body: Order['body'], lifetimeMs: number, by: string): Order {
+  return { id: newId(), instance, agentId, body, lifetimeMs, tenant: 'default', onBehalfOf: by };
 }
 
-function statusAnswer(taken: TakenReceipt, instance: string): StatusAnswer {
+function statusAnswer(taken: TakenReceipt, instance: string, leaseEnd: Date | null): StatusAnswer {
   const { result, header } = taken.receipt;
   if (result.case !== 'status') throw new WireFault('receipt-mismatch', 'no status');
   const { report } = reported(result.value, instance, header?.issuedAtMs ?? 0n, taken.receivedAt.getTime());
-  return { agent: { ...report.snapshot, instance, asOf: report.as_of }, receipt: receiptView(taken) };
+  const leaseEndsAt = leaseEnd?.toISOString() ?? null;
+  return { agent: { ...report.snapshot, instance, asOf: report.as_of, leaseEndsAt }, receipt: receiptView(taken) };
 }
 
 /** Whether waiting longer can bring nothing better; an unconfirmed kill is tried again by the instance. */

@@ -2,6 +2,7 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { desc, eq, sql } from 'drizzle-orm';
 import { DatabaseService } from '../database/database.service.js';
 import { agents } from '../database/schema.js';
+import { LeaseTerms } from '../leases/lease-terms.js';
 
 /** Agents that are remembered; the living always fit in before the dead are forgotten. */
 const MOST = 100_000;
@@ -13,7 +14,10 @@ export class AgentDirectory implements OnModuleInit {
   /** Agents that have ended, oldest first. */
   private readonly over = new Set<string>();
 
-  constructor(private readonly database: DatabaseService) {}
+  constructor(
+    private readonly database: DatabaseService,
+    private readonly terms: LeaseTerms,
+  ) {}
 
   async onModuleInit(): Promise<void> {
     const state = sql<string | null>`${agents.snapshot} ->> 'state'`;
@@ -30,6 +34,11 @@ export class AgentDirectory implements OnModuleInit {
     return this.known.get(agentId);
   }
 
+  /** Whether it is remembered as one that has ended. */
+  hasEnded(agentId: string): boolean {
+    return this.over.has(agentId);
+  }
+
   /** From memory, else from the database. */
   async instanceOf(agentId: string): Promise<string | undefined> {
     const known = this.peek(agentId);
@@ -43,8 +52,9 @@ export class AgentDirectory implements OnModuleInit {
 
   keep(agentId: string, instance: string, hasEnded = false): void {
     this.known.set(agentId, instance);
+    this.terms.reported(agentId, instance, hasEnded);
+    // An end is final, whatever is told again of the time before.
     if (hasEnded) this.over.add(agentId);
-    else this.over.delete(agentId);
     if (this.known.size > MOST) this.forgetOne();
   }
 

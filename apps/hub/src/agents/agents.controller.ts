@@ -1,6 +1,7 @@
 import { Body, Controller, Get, HttpCode, HttpStatus, Param, Post, Query, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { isFaultCode, WireFault } from '@capstan/protocol';
+import { Caller } from '@capstan/platform';
+import { WireFault } from '@capstan/protocol';
 import { Queries } from '../queries/queries.js';
 import { ReceiptStore } from '../receipts/receipt.store.js';
 import type { ReceiptView } from '../receipts/receipt-view.js';
@@ -27,8 +28,9 @@ export class AgentsController {
   @Post('spawn')
   async spawn(
     @Body() body: SpawnAgentDto,
+    @Caller() by: string,
   ): Promise<{ commandId: string; agentId: string; instance: string; state: string }> {
-    const { id, agentId, instance, state } = await this.orders.spawn(body);
+    const { id, agentId, instance, state } = await this.orders.spawn(body, by);
     return { commandId: id, agentId, instance, state };
   }
 
@@ -48,8 +50,8 @@ export class AgentsController {
 
   @ApiOperation({ summary: 'Ask the instance now: the answer is signed by it, and verified here' })
   @Get(':agentId/status')
-  status(@Param('agentId', AgentIdPipe) agentId: string): Promise<StatusAnswer> {
-    return this.orders.status(agentId);
+  status(@Param('agentId', AgentIdPipe) agentId: string, @Caller() by: string): Promise<StatusAnswer> {
+    return this.orders.status(agentId, by);
   }
 
   @ApiOperation({ summary: 'Kill an agent: 200 with the proof, or 202 while its death is not observed' })
@@ -57,9 +59,10 @@ export class AgentsController {
   async kill(
     @Param('agentId', AgentIdPipe) agentId: string,
     @Body() body: KillAgentDto,
+    @Caller() by: string,
     @Res({ passthrough: true }) response: { status(code: number): unknown },
   ): Promise<KillAnswer> {
-    const answer = await this.orders.kill(agentId, body);
+    const answer = await this.orders.kill(agentId, body, by);
     response.status(answer.confirmed ? HttpStatus.OK : HttpStatus.ACCEPTED);
     return answer;
   }
@@ -69,11 +72,9 @@ export class AgentsController {
   async logs(
     @Param('agentId', AgentIdPipe) agentId: string,
     @Query() { after, limit }: LogsQuery,
+    @Caller() by: string,
   ): Promise<LogPageView> {
     const instance = await this.orders.instanceOf(agentId);
-    const { result } = await this.queries.logs(instance, agentId, BigInt(after ?? 0), limit ?? 500);
-    if (result.case === 'refused') throw new WireFault(isFaultCode(result.value.code) ? result.value.code : 'internal');
-    if (result.case !== 'logs') throw new WireFault('receipt-mismatch', 'no logs');
-    return logPageView(result.value);
+    return logPageView(await this.queries.logs(instance, agentId, BigInt(after ?? 0), limit ?? 500, by));
   }
 }

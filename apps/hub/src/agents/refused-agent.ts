@@ -20,5 +20,5 @@ export function refusedAgent({ agentId, instance, envelope, settledAt, refusal }
     completedAtMs,
     error,
   });
-  return { ...agentView(snapshot), instance, asOf: settledAt.toISOString() };
+  return { ...agentView(snapshot), instance, asOf: settledAt.toISOString(), leaseEndsAt: null };
 }

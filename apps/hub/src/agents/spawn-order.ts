@@ -1,5 +1,5 @@
 import { RequestFault } from '@capstan/platform';
-import { AgentRole, newId } from '@capstan/protocol';
+import { AgentRole, LIMITS, newId } from '@capstan/protocol';
 import type { Order } from '../commands/command-factory.js';
 import type { OnHubLostDto, SpawnAgentDto, SpawnOptionsDto } from './spawn.dto.js';
 
@@ -50,7 +50,7 @@ function options(o: SpawnOptionsDto) {
 }
 
 function onHubLost(o: OnHubLostDto | undefined) {
-  if (o === undefined) return { case: 'keep', value: true } as const;
+  if (o === undefined) return { case: 'killAfterMs', value: BigInt(LIMITS.killAfterMs) } as const;
   const { killAfterMs, keep } = o;
   if ((killAfterMs === undefined) === (keep === undefined)) {
     throw new RequestFault([

@@ -24,6 +24,8 @@ const ID_MESSAGE = { message: '$property must match [a-z0-9-]{1,63}' };
 const TEXT = /^[^\0\p{Surrogate}]*$/u;
 const TEXT_MESSAGE = { message: '$property holds characters that are no text' };
 const DAY_MS = 24 * 60 * 60 * 1000;
+/** Leases are renewed every 5 s: one that a single delayed heartbeat ends would be no lease. */
+const LEAST_KILL_AFTER_MS = 10_000;
 const AGENT_TYPES = ['worker', 'reviewer', 'tester'] as const;
 
 export class TaskContextDto {
@@ -105,10 +107,14 @@ export class SpawnOptionsDto {
 }
 
 export class OnHubLostDto {
-  @ApiPropertyOptional({ description: 'Milliseconds without a renewed lease after which the agent is killed' })
+  @ApiPropertyOptional({
+    minimum: LEAST_KILL_AFTER_MS,
+    maximum: 7 * DAY_MS,
+    description: 'Milliseconds without a renewed lease after which the agent is killed',
+  })
   @IsOptional()
   @IsInt()
-  @Min(1_000)
+  @Min(LEAST_KILL_AFTER_MS)
   @Max(7 * DAY_MS)
   killAfterMs?: number;
 
@@ -159,7 +165,7 @@ export class SpawnAgentDto {
   @Type(() => SpawnOptionsDto)
   options?: SpawnOptionsDto;
 
-  @ApiPropertyOptional({ type: OnHubLostDto, description: 'Exactly one of its fields' })
+  @ApiPropertyOptional({ type: OnHubLostDto, description: 'Exactly one of its fields; default {killAfterMs: 300000}' })
   @IsOptional()
   @ValidateNested()
   @Type(() => OnHubLostDto)

@@ -4,6 +4,8 @@ import { link, mkdir, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LocalFault } from '@capstan/platform';
 
+/** Name of the token that is made with the hub. */
+export const ADMIN = 'admin';
 export const ADMIN_TOKEN_FILE = 'admin.token';
 const TOKEN = /^capstan-admin-[A-Za-z0-9_-]{43}$/;
 
@@ -30,6 +32,11 @@ export async function loadOrCreateAdminToken(directory: string): Promise<string>
   }
 }
 
+/** 256 random bits; the prefix is for scanners that look for secrets in the wrong places. */
+export function makeToken(): string {
+  return `capstan-admin-${randomBytes(32).toString('base64url')}`;
+}
+
 async function readToken(file: string): Promise<string> {
   await using handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW);
   const status = await handle.stat();
@@ -47,7 +54,7 @@ async function readToken(file: string): Promise<string> {
 
 /** Linked into place once it is on disk, so that a crash leaves a whole token or none. */
 async function createToken(file: string): Promise<string> {
-  const token = `capstan-admin-${randomBytes(32).toString('base64url')}`;
+  const token = makeToken();
   const temporary = `${file}.${randomUUID()}`;
   const handle = await open(temporary, 'wx', 0o600);
   try {

@@ -27,6 +27,7 @@ afterAll(async () => {
 /** Routes that ask for no token, and why each may: this list is the decision, the walk below holds the code to it. */
 const OPEN = [
   'GET /api/v1/federation/instance', // public keys are public
+  'POST /api/v1/federation/connections/wishes', // the owner's signature admits his wish
   'POST /api/v1/federation/enrollments/redeem', // the secret of the invitation is the token
   'GET /health',
   'GET /health/ready',

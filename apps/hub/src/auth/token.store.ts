@@ -1,8 +1,19 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
+import { asc, ne } from 'drizzle-orm';
 import { DatabaseService } from '../database/database.service.js';
-import { ne } from 'drizzle-orm';
 import { tokens } from '../database/schema.js';
+
+/** A token as the API shows it: never the token itself. */
+export interface TokenView {
+  /** Whose orders it signs for: the record names it. */
+  name: string;
+  createdAt: string;
+}
+
+interface KnownToken extends TokenView {
+  digest: Buffer;
+}
 
 /**
  * The tokens that open the API, as SHA-256 digests: in the database, and in memory so that a kill can be ordered while
@@ -10,7 +21,7 @@ import { tokens } from '../database/schema.js';
  */
 @Injectable()
 export class TokenStore {
-  private digests: readonly Buffer[] = [];
+  private known: readonly KnownToken[] = [];
 
   constructor(private readonly database: DatabaseService) {}
 
@@ -21,17 +32,34 @@ export class TokenStore {
       .insert(tokens)
       .values({ name, ...row })
       .onConflictDoUpdate({ target: tokens.name, set: row, setWhere: ne(tokens.digest, row.digest) });
-    const all = await this.database.db.select({ digest: tokens.digest }).from(tokens);
-    this.digests = all.map(({ digest }) => Buffer.from(digest));
+    await this.reload();
   }
 
-  /** Compares with every token in constant time. */
-  isValid(token: string): boolean {
+  /** Takes up what somebody has changed on disk. */
+  async reload(): Promise<void> {
+    const rows = await this.database.db.select().from(tokens).orderBy(asc(tokens.createdAt), asc(tokens.name));
+    this.known = rows.map(({ name, digest, createdAt }) => ({
+      name,
+      digest: Buffer.from(digest),
+      createdAt: createdAt.toISOString(),
+    }));
+  }
+
+  all(): TokenView[] {
+    return this.known.map(({ name, createdAt }) => ({ name, createdAt }));
+  }
+
+  /** The name of a token; undefined where it is none. Compares with every token in constant time. */
+  nameOf(token: string): string | undefined {
     const given = digestOf(token);
-    return this.digests.reduce((found, digest) => timingSafeEqual(digest, given) || found, false);
+    return this.known.reduce<string | undefined>(
+      (found, { name, digest }) => (timingSafeEqual(digest, given) ? name : found),
+      undefined,
+    );
   }
 }
 
-function digestOf(token: string): Buffer {
+/** What is kept of a token. */
+export function digestOf(token: string): Buffer {
   return createHash('sha256').update(token).digest();
 }

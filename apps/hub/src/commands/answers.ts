@@ -6,6 +6,8 @@ import type { CommandRecord } from './command-record.js';
 export interface Answer {
   record: CommandRecord;
   receipt?: TakenReceipt;
+  /** Another replica has taken it and writes what follows from it. */
+  isElsewhere?: boolean;
 }
 
 /** Somebody who listens for answers to one command until he is disposed. */
@@ -18,8 +20,20 @@ export interface AnswerListener extends Disposable {
 @Injectable()
 export class Answers {
   private readonly listeners = new Map<string, Set<Listener>>();
+  private readonly others: ((answer: Answer) => void)[] = [];
+
+  /** `hear` is called for the answers to all commands; it must not throw. */
+  onAny(hear: (answer: Answer) => void): void {
+    this.others.push(hear);
+  }
+
+  /** Whether somebody waits for answers to this command. */
+  isAwaited(commandId: string): boolean {
+    return this.listeners.has(commandId);
+  }
 
   publish(answer: Answer): void {
+    for (const hear of this.others) hear(answer);
     for (const listener of this.listeners.get(answer.record.id) ?? []) listener.hear(answer);
   }
 

@@ -1,6 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { WireFault } from '@capstan/protocol';
 import { ConnectionStore } from '../connections/connection.store.js';
+import { SpawnGate } from '../killswitch/spawn-gate.js';
+import { WithdrawnSpawns } from '../killswitch/withdrawn-spawns.js';
+import { Freshness } from '../replicas/freshness.js';
 import { CommandBook } from './command.book.js';
 import { CommandFactory, type Order } from './command-factory.js';
 import type { CommandRecord } from './command-record.js';
@@ -19,19 +22,26 @@ export class CommandDesk {
     private readonly book: CommandBook,
     private readonly store: CommandStore,
     private readonly outbox: Outbox,
+    private readonly gate: SpawnGate,
+    private readonly withdrawn: WithdrawnSpawns,
+    private readonly freshness: Freshness,
   ) {}
 
   /**
    * Signs a command, commits it, then sends it or keeps it for the instance's return.
    *
-   * @throws WireFault `instance-unknown`, `connection-not-active`, `agent-exists`, `queue-unavailable`
+   * @throws WireFault `instance-unknown`, `connection-not-active`, `disarmed`, `policy-probe`, `agent-exists`,
+   *   `queue-unavailable`, `replica-stale`
    */
   async issue(order: Order): Promise<CommandRecord> {
+    this.freshness.check();
     const { state, instanceId } = this.connections.ofInstance(order.instance);
     if (state !== 'ACTIVE') throw new WireFault('connection-not-active', `${instanceId} is ${state}`);
+    if (order.body.case === 'spawn') this.gate.check(instanceId, order.tenant);
     if (this.book.openCount(instanceId) >= MOST_OPEN) throw new WireFault('queue-unavailable', `${instanceId} is full`);
     const record = this.factory.make(order);
     await this.store.add(record, order.onBehalfOf);
+    if (order.body.case === 'spawn') this.withdrawn.check(record, order.tenant);
     this.outbox.offer(record);
     return record;
   }

@@ -20,7 +20,8 @@ export interface Order {
   lifetimeMs: number;
 }
 
-const KINDS: Record<NonNullable<Command['body']['case']>, CommandKind> = {
+/** How the record names what a command orders. */
+export const KINDS: Record<NonNullable<Command['body']['case']>, CommandKind> = {
   spawn: 'agent.spawn',
   status: 'agent.status',
   kill: 'agent.kill',
@@ -37,6 +38,7 @@ export class CommandFactory {
   make(order: Order): CommandRecord {
     const nowMs = Date.now();
     const { id, instance, agentId, body, tenant, onBehalfOf, lifetimeMs } = order;
+    const { key, epoch: keyEpoch } = this.identity.signerFor(instance);
     const header = makeHeader({
       id,
       issuer: this.identity.hubId,
@@ -45,16 +47,19 @@ export class CommandFactory {
       tenant,
       onBehalfOf,
       lifetimeMs,
+      keyEpoch,
       nowMs,
     });
     const payload = toBinary(CommandSchema, create(CommandSchema, { header, body }));
-    const envelope = signPayload(this.identity.key, 'command', payload);
+    const envelope = signPayload(key, 'command', payload);
     return {
       id,
       kind: KINDS[body.case],
       instance,
       agentId,
+      issuer: null,
       envelope,
+      admission: null,
       digest: Buffer.from(envelopeDigest(envelope)).toString('hex'),
       createdAt: new Date(nowMs),
       expiresAt: new Date(nowMs + lifetimeMs),

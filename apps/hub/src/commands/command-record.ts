@@ -9,13 +9,17 @@ export interface Refusal {
   sentence: string;
 }
 
-/** A command that the hub has signed, and what became of it. */
+/** A command that the hub has signed or admitted, and what became of it. */
 export interface CommandRecord {
   readonly id: string;
   readonly kind: CommandKind;
   readonly instance: string;
   readonly agentId: string;
+  /** Operator or instance that has signed it; null where this hub has. */
+  readonly issuer: string | null;
   readonly envelope: Envelope;
+  /** The hub's first admission of another's command; null for its own. */
+  readonly admission: Envelope | null;
   /** SHA-256 of the envelope's PAE, hex: what receipts and acknowledgements name it by. */
   readonly digest: string;
   readonly createdAt: Date;

@@ -9,6 +9,8 @@ const MOST_SETTLED = 1_000;
 @Injectable()
 export class CommandBook {
   private readonly open = new Map<string, CommandRecord>();
+  /** Open commands that another replica has issued; that one fails them where they must be, unless it is gone. */
+  private readonly foreign = new Set<string>();
   private readonly openByDigest = new Map<string, CommandRecord>();
   private readonly openByInstance = new Map<string, Map<string, CommandRecord>>();
   private readonly settled = new RecentMap<string, CommandRecord>(MOST_SETTLED);
@@ -20,6 +22,11 @@ export class CommandBook {
 
   isOpen(id: string): boolean {
     return this.open.has(id);
+  }
+
+  /** Whether it is open and another replica has issued it. */
+  isForeign(id: string): boolean {
+    return this.foreign.has(id);
   }
 
   byDigest(digest: string): CommandRecord | undefined {
@@ -40,6 +47,12 @@ export class CommandBook {
     return [...this.open.values()];
   }
 
+  /** Takes up a command that another replica has issued. */
+  keepForeign(record: CommandRecord): void {
+    if (isOpen(record)) this.foreign.add(record.id);
+    this.keep(record);
+  }
+
   /** Takes up a command, or what became of it. */
   keep(record: CommandRecord): void {
     const { id, digest, instance } = record;
@@ -49,6 +62,7 @@ export class CommandBook {
       this.openAt(instance).set(id, record);
       return;
     }
+    this.foreign.delete(id);
     if (this.open.delete(id)) {
       this.openByDigest.delete(digest);
       this.openByInstance.get(instance)?.delete(id);

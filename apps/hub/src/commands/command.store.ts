@@ -2,9 +2,10 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { and, asc, eq, inArray, isNull, or } from 'drizzle-orm';
 import { createLogger } from '@capstan/platform';
 import { DatabaseService } from '../database/database.service.js';
-import { hurtConstraint } from '../database/database-faults.js';
+import { hurtConstraint, isTakenId } from '../database/database-faults.js';
 import type { AuditEntry } from '../audit/audit-chain.js';
 import { RecordWriter } from '../database/record-writer.js';
+import { LeaseTerms } from '../leases/lease-terms.js';
 import { commands } from '../database/schema.js';
 import { WireFault } from '@capstan/protocol';
 import { CommandBook } from './command.book.js';
@@ -25,6 +26,7 @@ export class CommandStore implements OnModuleInit {
     private readonly database: DatabaseService,
     private readonly writer: RecordWriter,
     private readonly book: CommandBook,
+    private readonly terms: LeaseTerms,
   ) {}
 
   async onModuleInit(): Promise<void> {
@@ -37,7 +39,7 @@ export class CommandStore implements OnModuleInit {
     };
   }
 
-  /** Resolves once the command is committed. @throws WireFault `agent-exists`; LocalFault `database-unavailable` */
+  /** Resolves once the command is committed. @throws WireFault `agent-exists`, `replayed`; LocalFault `database-unavailable` */
   async add(record: CommandRecord, issuedBy: string): Promise<void> {
     const isSpawn = record.kind === 'agent.spawn';
     const newAgent = { agent_id: record.agentId, instance: record.instance };
@@ -48,9 +50,11 @@ export class CommandStore implements OnModuleInit {
         audit: [issued(record, issuedBy)],
       });
     } catch (error) {
+      if (isTakenId(error)) throw new WireFault('replayed', 'another command has this id', { cause: error });
       if (!AGENT_EXISTS.includes(hurtConstraint(error) ?? '')) throw error;
       throw new WireFault('agent-exists', record.agentId, { cause: error });
     }
+    if (isSpawn) this.terms.ordered(record);
     this.book.keep(record);
   }
 
@@ -61,6 +65,11 @@ export class CommandStore implements OnModuleInit {
     this.writer.write({ command: newCommandRow(record), audit }, { whenAway: 'keep' }).catch((err: unknown) => {
       this.log.error({ err, command: record.id, msg: 'a kill was sent but could not be written' });
     });
+  }
+
+  /** The command, from memory only. */
+  known(id: string): CommandRecord | undefined {
+    return this.book.get(id);
   }
 
   /** The command, from memory or from disk. */
@@ -117,9 +126,9 @@ export class CommandStore implements OnModuleInit {
 }
 
 function issued(record: CommandRecord, issuedBy: string): AuditEntry {
-  const { id, kind, instance, agentId, digest, createdAt } = record;
+  const { id, kind, instance, agentId, digest, createdAt, issuer } = record;
   return {
-    kind: 'command.issued',
+    kind: issuer === null ? 'command.issued' : 'command.routed',
     subject: id,
     atMs: createdAt.getTime(),
     detail: { command: kind, instance, agent: agentId, digest, by: issuedBy },

@@ -19,7 +19,9 @@ export class Deliveries {
     const record = this.ownCommand(instance, digest);
     if (record === undefined || record.state === 'DELIVERED') return;
     const moved = this.store.moved(record, 'DELIVERED');
-    if (moved !== undefined) this.store.keepAndWrite(moved);
+    if (moved === undefined) return;
+    const detail = { instance, command: moved.kind, agent: moved.agentId };
+    this.store.keepAndWrite(moved, [{ kind: 'command.delivered', subject: moved.id, atMs: Date.now(), detail }]);
   }
 
   /** What may succeed later stays pending and is offered again. */

@@ -1,20 +1,28 @@
 import { Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
-import { create, FAULTS, LinkMessageSchema } from '@capstan/protocol';
+import { FAULTS, type LinkMessage, WireFault } from '@capstan/protocol';
+import { ConnectionMoves } from '../connections/connection-moves.js';
 import { ConnectionStore } from '../connections/connection.store.js';
 import { LinkRegistry } from '../connections/link.registry.js';
+import { ReplicaBus } from '../replicas/replica-bus.js';
+import { killMessage } from '../replicas/kill-message.js';
+import { Admissions } from '../routing/admissions.js';
 import { Answers } from './answers.js';
 import { CommandBook } from './command.book.js';
 import { type CommandRecord, isKill } from './command-record.js';
 import { CommandStore } from './command.store.js';
+import { DroppedCommands } from './dropped-commands.js';
 
 const SWEEP_MS = 1_000;
 /** An open link on which a command was not acknowledged for so long gets it again. */
 const REPEAT_MS = 5_000;
+/** The replica that has issued a command fails it where it must be; another does so once that one had this time. */
+const OTHERS_MS = 5_000;
 
 /** Offers open commands to their instances: until they are acknowledged, or for a kill confirmed, or expire. */
 @Injectable()
 export class Outbox implements OnModuleInit, OnApplicationShutdown {
   private readonly sentAt = new Map<string, number>();
+  private readonly overSince = new Map<string, number>();
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -23,9 +31,16 @@ export class Outbox implements OnModuleInit, OnApplicationShutdown {
     private readonly links: LinkRegistry,
     private readonly connections: ConnectionStore,
     private readonly answers: Answers,
+    private readonly dropped: DroppedCommands,
+    private readonly moves: ConnectionMoves,
+    private readonly admissions: Admissions,
+    private readonly bus: ReplicaBus,
   ) {}
 
   onModuleInit(): void {
+    this.moves.onMoved(({ instanceId, state }, from) => {
+      if (state === 'ACTIVE' && from === 'SUSPENDED') this.offerAll(instanceId);
+    });
     this.timer = setInterval(() => {
       this.sweep(Date.now());
     }, SWEEP_MS);
@@ -35,12 +50,15 @@ export class Outbox implements OnModuleInit, OnApplicationShutdown {
     clearInterval(this.timer);
   }
 
-  /** Sends the command if its instance is there; else it waits for it. */
+  /** Sends the command if its instance is there; else it waits for it. A kill is sent on to the other replicas then. */
   offer(record: CommandRecord): void {
-    const { id, instance, kind, envelope } = record;
+    const { id, instance, kind } = record;
     if (!this.mayOffer(record)) return;
     this.sentAt.set(id, Date.now());
-    const message = create(LinkMessageSchema, { body: { case: 'envelope', value: envelope } });
+    const isElsewhere = this.links.of(instance) === undefined && !this.book.isForeign(id);
+    if (isKill(kind) && isElsewhere) this.bus.publish(killMessage(record));
+    const message = this.messageOf(record);
+    if (message === undefined) return;
     void this.links.send(instance, isKill(kind) ? 'kill' : 'commands', message);
   }
 
@@ -52,10 +70,34 @@ export class Outbox implements OnModuleInit, OnApplicationShutdown {
   /** Expires what is past its time, and offers again what is still open. */
   sweep(nowMs: number): void {
     for (const record of this.book.allOpen()) {
+      if (this.isLeftToOthers(record, nowMs)) continue;
+      if (this.dropped.isDropped(record)) continue;
       if (record.expiresAt.getTime() <= nowMs) this.expire(record);
       else if ((this.sentAt.get(record.id) ?? 0) + REPEAT_MS <= nowMs) this.offer(record);
     }
     for (const id of this.sentAt.keys()) if (!this.book.isOpen(id)) this.sentAt.delete(id);
+    for (const id of this.overSince.keys()) if (!this.book.isOpen(id)) this.overSince.delete(id);
+  }
+
+  /** Whether the command is over, and the replica that has issued it has still time to say so. */
+  private isLeftToOthers(record: CommandRecord, nowMs: number): boolean {
+    const { id, expiresAt } = record;
+    if (!this.book.isForeign(id)) return false;
+    if (expiresAt.getTime() > nowMs && this.dropped.codeOf(record) === undefined) return false;
+    const since = this.overSince.get(id) ?? nowMs;
+    this.overSince.set(id, since);
+    return nowMs - since < OTHERS_MS;
+  }
+
+  /** Undefined, and the command dropped, where its origin may order nothing any longer. */
+  private messageOf(record: CommandRecord): LinkMessage | undefined {
+    try {
+      return this.admissions.messageOf(record);
+    } catch (error) {
+      if (!(error instanceof WireFault)) throw error;
+      this.dropped.drop(record, error.code);
+      return undefined;
+    }
   }
 
   private expire(record: CommandRecord): void {

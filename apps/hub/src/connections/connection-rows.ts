@@ -1,38 +1,80 @@
-import { eq } from 'drizzle-orm';
+import { eq, inArray } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
 import type { KeyPurpose, KeyRecord } from '@capstan/identity';
 import { LocalFault } from '@capstan/platform';
 import { keyId } from '@capstan/protocol';
 import type { Database } from '../database/database.service.js';
 import { connections, keys } from '../database/schema.js';
+import { readStatements, type StoredStatement } from '../keys/statement-rows.js';
 import { type Connection, makeConnection } from './connection.js';
-import { isConnectionState } from './connection-state.js';
+import { isConnectionState, isMover } from './connection-state.js';
 
 type KeyRow = typeof keys.$inferSelect;
 type ConnectionRow = typeof connections.$inferSelect;
 
-/** Every connection, oldest first. */
-export async function readConnections(db: Database): Promise<Connection[]> {
+/** Every connection, or those of `ids`, oldest first. */
+export async function readConnections(db: Database, ids?: readonly string[]): Promise<Connection[]> {
+  const statements = await readStatements(db);
+  const replaced = await replacedKeys(db, statements);
   const reaperKeys = alias(keys, 'reaper_keys');
   const rows = await db
     .select({ connection: connections, identityKey: keys, reaperKey: reaperKeys })
     .from(connections)
     .innerJoin(keys, eq(keys.keyId, connections.identityKeyId))
     .innerJoin(reaperKeys, eq(reaperKeys.keyId, connections.reaperKeyId))
+    .where(ids === undefined ? undefined : inArray(connections.id, [...ids]))
     .orderBy(connections.createdAt);
-  return rows.map((row) => connectionOf(row.connection, row.identityKey, row.reaperKey));
+  return rows.map((row) =>
+    connectionOf(row.connection, row.identityKey, row.reaperKey, formerKeys(row.identityKey, statements, replaced)),
+  );
 }
 
-function connectionOf(row: ConnectionRow, identityKey: KeyRow, reaperKey: KeyRow): Connection {
-  const { id, instanceId, displayName, state, capabilities, createdAt, changedAt, lastSeenAt } = row;
+/** By key id, each with its end. */
+async function replacedKeys(db: Database, statements: readonly StoredStatement[]): Promise<Map<string, KeyRecord>> {
+  const ends = new Map(statements.map(({ oldKeyId, oldUntilMs }) => [oldKeyId, oldUntilMs]));
+  if (ends.size === 0) return new Map();
+  const rows = await db
+    .select()
+    .from(keys)
+    .where(inArray(keys.keyId, [...ends.keys()]));
+  return new Map(rows.map((row) => [row.keyId, { ...keyOf(row), validUntil: ends.get(row.keyId) ?? 0 }]));
+}
+
+/** The keys before this one, oldest first. */
+function formerKeys(
+  { keyId: newest }: KeyRow,
+  statements: readonly StoredStatement[],
+  replaced: ReadonlyMap<string, KeyRecord>,
+): KeyRecord[] {
+  const former: KeyRecord[] = [];
+  for (let at = newest; ;) {
+    const old = replaced.get(statements.find(({ newKeyId }) => newKeyId === at)?.oldKeyId ?? '');
+    if (old === undefined) return former;
+    former.unshift(old);
+    at = old.keyId;
+  }
+}
+
+function connectionOf(
+  row: ConnectionRow,
+  identityKey: KeyRow,
+  reaperKey: KeyRow,
+  former: readonly KeyRecord[],
+): Connection {
+  const { id, instanceId, displayName, state, capabilities, createdAt, changedAt, lastSeenAt, wishedAt } = row;
   if (!isConnectionState(state)) throw new LocalFault('database-content', `Connection ${id} has no known state.`);
   return makeConnection({
     id,
     instanceId,
     displayName,
     state,
+    suspendedBy: row.suspendedBy.filter(isMover),
+    wishedAt,
     identityKey: keyOf(identityKey),
+    formerKeys: former,
+    rootKey: row.rootKey,
     reaperKey: keyOf(reaperKey),
+    sealingKey: row.sealingKey,
     capabilities,
     createdAt,
     changedAt,

@@ -3,7 +3,8 @@ export const CONNECTION_STATES = ['PENDING', 'ACTIVE', 'SUSPENDED', 'DISCONNECTE
 export type ConnectionState = (typeof CONNECTION_STATES)[number];
 
 /** Who moves it: the hub's admin, or the owner of the instance. */
-export type Mover = 'admin' | 'owner';
+export const MOVERS = ['admin', 'owner'] as const;
+export type Mover = (typeof MOVERS)[number];
 
 const EITHER: readonly Mover[] = ['admin', 'owner'];
 const ADMIN: readonly Mover[] = ['admin'];
@@ -35,4 +36,8 @@ export function isLive(state: ConnectionState): boolean {
 
 export function isConnectionState(text: string): text is ConnectionState {
   return CONNECTION_STATES.some((state) => state === text);
+}
+
+export function isMover(text: string): text is Mover {
+  return MOVERS.some((mover) => mover === text);
 }

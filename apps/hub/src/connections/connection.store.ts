@@ -1,14 +1,12 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { and, eq } from 'drizzle-orm';
-import { drizzle } from 'drizzle-orm/node-postgres';
+import { eq } from 'drizzle-orm';
 import { createLogger } from '@capstan/platform';
 import { WireFault } from '@capstan/protocol';
 import { DatabaseService } from '../database/database.service.js';
-import { RecordWriter } from '../database/record-writer.js';
 import { connections } from '../database/schema.js';
 import type { Connection } from './connection.js';
 import { readConnections } from './connection-rows.js';
-import { type ConnectionState, isLive, mayMove, type Mover } from './connection-state.js';
+import { isLive } from './connection-state.js';
 
 /** Every connection, in memory as well as on disk: links and kills must not wait for the database. */
 @Injectable()
@@ -18,10 +16,7 @@ export class ConnectionStore implements OnModuleInit {
   /** The live connection of an instance; where it has none, its last one. */
   private readonly byInstance = new Map<string, Connection>();
 
-  constructor(
-    private readonly database: DatabaseService,
-    private readonly writer: RecordWriter,
-  ) {}
+  constructor(private readonly database: DatabaseService) {}
 
   async onModuleInit(): Promise<void> {
     for (const connection of await readConnections(this.database.db)) this.keep(connection);
@@ -48,7 +43,7 @@ export class ConnectionStore implements OnModuleInit {
 
   /** Who has pinned this key, under whatever connection it was. */
   ownerOfKey(keyId: string): Connection | undefined {
-    return this.all().find(({ identityKey, reaperKey }) => identityKey.keyId === keyId || reaperKey.keyId === keyId);
+    return this.all().find(({ keys }) => keys.get(keyId) !== undefined);
   }
 
   /** Takes up a connection that was just committed. */
@@ -58,29 +53,6 @@ export class ConnectionStore implements OnModuleInit {
     const isSuperseded =
       known !== undefined && known.id !== connection.id && isLive(known.state) && !isLive(connection.state);
     if (!isSuperseded) this.byInstance.set(connection.instanceId, connection);
-  }
-
-  /** Moves a connection, on disk and audited before it holds. @throws WireFault `not-found`, `connection-not-active` */
-  async move(id: string, to: ConnectionState, mover: Mover): Promise<Connection> {
-    const before = this.byId.get(id);
-    if (before === undefined) throw new WireFault('not-found', `connection ${id}`);
-    if (before.state === to) return before;
-    const refusal = new WireFault('connection-not-active', `${before.state} to ${to} by ${mover}`);
-    if (!mayMove(before.state, to, mover)) throw refusal;
-    const changedAt = new Date();
-    await this.writer.transaction(async (client) => {
-      const isStillThere = and(eq(connections.id, id), eq(connections.state, before.state));
-      const { rowCount } = await drizzle(client).update(connections).set({ state: to, changedAt }).where(isStillThere);
-      if (rowCount !== 1) throw refusal;
-      const detail = { instance: before.instanceId, from: before.state, to, by: mover };
-      return {
-        result: undefined,
-        audit: [{ kind: 'connection.moved', subject: id, atMs: changedAt.getTime(), detail }],
-      };
-    });
-    const moved: Connection = { ...before, state: to, changedAt };
-    this.keep(moved);
-    return moved;
   }
 
   /** Remembers when an instance was last heard; for people, so nothing waits for it. */

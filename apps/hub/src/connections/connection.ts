@@ -1,6 +1,8 @@
+import { CONFLICT_SENTENCES, type ConflictKind, type LogConflict } from '@capstan/evidence';
 import { type KeyRecord, KeyRing } from '@capstan/identity';
 import { toHex } from '@capstan/protocol';
-import type { ConnectionState } from './connection-state.js';
+import type { StoppableView } from '../killswitch/probe.store.js';
+import type { ConnectionState, Mover } from './connection-state.js';
 
 /** An instance's standing at this hub, from its enrolment on. */
 export interface Connection {
@@ -8,12 +10,22 @@ export interface Connection {
   readonly instanceId: string;
   readonly displayName: string;
   readonly state: ConnectionState;
+  /** Who suspends it; empty unless it is SUSPENDED. */
+  readonly suspendedBy: readonly Mover[];
+  /** When the owner signed the last wish that was taken, by his clock. */
+  readonly wishedAt: Date | null;
   /** Signs handshakes, receipts and events. */
   readonly identityKey: KeyRecord;
+  /** Those whose place it has taken, oldest first, each with the end of its time. */
+  readonly formerKeys: readonly KeyRecord[];
+  /** Raw Ed25519 of the owner's offline root key, which may replace a lost identity key; null where there is none. */
+  readonly rootKey: Uint8Array | null;
   /** Signs observations of death only. */
   readonly reaperKey: KeyRecord;
-  /** Both keys, and no other instance's: what these cannot verify did not come from here. */
+  /** These, and no other instance's; a former one only until its end: what these cannot verify did not come from here. */
   readonly keys: KeyRing;
+  /** Raw X25519, to which secrets for the instance are sealed; null where it has published none. */
+  readonly sealingKey: Uint8Array | null;
   readonly capabilities: readonly string[];
   readonly createdAt: Date;
   readonly changedAt: Date;
@@ -21,7 +33,8 @@ export interface Connection {
 }
 
 export function makeConnection(fields: Omit<Connection, 'keys'>): Connection {
-  return { ...fields, keys: new KeyRing([fields.identityKey, fields.reaperKey]) };
+  const { identityKey, formerKeys, reaperKey } = fields;
+  return { ...fields, keys: new KeyRing([identityKey, ...formerKeys, reaperKey], Date.now) };
 }
 
 /** A connection as the API shows it. */
@@ -30,23 +43,37 @@ export interface ConnectionView {
   instanceId: string;
   displayName: string;
   state: ConnectionState;
+  /** Sides that must resume it before it is ACTIVE again. */
+  suspendedBy: readonly Mover[];
   /** Whether the instance holds a link now. */
   online: boolean;
+  /** Whether a kill was lately proven to reach its reaper. */
+  stoppable: StoppableView;
   lastSeenAt: string | null;
   createdAt: string;
   changedAt: string;
   capabilities: readonly string[];
   keys: { keyId: string; publicKey: string; purposes: readonly string[]; revokedAt: string | null }[];
+  /** Hex of the raw X25519 key to which secrets are sealed; null where it takes none. Its own word: `…/enrollment`. */
+  sealingKey: string | null;
+  /** How the instance's audit log contradicts what it has signed before; null where it does not. */
+  auditConflict: { conflict: ConflictKind; sentence: string; size: number; heldSize: number; at: string } | null;
 }
 
-export function connectionView(connection: Connection, isOnline: boolean, nowMs: number): ConnectionView {
-  const { id, instanceId, displayName, state, capabilities } = connection;
+export function connectionView(
+  connection: Connection,
+  isOnline: boolean,
+  nowMs: number,
+  conflict?: LogConflict,
+): Omit<ConnectionView, 'stoppable'> {
+  const { id, instanceId, displayName, state, suspendedBy, capabilities } = connection;
   const lastSeenAt = isOnline ? new Date(nowMs) : connection.lastSeenAt;
   return {
     id,
     instanceId,
     displayName,
     state,
+    suspendedBy,
     online: isOnline,
     lastSeenAt: lastSeenAt?.toISOString() ?? null,
     createdAt: connection.createdAt.toISOString(),
@@ -58,5 +85,11 @@ export function connectionView(connection: Connection, isOnline: boolean, nowMs:
       purposes: key.purposes,
       revokedAt: key.revokedAt === undefined ? null : new Date(key.revokedAt).toISOString(),
     })),
+    sealingKey: connection.sealingKey === null ? null : toHex(connection.sealingKey),
+    auditConflict: conflict === undefined ? null : conflictView(conflict),
   };
+}
+
+function conflictView({ kind, size, heldSize, atMs }: LogConflict): ConnectionView['auditConflict'] {
+  return { conflict: kind, sentence: CONFLICT_SENTENCES[kind], size, heldSize, at: new Date(atMs).toISOString() };
 }

@@ -1,12 +1,25 @@
 import { Injectable } from '@nestjs/common';
 import type { Link } from '@capstan/link';
 import type { LaneName, LinkMessage } from '@capstan/protocol';
+import { Presence } from '../replicas/presence.js';
 import type { Connection } from './connection.js';
 
 /** The links that are open now, one for each instance. */
 @Injectable()
 export class LinkRegistry {
   private readonly links = new Map<string, Link>();
+  private readonly listeners: (() => void)[] = [];
+
+  constructor(private readonly presence: Presence) {}
+
+  /** `listener` is called after each link that came or went. */
+  onChanged(listener: () => void): void {
+    this.listeners.push(listener);
+  }
+
+  all(): Link[] {
+    return [...this.links.values()];
+  }
 
   get size(): number {
     return this.links.size;
@@ -16,20 +29,31 @@ export class LinkRegistry {
   enter(link: Link): Link | undefined {
     const older = this.links.get(link.peerId);
     this.links.set(link.peerId, link);
+    this.changed();
     return older;
   }
 
   /** False where a newer link has taken its place already. */
   leave(link: Link): boolean {
-    return this.links.get(link.peerId) === link && this.links.delete(link.peerId);
+    const isGone = this.links.get(link.peerId) === link && this.links.delete(link.peerId);
+    this.changed();
+    return isGone;
   }
 
   of(instanceId: string): Link | undefined {
     return this.links.get(instanceId);
   }
 
-  isOnline({ instanceId, identityKey }: Connection): boolean {
-    return this.links.get(instanceId)?.peerKeyId === identityKey.keyId;
+  /** Whether it holds a link, here or at another replica. */
+  isOnline({ instanceId, keys }: Connection): boolean {
+    const key = this.links.get(instanceId)?.peerKeyId ?? this.presence.of(instanceId)?.key;
+    return key !== undefined && keys.get(key) !== undefined;
+  }
+
+  /** Names the link that the instance holds now, here or at another replica; undefined where it holds none. */
+  sessionOf(instanceId: string): string | undefined {
+    const epoch = this.links.get(instanceId)?.sessionEpoch ?? this.presence.of(instanceId)?.epoch;
+    return epoch === undefined ? undefined : String(epoch);
   }
 
   /** Whether the message was handed to the instance's socket; false where it is away or went away meanwhile. */
@@ -43,5 +67,9 @@ export class LinkRegistry {
       // The link ended; whoever must have the message gets it again on the next one.
       return false;
     }
+  }
+
+  private changed(): void {
+    for (const listener of this.listeners) listener();
   }
 }

@@ -22,6 +22,12 @@ export function hurtConstraint(error: unknown): string | undefined {
   return found?.code === '23505' ? found.constraint : undefined;
 }
 
+/** Whether a command was to be written whose id is that of another: see the statement that writes. */
+export function isTakenId(error: unknown): boolean {
+  const found = databaseError(error);
+  return found?.code === '23502' && found.table === 'commands' && found.column === 'digest';
+}
+
 /** drizzle wraps what the driver throws. */
 function databaseError(error: unknown): pg.DatabaseError | undefined {
   if (error instanceof pg.DatabaseError) return error;

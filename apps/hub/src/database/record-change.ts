@@ -8,7 +8,9 @@ export interface NewCommand {
   instance: string;
   agent_id: string;
   state: string;
+  issuer: string | null;
   envelope: string;
+  admission: string | null;
   digest: string;
   created_at: string;
   expires_at: string;
@@ -44,6 +46,19 @@ export interface AgentReport {
   as_of: string;
 }
 
+/** The kill epoch of a scope at an instance, as this hub has ordered it; the newest replaces what was known. */
+export interface NewKillEpoch {
+  /** Empty for the order itself, to all instances. */
+  instance: string;
+  scope: string;
+  scope_id: string;
+  /** Decimal. */
+  epoch: string;
+  armed: boolean;
+  ordered_by: string;
+  changed_at: string;
+}
+
 /** What is written together, or not at all. */
 export interface RecordChange {
   command?: NewCommand;
@@ -52,5 +67,6 @@ export interface RecordChange {
   move?: CommandMove;
   receipt?: NewReceipt;
   report?: AgentReport;
+  killEpochs?: readonly NewKillEpoch[];
   audit: readonly AuditEntry[];
 }

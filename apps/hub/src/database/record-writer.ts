@@ -38,6 +38,8 @@ export interface WriteOptions {
 export class RecordWriter implements OnApplicationShutdown {
   /** Called each time the database is there again after it was away. */
   onReturn: () => void = () => undefined;
+  /** Called with the first and last sequence of the audit entries that were just committed here. */
+  onCommitted: (first: bigint, last: bigint) => void = () => undefined;
 
   private readonly log = createLogger('hub.writer');
   private readonly queue = new WriteQueue();
@@ -145,6 +147,7 @@ export class RecordWriter implements OnApplicationShutdown {
       );
       await client.query({ name: 'write', text: WRITE_STATEMENT, values });
       this.head = linked.head;
+      this.committed(head, linked.head);
     } catch (error) {
       return this.afterFailure(batch, linked.head, error);
     }
@@ -156,7 +159,7 @@ export class RecordWriter implements OnApplicationShutdown {
     if (hurtConstraint(error) === AUDIT_KEY) {
       // Somebody else appended: another hub on the same database. Take the chain up where it is now.
       this.queue.putBack(batch);
-      this.disconnect();
+      this.head = undefined;
       return true;
     }
     if (isDataFault(error)) {
@@ -208,13 +211,24 @@ export class RecordWriter implements OnApplicationShutdown {
       await client.query({ name: 'write', text: WRITE_STATEMENT, values: writeParameters([], linked.rows) });
       await client.query('COMMIT');
       this.head = linked.head;
+      this.committed(head, linked.head);
       settle.resolve();
     } catch (error) {
+      if (hurtConstraint(error) === AUDIT_KEY) {
+        // Nothing of it was committed: once more from where the chain is now.
+        this.queue.putBack([{ work, settle }]);
+        this.disconnect();
+        return true;
+      }
       // A fresh connection has no open transaction, whatever it was that failed.
       this.disconnect();
       settle.reject(error instanceof WireFault || isDataFault(error) ? error : databaseUnavailable(error));
     }
     return true;
+  }
+
+  private committed(before: AuditHead, after: AuditHead): void {
+    if (after.sequence > before.sequence) this.onCommitted(before.sequence + 1n, after.sequence);
   }
 
   private connected(): { client: pg.Client; head: AuditHead } {
@@ -224,7 +238,7 @@ export class RecordWriter implements OnApplicationShutdown {
 
   /** Connects where it must. While the database is away, what does not wait for it is refused at once. */
   private async isConnected(): Promise<boolean> {
-    if (this.client !== undefined && this.head !== undefined) return true;
+    if (this.client !== undefined && (await this.knowsHead(this.client))) return true;
     const client = new pg.Client({ ...connectionOptions(this.config), options: BY_KEY_ONLY });
     client.on('error', () => {
       if (this.client === client) this.client = undefined;
@@ -244,6 +258,17 @@ export class RecordWriter implements OnApplicationShutdown {
       this.onReturn();
     }
     return true;
+  }
+
+  /** Reads the chain's end again where another hub has written; false where the connection is of no use. */
+  private async knowsHead(client: pg.Client): Promise<boolean> {
+    try {
+      this.head ??= await readHead(client);
+      return true;
+    } catch {
+      this.disconnect();
+      return false;
+    }
   }
 
   private away(error: unknown): void {

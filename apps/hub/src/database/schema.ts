@@ -39,6 +39,13 @@ export const connections = pgTable(
     instanceId: text('instance_id').notNull(),
     displayName: text('display_name').notNull(),
     state: text('state').notNull(),
+    /** Sides that suspend it, 'admin' and 'owner'; empty unless it is SUSPENDED. */
+    suspendedBy: text('suspended_by')
+      .array()
+      .notNull()
+      .default(sql`'{}'::text[]`),
+    /** When the owner signed his last wish that was taken, by his clock; an older one is a repetition. */
+    wishedAt: at('wished_at'),
     identityKeyId: text('identity_key_id')
       .notNull()
       .references(() => keys.keyId),

@@ -1,20 +1,23 @@
 import type { AuditRow } from '../audit/audit-chain.js';
-import type { CommandMove, RecordChange } from './record-change.js';
+import type { CommandMove, NewKillEpoch, RecordChange } from './record-change.js';
 
 /**
  * One statement that writes a whole batch: one round trip, one commit, one fsync for whatever came in together.
  *
  * Written by hand because each table's rows travel as one JSON text: PostgreSQL takes them apart, which leaves the hub
  * a single JSON.stringify per table, and the statement's text never changes, so that it is prepared once.
+ *
+ * A command that is there already stays as it is; another command with its id fails on the digest, which must not be null.
  */
 export const WRITE_STATEMENT = `
 WITH
   new_commands AS (
-    INSERT INTO commands (id, kind, instance, agent_id, state, envelope, digest, created_at, expires_at)
-    SELECT id, kind, instance, agent_id, state, decode(envelope, 'base64'), decode(digest, 'hex'), created_at, expires_at
-    FROM json_to_recordset($1::json) AS x(id text, kind text, instance text, agent_id text, state text, envelope text,
-      digest text, created_at timestamptz, expires_at timestamptz)
-    ON CONFLICT (id) DO NOTHING),
+    INSERT INTO commands (id, kind, instance, agent_id, state, issuer, envelope, admission, digest, created_at, expires_at)
+    SELECT id, kind, instance, agent_id, state, issuer, decode(envelope, 'base64'), decode(admission, 'base64'),
+      decode(digest, 'hex'), created_at, expires_at
+    FROM json_to_recordset($1::json) AS x(id text, kind text, instance text, agent_id text, state text, issuer text,
+      envelope text, admission text, digest text, created_at timestamptz, expires_at timestamptz)
+    ON CONFLICT (id) DO UPDATE SET digest = CASE WHEN commands.digest = excluded.digest THEN commands.digest END),
   new_agents AS (
     INSERT INTO agents (agent_id, instance)
     SELECT agent_id, instance FROM json_to_recordset($2::json) AS x(agent_id text, instance text)),
@@ -42,6 +45,14 @@ WITH
       SET revision = excluded.revision, snapshot = excluded.snapshot, as_of = excluded.as_of
       WHERE agents.instance = excluded.instance AND (agents.revision IS NULL OR agents.revision < excluded.revision
         OR (agents.revision = excluded.revision AND agents.as_of < excluded.as_of))),
+  new_kill_epochs AS (
+    INSERT INTO kill_epochs (instance, scope, scope_id, epoch, armed, ordered_by, changed_at)
+    SELECT instance, scope, scope_id, epoch, armed, ordered_by, changed_at
+    FROM json_to_recordset($7::json) AS x(instance text, scope text, scope_id text, epoch bigint, armed boolean,
+      ordered_by text, changed_at timestamptz)
+    ON CONFLICT (instance, scope, scope_id) DO UPDATE
+      SET epoch = excluded.epoch, armed = excluded.armed, ordered_by = excluded.ordered_by, changed_at = excluded.changed_at
+      WHERE kill_epochs.changed_at <= excluded.changed_at),
   new_audit AS (
     INSERT INTO audit (sequence, kind, subject, record, hash)
     SELECT sequence, kind, subject, record, decode(hash, 'base64')
@@ -57,6 +68,7 @@ export function writeParameters(batch: readonly RecordChange[], audit: readonly 
     present(batch.map((change) => change.receipt)),
     latestReports(batch),
     audit,
+    latestKillEpochs(batch),
   ];
   return rows.map((list) => (list.length === 0 ? '[]' : JSON.stringify(list)));
 }
@@ -94,6 +106,14 @@ function latestReports(batch: readonly RecordChange[]): object[] {
     if (known === undefined || isNewer(report, known)) newest.set(report.agent_id, report);
   }
   return [...newest.values()];
+}
+
+/** One statement may touch a row once: the last word about a scope is written. */
+function latestKillEpochs(batch: readonly RecordChange[]): NewKillEpoch[] {
+  const latest = new Map<string, NewKillEpoch>();
+  for (const row of batch.flatMap(({ killEpochs = [] }) => killEpochs))
+    latest.set(JSON.stringify([row.instance, row.scope, row.scope_id]), row);
+  return [...latest.values()];
 }
 
 function isNewer(a: { revision: number; as_of: string }, b: { revision: number; as_of: string }): boolean {

@@ -1,4 +1,5 @@
 import { checkPublicKey, handshakePae, keyRecord, KeyRing, openEnvelope, verifyBytes } from '@capstan/identity';
+import { VERSIONS } from '@capstan/link';
 import {
   bytesEqual,
   decodeStrict,
@@ -21,9 +22,15 @@ export interface ProvenEnrollment {
   displayName: string;
   identityKey: Uint8Array;
   reaperKey: Uint8Array;
+  /** Raw X25519; null where it takes no secrets. */
+  sealingKey: Uint8Array | null;
+  /** Raw Ed25519 of the owner's offline root key; null where he has none. */
+  rootKey: Uint8Array | null;
   capabilities: string[];
   /** SHA-256 of the statement's PAE. */
   digest: Uint8Array;
+  /** By the instance's own clock: what its owner wished before belongs to an earlier connection. */
+  signedAt: Date;
 }
 
 /**
@@ -46,7 +53,7 @@ export function proveEnrollment(
   const instanceId = parseInstanceId(claimed.instanceId);
   checkPublicKey(claimed.identityKey);
   const keys = new KeyRing([keyRecord(instanceId, claimed.identityKey, ['link'])]);
-  const { payload, digest } = openEnvelope(envelope, EnrollmentSchema, {
+  const { payload, digest, header } = openEnvelope(envelope, EnrollmentSchema, {
     kind: 'enrollment',
     purpose: 'link',
     keys,
@@ -55,9 +62,11 @@ export function proveEnrollment(
     nowMs,
   });
   checkReaper(payload);
+  if (![0, 32].includes(payload.sealingKey.length)) throw new WireFault('payload-malformed', 'sealing key');
   if (!bytesEqual(payload.tokenDigest, tokenDigest))
     throw new WireFault('enrollment-mismatch', 'made for another token');
-  if (!payload.versions.includes(1)) throw new WireFault('handshake-version', `speaks ${payload.versions.join(', ')}`);
+  if (!payload.versions.some((version) => VERSIONS.includes(version)))
+    throw new WireFault('handshake-version', `speaks ${payload.versions.join(', ')}`);
   if (payload.capabilities.length > MOST_CAPABILITIES || !payload.capabilities.every(isCapability)) {
     throw new WireFault('payload-malformed', 'capabilities');
   }
@@ -66,9 +75,21 @@ export function proveEnrollment(
     displayName: stripControl(payload.displayName).trim().slice(0, MOST_NAME) || instanceId,
     identityKey: payload.identityKey,
     reaperKey: payload.reaperKey,
+    sealingKey: payload.sealingKey.length === 0 ? null : payload.sealingKey,
+    rootKey: rootKeyOf(payload),
     capabilities: payload.capabilities,
     digest,
+    signedAt: new Date(Number(header.issuedAtMs)),
   };
+}
+
+/** The key of whoever may recover this identity: sound, and neither of the two that it is kept apart from. */
+function rootKeyOf({ rootKey, identityKey, reaperKey }: Enrollment): Uint8Array | null {
+  if (rootKey.length === 0) return null;
+  checkPublicKey(rootKey);
+  if ([identityKey, reaperKey].some((key) => bytesEqual(key, rootKey)))
+    throw new WireFault('key-purpose', 'the root key is a key of the instance');
+  return Uint8Array.from(rootKey);
 }
 
 /** The reaper's key must be another one, sound, and agree to stand for this instance. */

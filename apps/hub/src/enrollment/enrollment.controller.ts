@@ -1,9 +1,10 @@
 import { Body, Controller, HttpCode, HttpException, Ip, Post } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { metrics, Open } from '@capstan/platform';
+import { Caller, metrics, Open } from '@capstan/platform';
 import { encodeEnvelope, toBase64, WireFault } from '@capstan/protocol';
 import { CreateEnrollmentDto, RedeemEnrollmentDto } from './enrollment.dto.js';
 import { EnrollmentService } from './enrollment.service.js';
+import { RecordWriter } from '../database/record-writer.js';
 import { RateLimit } from '../rate-limit.js';
 
 @ApiTags('enrollment')
@@ -12,13 +13,22 @@ export class EnrollmentController {
   /** Counts failures. A secret has 256 bits: this bounds the work that a stranger can ask for, not his luck. */
   private readonly limit = new RateLimit({ windowMs: 60_000, perCaller: 60, forAll: 300 });
 
-  constructor(private readonly enrollments: EnrollmentService) {}
+  /** What of them goes into the record, where a stranger must not fill it. */
+  private readonly noted = new RateLimit({ windowMs: 60_000, perCaller: 10, forAll: 60 });
+
+  constructor(
+    private readonly enrollments: EnrollmentService,
+    private readonly writer: RecordWriter,
+  ) {}
 
   @ApiOperation({ summary: 'Make a single-use invitation that pins the hub key' })
   @ApiBearerAuth()
   @Post()
-  invite(@Body() body: CreateEnrollmentDto): Promise<{ id: string; invite: string; expiresAt: string }> {
-    return this.enrollments.invite(body);
+  invite(
+    @Body() body: CreateEnrollmentDto,
+    @Caller() by: string,
+  ): Promise<{ id: string; invite: string; expiresAt: string }> {
+    return this.enrollments.invite(body, by);
   }
 
   @ApiOperation({ summary: 'Redeem an invitation: the spoke proves possession of its keys' })
@@ -33,8 +43,17 @@ export class EnrollmentController {
       this.limit.refund(address);
       return { enrolled: toBase64(encodeEnvelope(enrolled)) };
     } catch (error) {
-      if (error instanceof WireFault) metrics.countRefusal(error.code);
+      if (error instanceof WireFault) this.refused(error.code, address);
       throw error;
     }
+  }
+
+  private refused(code: string, address: string): void {
+    metrics.countRefusal(code);
+    const nowMs = Date.now();
+    if (!this.noted.allows(address, nowMs)) return;
+    const audit = [{ kind: 'enrollment.refused', subject: address, atMs: nowMs, detail: { code } }];
+    // Nobody waits for it, and the metric has counted it.
+    this.writer.write({ audit }, { isLazy: true }).catch(() => undefined);
   }
 }

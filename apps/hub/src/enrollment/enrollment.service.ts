@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { eq } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
-import { keyRecord, makeHeader, signPayload } from '@capstan/identity';
+import { keyRecord, makeHeader } from '@capstan/identity';
 import {
   create,
   decodeEnvelope,
@@ -27,7 +27,8 @@ import { HubIdentity } from '../identity/hub-identity.js';
 import { type ProvenEnrollment, proveEnrollment } from './enrollment-check.js';
 import { insertConnection } from './enrollment-rows.js';
 import { type CreateEnrollmentDto, MOST_TTL_SECONDS } from './enrollment.dto.js';
-import { encodeInvite, newSecret, secretDigest } from './invite.js';
+import { encodeInvite, type Invite, newSecret, secretDigest } from './invite.js';
+import { HubTls } from '../tls/hub-tls.js';
 import { PublicUrl } from './public-url.js';
 
 type Token = typeof enrollmentTokens.$inferSelect;
@@ -41,10 +42,11 @@ export class EnrollmentService {
     private readonly writer: RecordWriter,
     private readonly connections: ConnectionStore,
     private readonly publicUrl: PublicUrl,
+    private readonly tls: HubTls,
   ) {}
 
   /** An invitation; its secret is in the answer and nowhere else. */
-  async invite(o: CreateEnrollmentDto): Promise<{ id: string; invite: string; expiresAt: string }> {
+  async invite(o: CreateEnrollmentDto, by: string): Promise<{ id: string; invite: string; expiresAt: string }> {
     const id = newId();
     const secret = newSecret();
     const createdAt = new Date();
@@ -60,20 +62,35 @@ export class EnrollmentService {
         expiresAt,
       };
       await drizzle(client).insert(enrollmentTokens).values(row);
-      const detail = { autoApprove, expiresAt: expiresAt.toISOString(), by: 'admin' };
+      const detail = { autoApprove, expiresAt: expiresAt.toISOString(), by };
       return {
         result: undefined,
         audit: [{ kind: 'enrollment.invited', subject: id, atMs: createdAt.getTime(), detail }],
       };
     });
-    const { hubId, key } = this.identity;
+    const { hubId, key, epoch } = this.identity;
     const hubKey = toHex(key.publicKey);
+    const hubKeyEpoch = epoch === 1 ? {} : { hubKeyEpoch: epoch };
     const url = this.publicUrl.get();
     return {
       id,
-      invite: encodeInvite({ url, hubId, hubKey, secret, expiresAt: expiresAt.toISOString() }),
+      invite: encodeInvite({
+        url,
+        hubId,
+        hubKey,
+        ...hubKeyEpoch,
+        secret,
+        expiresAt: expiresAt.toISOString(),
+        ...this.tlsOf(url),
+      }),
       expiresAt: expiresAt.toISOString(),
     };
+  }
+
+  private tlsOf(url: string): Pick<Invite, 'tlsPin' | 'tlsEnds'> {
+    if (!url.startsWith('https:')) return {};
+    const { invitePin, ends } = this.tls;
+    return { ...(invitePin === undefined ? {} : { tlsPin: invitePin }), tlsEnds: ends };
   }
 
   /**
@@ -112,13 +129,14 @@ export class EnrollmentService {
   }
 
   private async connect(token: Token, proven: ProvenEnrollment, envelope: Envelope): Promise<Connection> {
-    const connection = this.newConnection(token, proven);
-    this.checkNames(connection);
-    const made = { connection, statement: encodeEnvelope(envelope), statementDigest: proven.digest };
-    const { id, instanceId, state, identityKey, reaperKey } = connection;
+    const wanted = this.newConnection(token, proven);
+    this.checkNames(wanted);
+    const made = { connection: wanted, statement: encodeEnvelope(envelope), statementDigest: proven.digest };
+    const { id, instanceId, state, identityKey, reaperKey } = wanted;
+    let connection: Connection;
     try {
-      await this.writer.transaction(async (client) => {
-        await insertConnection(client, token.id, made);
+      connection = await this.writer.transaction(async (client) => {
+        const kept = await insertConnection(client, token.id, made);
         const detail = {
           instance: instanceId,
           state,
@@ -126,7 +144,7 @@ export class EnrollmentService {
           reaperKey: reaperKey.keyId,
           token: token.id,
         };
-        return { result: undefined, audit: [{ kind: 'connection.enrolled', subject: id, atMs: Date.now(), detail }] };
+        return { result: kept, audit: [{ kind: 'connection.enrolled', subject: id, atMs: Date.now(), detail }] };
       });
     } catch (error) {
       if (hurtConstraint(error) !== 'connections_live_instance') throw error;
@@ -144,8 +162,13 @@ export class EnrollmentService {
       instanceId,
       displayName: token.displayName ?? proven.displayName,
       state: token.autoApprove ? 'ACTIVE' : 'PENDING',
-      identityKey: keyRecord(instanceId, proven.identityKey, ['link', 'receipt']),
+      suspendedBy: [],
+      wishedAt: proven.signedAt,
+      identityKey: keyRecord(instanceId, proven.identityKey, ['link', 'receipt', 'command']),
       reaperKey: keyRecord(instanceId, proven.reaperKey, ['observe']),
+      sealingKey: proven.sealingKey,
+      formerKeys: [],
+      rootKey: proven.rootKey,
       capabilities,
       createdAt: now,
       changedAt: now,
@@ -155,9 +178,10 @@ export class EnrollmentService {
 
   /** An instance's name and keys are its own: not the hub's, not another's, and none that was revoked. */
   private checkNames({ instanceId, identityKey, reaperKey }: Connection): void {
-    const { hubId, key } = this.identity;
+    const { hubId, ring } = this.identity;
     if (instanceId === hubId) throw new WireFault('enrollment-mismatch', 'the name of the hub');
-    if ([identityKey.keyId, reaperKey.keyId].includes(key.keyId))
+    if (instanceId.startsWith('op-')) throw new WireFault('enrollment-mismatch', 'the name of an operator');
+    if ([identityKey, reaperKey].some(({ keyId }) => ring.get(keyId) !== undefined))
       throw new WireFault('enrollment-mismatch', 'the key of the hub');
     const known = this.connections.find(instanceId);
     if (known !== undefined && (isLive(known.state) || known.state === 'REVOKED')) {
@@ -166,10 +190,10 @@ export class EnrollmentService {
   }
 
   private enrolled(connection: Connection, enrollmentDigest: Uint8Array): Envelope {
-    const { hubId, key } = this.identity;
+    const { hubId } = this.identity;
     const { id: connectionId, instanceId, state } = connection;
     const header = makeHeader({ issuer: hubId, audience: instanceId, direction: Direction.HUB_TO_SPOKE });
     const payload = create(EnrolledSchema, { header, instanceId, connectionId, enrollmentDigest, state });
-    return signPayload(key, 'enrolled', toBinary(EnrolledSchema, payload));
+    return this.identity.signForNewcomer('enrolled', toBinary(EnrolledSchema, payload));
   }
 }

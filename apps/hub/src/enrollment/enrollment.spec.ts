@@ -149,7 +149,9 @@ test(
     const spoke = new TestSpoke(hub, 'weak');
     const smallOrder = fromHex('ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f');
     const notCanonical = fromHex(`eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f`);
-    for (const weak of [smallOrder, notCanonical, new Uint8Array(32), new Uint8Array(31)]) {
+    // Seven times the base point, and a point of order eight.
+    const withTorsion = fromHex('e9b2fe981587efae6478f48ba1fa60cec6126d0e26dde72a0a24f640dcd783e5');
+    for (const weak of [smallOrder, notCanonical, withTorsion, new Uint8Array(32), new Uint8Array(31)]) {
       const invite = await invitation();
       expect(await spoke.redeem(invite, { identityKey: weak })).toMatchObject({ body: { code: 'key-weak' } });
       expect(await spoke.redeem(invite, { reaperKey: weak })).toMatchObject({ body: { code: 'key-weak' } });

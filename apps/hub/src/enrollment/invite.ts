@@ -8,9 +8,15 @@ export interface Invite {
   hubId: string;
   /** The hub's public key, hex: pinned, so that nobody else can answer in its place. */
   hubKey: string;
+  /** How many keys the hub has had; absent for its first. */
+  hubKeyEpoch?: number;
   /** 256 random bits, base64url. */
   secret: string;
   expiresAt: string;
+  /** Of the TLS key that answers at `url`, see `spkiPin`; absent where a public CA must vouch, or without TLS. */
+  tlsPin?: string;
+  /** With https only: whether links are bound to their TLS connection, since the hub itself ends it. */
+  tlsEnds?: 'hub' | 'proxy';
 }
 
 export function encodeInvite(invite: Invite): string {

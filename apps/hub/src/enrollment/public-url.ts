@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { Injectable } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import { HubConfig } from '../hub.config.js';
+import { HubTls } from '../tls/hub-tls.js';
 
 /** Where spokes find this hub. */
 @Injectable()
@@ -9,6 +10,7 @@ export class PublicUrl {
   constructor(
     private readonly config: HubConfig,
     private readonly host: HttpAdapterHost,
+    private readonly tls: HubTls,
   ) {}
 
   /** As configured, else the address on which the hub listens. */
@@ -18,6 +20,6 @@ export class PublicUrl {
     const address = server.address();
     const port = address !== null && typeof address === 'object' ? address.port : this.config.port;
     const { host } = this.config;
-    return `http://${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
+    return `${this.tls.isOn ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
   }
 }

@@ -1,5 +1,6 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { VERSIONS } from '@capstan/link';
 import { Open } from '@capstan/platform';
 import { toHex } from '@capstan/protocol';
 import { HubIdentity } from './hub-identity.js';
@@ -14,24 +15,39 @@ export interface InstanceDocument {
   protocolVersions: number[];
 }
 
-const CAPABILITIES = ['agent.spawn', 'agent.status', 'agent.kill', 'agent.logs'];
+const CAPABILITIES = [
+  'agent.spawn',
+  'agent.status',
+  'agent.kill',
+  'agent.kill-all',
+  'agent.rearm',
+  'agent.logs',
+  'kill.probe',
+];
 
 @ApiTags('federation')
 @Open()
 @Controller('api/v1/federation/instance')
 export class InstanceController {
-  private readonly document: InstanceDocument;
-
-  constructor({ hubId, displayName, ring }: HubIdentity) {
-    const keys = ring
-      .records()
-      .map(({ keyId, publicKey, purposes }) => ({ keyId, publicKey: toHex(publicKey), purposes }));
-    this.document = { id: hubId, displayName, kind: 'hub', keys, capabilities: CAPABILITIES, protocolVersions: [1] };
-  }
+  constructor(private readonly identity: HubIdentity) {}
 
   @ApiOperation({ summary: 'Who this hub is: id, display name, public keys, capabilities, protocol versions' })
   @Get()
   describe(): InstanceDocument {
-    return this.document;
+    const { hubId, displayName, ring } = this.identity;
+    // The newest first, and none whose time is over.
+    const keys = ring
+      .records()
+      .filter(({ keyId }) => ring.get(keyId)?.revokedAt === undefined)
+      .sort((a, b) => b.epoch - a.epoch)
+      .map(({ keyId, publicKey, purposes }) => ({ keyId, publicKey: toHex(publicKey), purposes }));
+    return {
+      id: hubId,
+      displayName,
+      kind: 'hub',
+      keys,
+      capabilities: CAPABILITIES,
+      protocolVersions: [...VERSIONS],
+    };
   }
 }

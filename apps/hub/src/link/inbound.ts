@@ -14,7 +14,13 @@ import {
 import { Deliveries } from '../commands/deliveries.js';
 import { RecordWriter } from '../database/record-writer.js';
 import { EventIntake } from '../events/event.intake.js';
+import { InstanceKeys } from '../keys/instance-keys.js';
+import { StatementPush } from '../keys/statement-push.js';
+import { Queries } from '../queries/queries.js';
 import { ReceiptIntake } from '../receipts/receipt.intake.js';
+import { LinkRelay } from '../replicas/link-relay.js';
+import { ResultForwarder } from '../routing/result-forwarder.js';
+import { RoutingDesk } from '../routing/routing-desk.js';
 import { RefusalLog } from './refusal-log.js';
 
 /** Envelopes of all links that may be on their way to disk at once. */
@@ -30,17 +36,26 @@ export class Inbound {
     private readonly deliveries: Deliveries,
     private readonly receipts: ReceiptIntake,
     private readonly events: EventIntake,
+    private readonly queries: Queries,
     private readonly writer: RecordWriter,
     private readonly refusals: RefusalLog,
+    private readonly routing: RoutingDesk,
+    private readonly results: ResultForwarder,
+    private readonly keys: InstanceKeys,
+    private readonly statements: StatementPush,
+    private readonly relay: LinkRelay,
   ) {}
 
   /** Never throws: what is wrong is the peer's to hear. */
   message(link: Link, { body }: LinkMessage): void {
     switch (body.case) {
       case 'acknowledgement':
-        this.deliveries.acknowledged(link.peerId, body.value);
+        if (!this.statements.acknowledged(link.peerId, body.value))
+          this.deliveries.acknowledged(link.peerId, body.value);
         return;
       case 'rejection':
+        if (this.statements.rejected(link.peerId, body.value)) return;
+        if (this.queries.rejected(link.peerId, body.value) || this.relay.rejected(link.peerId, body.value)) return;
         this.deliveries.rejected(link.peerId, body.value);
         return;
       case 'envelope':
@@ -57,7 +72,9 @@ export class Inbound {
     const digest = envelopeDigest(envelope);
     this.inHand += 1;
     try {
-      if (this.inHand > MOST_IN_HAND || this.writer.isFull)
+      // Another's kill is let through here: it waits for no disk, and the router refuses what is none.
+      const isCommand = payloadKind(envelope.payloadType) === 'command';
+      if (!isCommand && (this.inHand > MOST_IN_HAND || this.writer.isFull))
         throw new WireFault('queue-unavailable', 'too much in hand');
       await this.take(link.peerId, envelope);
       await this.reply(link, { case: 'acknowledgement', value: { digest } });
@@ -74,9 +91,20 @@ export class Inbound {
         return this.receipts.take(instance, envelope);
       case 'event':
         return this.events.take(instance, envelope);
+      case 'key-statement':
+        return this.keys.take(instance, envelope);
+      case 'command':
+        return this.route(instance, envelope);
       default:
         return Promise.reject(new WireFault('payload-type-unknown', envelope.payloadType.slice(0, 100)));
     }
+  }
+
+  /** Another instance is ordered something: told as taken once it is on disk, and answered by that instance. */
+  private async route(instance: string, envelope: Envelope): Promise<void> {
+    const isFull = this.inHand > MOST_IN_HAND || this.writer.isFull;
+    const { record, isRepeated } = await this.routing.fromInstance(instance, envelope, isFull);
+    if (isRepeated) await this.results.repeat(record);
   }
 
   private async refuse(link: Link, digest: Uint8Array, error: unknown): Promise<void> {

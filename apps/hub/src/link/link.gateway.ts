@@ -10,12 +10,17 @@ import { createLogger, metrics } from '@capstan/platform';
 import { isFaultCode, WireFault } from '@capstan/protocol';
 import { Gauge } from 'prom-client';
 import { Outbox } from '../commands/outbox.js';
-import { isLive, mayLink } from '../connections/connection-state.js';
+import { mayLink } from '../connections/connection-state.js';
 import { ConnectionStore } from '../connections/connection.store.js';
+import { LinkCloser } from '../connections/link-closer.js';
 import { LinkRegistry } from '../connections/link.registry.js';
 import { SessionEpochs } from '../connections/session-epochs.js';
 import { HubIdentity } from '../identity/hub-identity.js';
+import { StatementPush } from '../keys/statement-push.js';
+import { Killswitch } from '../killswitch/killswitch.js';
+import { HeartbeatContents } from './heartbeat-contents.js';
 import { Inbound } from './inbound.js';
+import { HubTls } from '../tls/hub-tls.js';
 import type { LinkServer } from './link.adapter.js';
 
 export const LINK_PATH = '/federation/link';
@@ -34,6 +39,11 @@ export class LinkGateway implements OnGatewayInit<LinkServer>, OnGatewayConnecti
     private readonly registry: LinkRegistry,
     private readonly inbound: Inbound,
     private readonly outbox: Outbox,
+    private readonly heartbeats: HeartbeatContents,
+    private readonly tls: HubTls,
+    private readonly killswitch: Killswitch,
+    private readonly closer: LinkCloser,
+    private readonly statements: StatementPush,
   ) {}
 
   afterInit(server: LinkServer): void {
@@ -41,12 +51,14 @@ export class LinkGateway implements OnGatewayInit<LinkServer>, OnGatewayConnecti
     const listener = new LinkListener({
       hubId,
       key,
+      keyFor: (knownKeyId) => this.identity.greetingKey(knownKeyId),
       findSpoke: (instanceId, keyId) => Promise.resolve(this.findSpoke(instanceId, keyId)),
       nextSessionEpoch: (instanceId, lastSeen) => {
         // async, so that a fault becomes a rejection.
         return Promise.resolve().then(() => this.nextSessionEpoch(instanceId, lastSeen));
       },
-      epochs: () => ({ revocationEpoch: 0n, killEpochs: [] }),
+      tlsEnds: this.tls.ends,
+      heartbeat: (peer) => this.heartbeats.content(peer),
       onLink: (link) => {
         server.onLink(link);
       },
@@ -58,10 +70,14 @@ export class LinkGateway implements OnGatewayInit<LinkServer>, OnGatewayConnecti
   }
 
   handleConnection(link: Link): void {
+    if (this.closer.refuses(link)) return;
     const older = this.registry.enter(link);
     void older?.close('closed', 'The instance has opened a newer link.');
     link.onMessage = (_lane, message) => {
       this.inbound.message(link, message);
+    };
+    link.onHeartbeat = (heartbeat) => {
+      this.heartbeats.received(link, heartbeat);
     };
     void link.closed.then(({ code }) => {
       if (isFaultCode(code)) metrics.countRefusal(code);
@@ -70,7 +86,10 @@ export class LinkGateway implements OnGatewayInit<LinkServer>, OnGatewayConnecti
     links.set(this.registry.size);
     this.log.info({ instance: link.peerId, session: link.sessionId, msg: 'an instance is here' });
     this.connections.sawInstance(link.peerId);
-    this.outbox.offerAll(link.peerId);
+    this.statements.bringUpToDate(link, () => {
+      this.killswitch.catchUp(link.peerId);
+      this.outbox.offerAll(link.peerId);
+    });
   }
 
   handleDisconnect(link: Link): void {
@@ -81,12 +100,13 @@ export class LinkGateway implements OnGatewayInit<LinkServer>, OnGatewayConnecti
   }
 
   private findSpoke(instanceId: string, keyId: string): KeyRecord | undefined {
+    // Also of a connection that has ended: it is told why, and a revoked key is refused as that.
     const connection = this.connections.find(instanceId);
-    if (connection === undefined || !isLive(connection.state)) return undefined;
-    return connection.identityKey.keyId === keyId ? connection.identityKey : undefined;
+    const key = connection?.keys.get(keyId);
+    return key?.purposes.includes('link') === true ? key : undefined;
   }
 
-  /** Asked once the peer has proven its key: only then is it told that it must wait for approval. */
+  /** Asked once the peer has proven its key: only then is it told that it must wait for approval, or has ended. */
   private nextSessionEpoch(instanceId: string, lastSeen: bigint): bigint {
     const connection = this.connections.ofInstance(instanceId);
     if (!mayLink(connection.state))

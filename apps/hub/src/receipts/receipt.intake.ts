@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { verifyReceipt } from '@capstan/evidence';
+import { type VerifiedReceipt, verifyReceipt } from '@capstan/evidence';
 import { type Envelope, faultSentence, isFaultCode, killOutcomeName, type Receipt } from '@capstan/protocol';
 import { AgentDirectory } from '../agents/agent.directory.js';
 import { type Reported, reported } from '../agents/agent-report.js';
@@ -12,7 +12,9 @@ import { RecentMap } from '../commands/recent-map.js';
 import { ConnectionStore } from '../connections/connection.store.js';
 import { RecordWriter } from '../database/record-writer.js';
 import { HubIdentity } from '../identity/hub-identity.js';
+import { Probes } from '../killswitch/probes.js';
 import { Queries } from '../queries/queries.js';
+import { LinkRelay } from '../replicas/link-relay.js';
 import { checkAnswers } from './answered.js';
 import { newReceiptRow } from './receipt-rows.js';
 import { UnmatchedReceipts } from './unmatched-receipts.js';
@@ -35,6 +37,8 @@ export class ReceiptIntake {
     private readonly answers: Answers,
     private readonly writer: RecordWriter,
     private readonly unmatched: UnmatchedReceipts,
+    private readonly probes: Probes,
+    private readonly relay: LinkRelay,
   ) {}
 
   /**
@@ -49,40 +53,39 @@ export class ReceiptIntake {
     const digest = Buffer.from(verified.digest).toString('hex');
     if (this.stored.has(digest)) return;
     const { receipt } = verified;
-    if (this.queries.take(verified)) return;
+    if (this.relay.took(receipt.commandId, instance, envelope)) return;
+    if (this.queries.take(verified) || this.probes.take(verified, envelope)) return;
     const record = await this.commands.find(receipt.commandId);
     if (record === undefined) {
       await this.unmatched.keep(verified, envelope, digest);
       this.stored.set(digest, true);
       return;
     }
-    checkAnswers(verified, record, hubId);
-    const taken: TakenReceipt = {
-      kind: verified.kind,
-      envelope,
-      command: record.envelope,
-      receipt,
-      receivedAt: new Date(),
-    };
-    await this.store(taken, digest, record);
+    checkAnswers(verified, record, record.issuer ?? hubId);
+    await this.store(takenOf(verified, envelope, record), digest, record);
     this.stored.set(digest, true);
+  }
+
+  /**
+   * A receipt that another replica has taken, and stores: told here to whoever waits.
+   *
+   * @throws WireFault why it is refused
+   */
+  hear(instance: string, envelope: Envelope): void {
+    const { hubId } = this.identity;
+    const verified = verifyReceipt({ envelope, keys: this.connections.ofInstance(instance).keys, hubId });
+    if (this.queries.take(verified) || this.probes.take(verified, envelope)) return;
+    const record = this.commands.known(verified.receipt.commandId);
+    if (record === undefined) return;
+    checkAnswers(verified, record, record.issuer ?? hubId);
+    this.tell(takenOf(verified, envelope, record), record, true);
   }
 
   private async store(taken: TakenReceipt, digest: string, record: CommandRecord): Promise<void> {
     const news = newsOf(taken, record.instance);
     const moved = this.moved(taken, record);
-    const tell = (): void => {
-      // Asked again: something else may have been heard of the command while this was written.
-      const now = this.moved(taken, record);
-      if (now !== undefined) this.commands.keep(now);
-      if (news !== undefined) this.agents.keep(news.report.agent_id, record.instance, news.hasEnded);
-      // A refused spawn leaves no agent behind that would have to be remembered.
-      else if (record.kind === 'agent.spawn' && taken.kind === 'refused')
-        this.agents.keep(record.agentId, record.instance, true);
-      this.answers.publish({ record: now ?? record, receipt: taken });
-    };
     // Nobody who waits for a death waits for a disk.
-    if (isKill(record.kind)) tell();
+    if (isKill(record.kind)) this.tell(taken, record);
     await this.writer.write(
       {
         receipt: newReceiptRow(taken, digest, record.instance),
@@ -92,7 +95,19 @@ export class ReceiptIntake {
       },
       { whenAway: 'keep' },
     );
-    if (!isKill(record.kind)) tell();
+    if (!isKill(record.kind)) this.tell(taken, record);
+  }
+
+  private tell(taken: TakenReceipt, record: CommandRecord, isElsewhere = false): void {
+    const news = newsOf(taken, record.instance);
+    // Asked again: something else may have been heard of the command while this was written.
+    const now = this.moved(taken, record);
+    if (now !== undefined) this.commands.keep(now);
+    if (news !== undefined) this.agents.keep(news.report.agent_id, record.instance, news.hasEnded);
+    // A refused spawn leaves no agent behind that would have to be remembered.
+    else if (record.kind === 'agent.spawn' && taken.kind === 'refused')
+      this.agents.keep(record.agentId, record.instance, true);
+    this.answers.publish({ record: now ?? record, receipt: taken, isElsewhere });
   }
 
   private moved({ receipt }: TakenReceipt, record: CommandRecord): CommandRecord | undefined {
@@ -101,6 +116,14 @@ export class ReceiptIntake {
     if (refusal === undefined) return this.commands.moved(record, 'DELIVERED', { isAnswered: true });
     return this.commands.moved(record, 'FAILED', { isAnswered: true, refusal });
   }
+}
+
+function takenOf(
+  { kind, receipt }: VerifiedReceipt,
+  envelope: Envelope,
+  { envelope: command }: CommandRecord,
+): TakenReceipt {
+  return { kind, envelope, command, receipt, receivedAt: new Date() };
 }
 
 /** A death that nobody has seen answers nothing: the order stays open, and the instance is told of it until it is proven. */

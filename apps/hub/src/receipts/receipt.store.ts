@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { desc, eq, type SQL } from 'drizzle-orm';
+import { asc, desc, eq, type SQL } from 'drizzle-orm';
+import { decodeEnvelope, type Envelope } from '@capstan/protocol';
 import { DatabaseService } from '../database/database.service.js';
 import { commands, receipts } from '../database/schema.js';
 import { takenOfRow } from './receipt-rows.js';
@@ -20,6 +21,17 @@ export class ReceiptStore {
   /** The agent's receipts, oldest first. */
   ofAgent(agentId: string): Promise<ReceiptView[]> {
     return this.read(eq(receipts.agentId, agentId));
+  }
+
+  /** The receipts as they were signed, oldest first. */
+  async envelopesOf(commandId: string): Promise<Envelope[]> {
+    const rows = await this.database.db
+      .select({ envelope: receipts.envelope })
+      .from(receipts)
+      .where(eq(receipts.commandId, commandId))
+      .orderBy(asc(receipts.sequence))
+      .limit(MOST);
+    return rows.map(({ envelope }) => decodeEnvelope(envelope));
   }
 
   private async read(which: SQL): Promise<ReceiptView[]> {

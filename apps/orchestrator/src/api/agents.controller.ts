@@ -1,16 +1,14 @@
-import { Body, Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, type OnModuleDestroy, Param, Post, Query } from '@nestjs/common';
 import { agentId, toBase64, WireFault, type AgentView, type KillOutcomeName } from '@capstan/protocol';
 import { Killswitch } from '../killswitch/killswitch.service.js';
 import type { LogPageView } from '../monitor/agent-log.js';
 import { Monitor } from '../monitor/monitor.service.js';
 import { Admission } from '../spawner/admission.service.js';
 import { AgentStore } from '../valkey/agent.store.js';
-import { KillDto, LogQuery } from './dto/requests.dto.js';
+import { KillDto, ListQuery, LogQuery } from './dto/requests.dto.js';
 import { SpawnAgentDto } from './dto/spawn-agent.dto.js';
 import { wishOfRequest } from './dto/wish-of-request.js';
 import { inTime } from './in-time.js';
-
-const MOST_LISTED = 1000;
 
 interface KillReply {
   outcome: KillOutcomeName;
@@ -20,7 +18,9 @@ interface KillReply {
 
 /** Agents of this instance: spawn by the owner, status, logs, kill. */
 @Controller('agents')
-export class AgentsController {
+export class AgentsController implements OnModuleDestroy {
+  private readonly closing = new AbortController();
+
   constructor(
     private readonly admission: Admission,
     private readonly store: AgentStore,
@@ -35,10 +35,12 @@ export class AgentsController {
     return { agentId: agent.agentId };
   }
 
-  /** The newest first. */
+  /** The newest first; `after` goes on behind an agent of the page before. */
   @Get()
-  list(): Promise<AgentView[]> {
-    return inTime(this.store.list(MOST_LISTED));
+  async list(@Query() { after, limit }: ListQuery): Promise<AgentView[]> {
+    const agents = await inTime(this.store.list(limit, after === undefined ? undefined : agentId(after)));
+    if (agents === undefined) throw new WireFault('agent-unknown', 'it was forgotten since the page before');
+    return agents;
   }
 
   @Get(':id/status')
@@ -49,9 +51,15 @@ export class AgentsController {
   }
 
   @Get(':id/logs')
-  async logs(@Param('id') id: string, @Query() { after, limit }: LogQuery): Promise<LogPageView> {
+  async logs(@Param('id') id: string, @Query() { after, limit, mostBytes, waitMs }: LogQuery): Promise<LogPageView> {
     const agent = await this.status(id);
-    return this.monitor.page(agentId(agent.agentId), after, limit);
+    if (waitMs === 0) return this.monitor.page(agentId(agent.agentId), after, limit, mostBytes);
+    const signal = AbortSignal.any([AbortSignal.timeout(waitMs), this.closing.signal]);
+    return this.monitor.nextPage(agentId(agent.agentId), after, { limit, mostBytes }, signal);
+  }
+
+  onModuleDestroy(): void {
+    this.closing.abort();
   }
 
   /** Answers once the reaper has; an agent that was never seen gets a tombstone. */

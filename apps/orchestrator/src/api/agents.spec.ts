@@ -138,6 +138,38 @@ describe('the API of agents', () => {
     expect((await api.call('GET', `/agents/${newId()}/logs`)).status).toBe(404);
   });
 
+  it('gives the next lines as soon as there are any, and nothing where none came in time', async () => {
+    const { body: agent } = await api.command(api.instance.signedSpawn());
+    const log = await api.monitor.begin(agentId(agent.agentId));
+    log.append('agent', 'one');
+    const path = `/agents/${agent.agentId}/logs`;
+    const next = api.call('GET', `${path}?after=1&waitMs=20000`);
+    expect((await api.call('GET', `${path}?after=1&waitMs=50`)).body).toMatchObject({ lines: [], next: 1, gap: false });
+    log.append('agent', 'two');
+    expect((await next).body).toMatchObject({ lines: [{ sequence: 2, text: 'two' }], next: 2, gap: false });
+    log.append('agent', 'x'.repeat(500));
+    log.append('agent', 'x'.repeat(500));
+    const cut = await api.call<{ lines: unknown[]; next: number }>('GET', `${path}?after=1&waitMs=1000&mostBytes=700`);
+    expect(cut.body).toMatchObject({ lines: [{ sequence: 2 }, { sequence: 3 }], next: 3 });
+    const one = await api.call('GET', `${path}?after=2&waitMs=1000&mostBytes=1`);
+    expect(one.body).toMatchObject({ lines: [{ sequence: 3 }], next: 3 });
+    await api.monitor.end(agentId(agent.agentId));
+  });
+
+  it('lists the agents by pages, the newest first', async () => {
+    const made: string[] = [];
+    for (let count = 0; count < 3; count += 1)
+      made.unshift((await api.call<{ agentId: string }>('POST', '/agents/spawn', ownSpawn())).body.agentId);
+    const page = async (search: string): Promise<string[]> =>
+      (await api.call<AgentView[]>('GET', `/agents?${search}`)).body.map((agent) => agent.agentId);
+    const first = await page('limit=2');
+    const second = await page(`limit=2&after=${first[1] ?? ''}`);
+    expect([...first, ...second].slice(0, 3)).toHaveLength(3);
+    expect([...first, ...second]).toEqual(await page('limit=4'));
+    expect([...first, ...second].slice(0, 3).sort()).toEqual([...made].sort());
+    expect((await api.call('GET', `/agents?after=${newId()}`)).body).toMatchObject({ code: 'agent-unknown' });
+  });
+
   it(
     'streams every change in order, and goes on behind a cursor',
     proves('ORC-107', async () => {

@@ -13,8 +13,10 @@ export class CommandsController {
   /** The same order, repeated, gets the same agent. */
   @Post()
   @HttpCode(202)
-  take(@Body() { envelope }: CommandDto): Promise<AgentView> {
-    return inTime(this.admission.takeCommand(fromBase64(envelope)));
+  take(@Body() { envelope, admission, secrets = [] }: CommandDto): Promise<AgentView> {
+    const admitted = admission === undefined ? undefined : fromBase64(admission);
+    const clear = Object.fromEntries(secrets.map(({ name, value }) => [name, value]));
+    return inTime(this.admission.takeCommand(fromBase64(envelope), admitted, clear));
   }
 }
 

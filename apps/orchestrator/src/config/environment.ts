@@ -8,6 +8,7 @@ export class Environment {
   @Matches(/^\//, absolute)
   CAPSTAN_INSTANCE_DIR!: string;
 
+  /** URL of the instance's Valkey. */
   @IsOptional()
   @IsString()
   CAPSTAN_VALKEY_URL?: string;
@@ -22,6 +23,7 @@ export class Environment {
   @IsString()
   CAPSTAN_ORCHESTRATOR_LISTEN?: string;
 
+  /** The key of the provider `anthropic`; it never leaves this process but to the model. */
   @IsOptional()
   @IsString()
   ANTHROPIC_API_KEY?: string;

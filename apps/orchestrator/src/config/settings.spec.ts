@@ -1,9 +1,8 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { proves } from '../../../../test/support/proves.js';
 import { FreshFile } from './fresh-file.js';
-import { loadOrCreateToken } from './instance-files.js';
 import { loadSettings } from './settings.js';
 
 const env = {
@@ -64,23 +63,6 @@ describe("the instance's files", () => {
   let directory: string;
   beforeEach(async () => (directory = await mkdtemp(join(tmpdir(), 'capstan-config-'))));
   afterEach(() => rm(directory, { recursive: true, force: true }));
-
-  it('hold a token that is made once, for the owner only', async () => {
-    const file = join(directory, 'tokens', 'orchestrator.token');
-    const token = await loadOrCreateToken(file);
-    expect(token.length).toBeGreaterThan(40);
-    expect(await loadOrCreateToken(file)).toBe(token);
-    expect((await stat(file)).mode & 0o777).toBe(0o600);
-  });
-
-  it('must not hold a token that others can read, or none', async () => {
-    const file = join(directory, 'token');
-    await writeFile(file, 'a-token-for-tests-only', { mode: 0o644 });
-    await expect(loadOrCreateToken(file)).rejects.toMatchObject({ code: 'token-open' });
-    await rm(file);
-    await writeFile(file, '\n', { mode: 0o600 });
-    await expect(loadOrCreateToken(file)).rejects.toMatchObject({ code: 'token-short' });
-  });
 
   it('are read again only when they change, and a failure is not remembered', async () => {
     const file = join(directory, 'file');

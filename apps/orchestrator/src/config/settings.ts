@@ -21,6 +21,8 @@ export interface Settings {
 export interface InstancePaths {
   instance: string;
   trust: string;
+  operators: string;
+  peers: string;
   policy: string;
   token: string;
   reaperSocket: string;
@@ -61,6 +63,8 @@ export function pathsOf(directory: string): InstancePaths {
   return {
     instance: join(directory, 'instance.json'),
     trust: join(directory, 'trust.json'),
+    operators: join(directory, 'operators.json'),
+    peers: join(directory, 'peers.json'),
     policy: join(directory, 'policy.yaml'),
     token: join(directory, 'tokens', 'orchestrator.token'),
     reaperSocket: join(directory, 'run', 'reaper.sock'),

@@ -1,9 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { LocalFault, type Logger, type ReaperClient } from '@capstan/platform';
+import { LocalFault, type DeathReport, type Logger, type ReaperClient } from '@capstan/platform';
 import type { AgentId, KillOutcomeName } from '@capstan/protocol';
 
 /** What the reaper says of an agent that is surely dead, or will surely never start. */
 export type DeathOutcome = Exclude<KillOutcomeName, 'unconfirmed'>;
+
+/** A death that the reaper has observed. */
+export interface Death {
+  outcome: DeathOutcome;
+  /** Why the reaper killed by itself: `lease-expired`. */
+  cause: string | undefined;
+}
 
 const OBSERVE_MS = 5_000;
 const KILL_MS = 2_000;
@@ -21,10 +28,10 @@ export class Reaping {
    * Resolves once the reaper has observed that nothing of the agent is left. Where that does not happen by itself, the
    * agent is killed: its launcher has ended, so that nobody needs what remains.
    */
-  async untilGone(agentId: AgentId): Promise<DeathOutcome> {
+  async untilGone(agentId: AgentId): Promise<Death> {
     return this.until(agentId, async (attempt) => {
       if (attempt > 0) return this.killOnce(agentId);
-      return (await this.reaper.observe(agentId, OBSERVE_MS)).outcome;
+      return this.reaper.observe(agentId, OBSERVE_MS);
     });
   }
 
@@ -40,18 +47,18 @@ export class Reaping {
 
   /** Kills, again and again until the death is observed. */
   async kill(agentId: AgentId): Promise<DeathOutcome> {
-    return this.until(agentId, () => this.killOnce(agentId));
+    return (await this.until(agentId, () => this.killOnce(agentId))).outcome;
   }
 
-  private async killOnce(agentId: AgentId): Promise<KillOutcomeName> {
-    return (await this.reaper.kill({ agentId, timeoutMs: KILL_MS })).outcome;
+  private killOnce(agentId: AgentId): Promise<DeathReport> {
+    return this.reaper.kill({ agentId, timeoutMs: KILL_MS });
   }
 
-  private async until(agentId: AgentId, ask: (attempt: number) => Promise<KillOutcomeName>): Promise<DeathOutcome> {
+  private async until(agentId: AgentId, ask: (attempt: number) => Promise<DeathReport>): Promise<Death> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const outcome = await ask(attempt);
-        if (outcome !== 'unconfirmed') return outcome;
+        const { outcome, cause } = await ask(attempt);
+        if (outcome !== 'unconfirmed') return { outcome, cause };
         this.logger.error({ agentId, attempt, msg: 'the agent was not observed dead; it is killed again' });
       } catch (error) {
         this.logger.error({ err: error, agentId, attempt, msg: 'the reaper does not answer; it is asked again' });

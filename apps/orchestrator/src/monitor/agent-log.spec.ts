@@ -5,6 +5,8 @@ import { AgentLog } from './agent-log.js';
 import { parseOutput } from './agent-output.js';
 import { boundedLines } from './bounded-lines.js';
 
+jest.setTimeout(30_000);
+
 describe('AgentLog', () => {
   let directory: string;
   let file: string;

@@ -22,10 +22,17 @@ export interface LogPageView {
 const MOST_LINES = 5000;
 const MOST_BYTES = 1024 * 1024;
 const LONGEST_TEXT = 8 * 1024;
+/** Less would be found by chance all over. */
+const SHORTEST_HIDDEN = 6;
 const MOST_UNWRITTEN = 256 * 1024;
 
 /** The last lines of one agent, in memory and in a file, both bounded: the oldest lines give way. */
 export class AgentLog {
+  /** Called for each text that was added. */
+  onAppend: () => void = () => undefined;
+
+  /** Names and what is hidden under them. */
+  private readonly hidden: [string, string][] = [];
   private lines: LogLineView[] = [];
   private sizes: number[] = [];
   private bytes = 0;
@@ -54,9 +61,18 @@ export class AgentLog {
     return log;
   }
 
+  /** What must not be read in this log; from now on its name stands in its place, line by line. */
+  hide(secrets: Readonly<Record<string, string>>): void {
+    const lines = Object.entries(secrets).flatMap(([name, value]) =>
+      value.split('\n').map((text): [string, string] => [name, stripControl(text).trim()]),
+    );
+    this.hidden.push(...lines.filter(([, text]) => text.length >= SHORTEST_HIDDEN));
+  }
+
   /** Adds lines: text is split at line ends, cut at 8 KiB, and stripped of control characters. */
   append(source: LogSource, text: string): void {
-    for (const part of stripControl(text).split('\n')) this.appendLine(source, part.slice(0, LONGEST_TEXT));
+    for (const part of stripControl(text).split('\n')) this.appendLine(source, this.shown(part).slice(0, LONGEST_TEXT));
+    this.onAppend();
   }
 
   /** Resolves while little is unwritten: whoever reads an agent's output waits here, so that the agent waits too. */
@@ -64,16 +80,23 @@ export class AgentLog {
     while (this.unwrittenBytes > MOST_UNWRITTEN && this.writing !== undefined) await this.writing;
   }
 
-  page(after: number, limit: number): LogPageView {
+  /** @param mostBytes what the lines may have together, as JSON; one line always fits. */
+  page(after: number, limit: number, mostBytes = Infinity): LogPageView {
     const first = this.lines[0]?.sequence ?? this.last + 1;
     const from = Math.max(0, after + 1 - first);
-    const lines = this.lines.slice(from, from + limit);
+    let bytes = 0;
+    const tooMuch = this.sizes.findIndex((size, at) => at >= from && (bytes += size) > mostBytes && at > from);
+    const lines = this.lines.slice(from, Math.min(from + limit, tooMuch < 0 ? Infinity : tooMuch));
     return { lines, next: lines.at(-1)?.sequence ?? Math.min(after, this.last), gap: first > after + 1 };
   }
 
   /** Resolves once every line is in the file. */
   async close(): Promise<void> {
     while (this.writing !== undefined) await this.writing;
+  }
+
+  private shown(text: string): string {
+    return this.hidden.reduce((shown, [name, secret]) => shown.replaceAll(secret, () => `[${name}]`), text);
   }
 
   private appendLine(source: LogSource, text: string): void {

@@ -7,6 +7,8 @@ import { AgentLog, removeLog, type LogPageView } from './agent-log.js';
 /** The logs of all agents: of the running ones from memory, of the others from their files. */
 export class Monitor {
   private readonly open = new Map<AgentId, AgentLog>();
+  /** Readers that wait for a line, by agent. */
+  private readonly waiting = new Map<AgentId, Set<() => void>>();
 
   private constructor(
     private readonly directory: string,
@@ -22,6 +24,7 @@ export class Monitor {
   /** The log of an agent that is being started; goes on where an earlier attempt ended. */
   async begin(id: AgentId): Promise<AgentLog> {
     const log = this.open.get(id) ?? (await this.load(id));
+    log.onAppend = () => this.wake(id);
     this.open.set(id, log);
     return log;
   }
@@ -33,12 +36,39 @@ export class Monitor {
   }
 
   /** @param after sequence of the last line that was seen, 0 for the beginning. */
-  async page(id: AgentId, after: number, limit: number): Promise<LogPageView> {
-    return (this.open.get(id) ?? (await this.load(id))).page(after, limit);
+  async page(id: AgentId, after: number, limit: number, mostBytes?: number): Promise<LogPageView> {
+    return (this.open.get(id) ?? (await this.load(id))).page(after, limit, mostBytes);
+  }
+
+  /** As `page`; where there is no line yet, waits until there is one, at most until `signal` is aborted. */
+  async nextPage(
+    id: AgentId,
+    after: number,
+    { limit, mostBytes }: { limit: number; mostBytes: number },
+    signal: AbortSignal,
+  ): Promise<LogPageView> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const waiting = this.waiting.get(id) ?? new Set();
+    this.waiting.set(id, waiting.add(resolve));
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    try {
+      // Looked at once the wait has begun: a line in between is not missed.
+      const page = await this.page(id, after, limit, mostBytes);
+      if (page.lines.length > 0 || signal.aborted) return page;
+      await promise;
+      return await this.page(id, after, limit, mostBytes);
+    } finally {
+      waiting.delete(resolve);
+      if (waiting.size === 0 && this.waiting.get(id) === waiting) this.waiting.delete(id);
+    }
   }
 
   async forget(id: AgentId): Promise<void> {
     await removeLog(this.fileOf(id));
+  }
+
+  private wake(id: AgentId): void {
+    for (const resolve of this.waiting.get(id) ?? []) resolve();
   }
 
   private load(id: AgentId): Promise<AgentLog> {

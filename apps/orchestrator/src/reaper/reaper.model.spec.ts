@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SigningKey } from '@capstan/identity';
+import { keyRecord, KeyRing, openEnvelope, SigningKey } from '@capstan/identity';
+import { decodeEnvelope, Direction, ProbeAnswerSchema } from '@capstan/protocol';
 import { bootId, type KillHandle } from '@capstan/sandbox';
 import fc from 'fast-check';
 import { proves } from '../../../../test/support/proves.js';
@@ -38,7 +39,10 @@ type Act =
   | { do: 'kill'; agent: number }
   | { do: 'end'; agent: number }
   | { do: 'kill-all'; scope: number; by: -1 | 0 | 1 | 2 }
-  | { do: 'rearm'; scope: number }
+  | { do: 'owner-kill-all'; scope: number }
+  /** By the owner where `by` is null; else by a command that names an epoch so far from the current one. */
+  | { do: 'rearm'; scope: number; by: null | -1 | 0 | 1 }
+  | { do: 'probe'; nonce: number }
   | { do: 'restart' };
 
 const SCOPES: Scope[] = [
@@ -63,7 +67,16 @@ const act: fc.Arbitrary<Act> = fc.oneof(
       by: fc.constantFrom<-1 | 0 | 1 | 2>(1, 1, 1, 0, 2, -1),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('rearm' as const), scope }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('owner-kill-all' as const), scope }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('rearm' as const),
+      scope,
+      by: fc.constantFrom<null | -1 | 0 | 1>(null, 0, 0, 1, -1),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('probe' as const), nonce: fc.nat({ max: 255 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('restart' as const) }) },
 );
 
@@ -80,6 +93,8 @@ class History {
   private readonly world = new PlayedWorld();
   private readonly epochs = SCOPES.map(() => 0n);
   private readonly armed = SCOPES.map(() => true);
+  /** Stopped by the owner himself: no command re-arms it. */
+  private readonly owners = SCOPES.map(() => false);
   private readonly admissions = new Map<string, Admission>();
   private readonly killed = new Set<string>();
   private readonly handles = new Map<string, KillHandle>();
@@ -143,9 +158,12 @@ class History {
       }
       case 'kill-all':
         return this.killAll(it.scope, it.by);
+      case 'owner-kill-all':
+        return this.ownerKillAll(it.scope);
       case 'rearm':
-        this.armed[it.scope] = true;
-        return this.reaper.rearm(at(SCOPES, it.scope));
+        return this.rearm(it.scope, it.by);
+      case 'probe':
+        return this.probe(it.nonce);
       case 'restart':
     }
   }
@@ -199,6 +217,41 @@ class History {
       this.killed.add(agentId);
     }
     expect(await this.reaper.killAll(at(SCOPES, index), epoch, order, 1000)).toEqual(answer);
+  }
+
+  private async ownerKillAll(index: number): Promise<void> {
+    const epoch = at(this.epochs, index) + 1n;
+    const answered = this.reaper.killAll(at(SCOPES, index), epoch, null, 1000);
+    this.epochs[index] = epoch;
+    this.armed[index] = false;
+    this.owners[index] = true;
+    const answer = await answered;
+    if (answer.kind !== 'observed') throw new Error('the owner was refused');
+    for (const { agentId } of answer.agents) this.killed.add(agentId);
+  }
+
+  private async rearm(index: number, by: null | -1 | 0 | 1): Promise<void> {
+    const current = at(this.epochs, index);
+    const named = by === null ? null : current + BigInt(by);
+    const holds = named === null || (named === current && current > 0n && !at(this.owners, index));
+    const answered = this.reaper.rearm(at(SCOPES, index), named === -1n ? 0n : named);
+    if (holds) {
+      this.armed[index] = true;
+      this.owners[index] = false;
+    }
+    expect((await answered).kind).toBe(holds ? 'rearmed' : 'forbidden');
+  }
+
+  /** Kills nobody, and says what is so. */
+  private async probe(number: number): Promise<void> {
+    const nonce = new Uint8Array(32).fill(number);
+    const commandDigest = new Uint8Array(32).fill(255 - number);
+    const envelope = decodeEnvelope(await this.reaper.probe(nonce, commandDigest));
+    const keys = new KeyRing([keyRecord('harbor', this.key.publicKey, ['observe'])]);
+    const want = { kind: 'probe', purpose: 'observe', keys, audience: 'harbor', direction: Direction.LOCAL } as const;
+    const { payload } = openEnvelope(envelope, ProbeAnswerSchema, { ...want, nowMs: Date.now() });
+    expect(payload).toMatchObject({ nonce, commandDigest, bootId: bootId() });
+    expect(payload.livingAgents).toBeLessThanOrEqual(6);
   }
 
   /** Between turns: whoever lives was admitted under today's epochs, and no order to kill it was given. */

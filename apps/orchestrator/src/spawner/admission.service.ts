@@ -1,20 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { AuditLog } from '@capstan/evidence';
-import { openEnvelope } from '@capstan/identity';
 import { checkPolicy, metrics, type Logger, type ReaperClient } from '@capstan/platform';
-import {
-  CommandSchema,
-  decodeEnvelope,
-  Direction,
-  toHex,
-  WireFault,
-  type AgentView,
-  type Description,
-  type TenantId,
-} from '@capstan/protocol';
+import { toHex, WireFault, type AgentView, type Description, type KillEpoch, type TenantId } from '@capstan/protocol';
 import type { InstanceFiles } from '../config/instance-files.js';
+import { type AgentSecrets, checkSecrets, type ClearSecrets } from '../secrets/agent-secrets.js';
 import type { AgentQueue } from '../queue/agent.queue.js';
 import type { AgentStore } from '../valkey/agent.store.js';
+import { verifySpawn } from './signed-spawn.js';
 import { wishOfCommand, type AdmittedEpoch, type SpawnPlan, type SpawnWish } from './spawn-plan.js';
 
 const DAY_MS = 86_400_000;
@@ -25,6 +17,7 @@ export interface AdmissionParts {
   store: AgentStore;
   queue: AgentQueue;
   audit: AuditLog;
+  secrets: AgentSecrets;
   logger: Logger;
   /** Agents that may wait and run at once. */
   queueLimit: number;
@@ -40,13 +33,15 @@ export class Admission {
    * Takes a signed spawn. The spoke has verified it already; it is verified again, so that a broken-into spoke cannot
    * start what nobody ordered.
    *
-   * @param bytes a serialized Envelope.
-   * @throws {WireFault} as `openEnvelope`; `payload-malformed` where it is no spawn; as `admit`
+   * @param bytes a serialized Envelope. @param admission another with the hub's admission, where the hub has not signed the
+   *   command itself. @param secrets what was sealed in it, as the spoke has opened it
+   * @throws {WireFault} as `verifySpawn`; as `admit`
    */
-  async takeCommand(bytes: Uint8Array): Promise<AgentView> {
+  async takeCommand(bytes: Uint8Array, admission?: Uint8Array, secrets: ClearSecrets = {}): Promise<AgentView> {
     try {
-      const { wish, digest } = await this.verify(bytes);
-      return await this.admit(wish, digest);
+      const { wish, digest, admittedUnder, sealed } = await this.verify(bytes, admission);
+      checkSecrets(await this.parts.files.policy(), secrets, sealed);
+      return await this.admit(wish, digest, admittedUnder, secrets);
     } catch (error) {
       if (error instanceof WireFault) metrics.countRefusal(error.code);
       throw error;
@@ -58,43 +53,50 @@ export class Admission {
     return this.admit(wish, createHash('sha256').update(JSON.stringify(wish)).digest('hex'));
   }
 
-  private async verify(bytes: Uint8Array): Promise<{ wish: SpawnWish; digest: string }> {
+  private async verify(
+    bytes: Uint8Array,
+    admission: Uint8Array | undefined,
+  ): Promise<{ wish: SpawnWish; digest: string; admittedUnder: readonly KillEpoch[] | undefined; sealed: number }> {
     const { files, keepDays } = this.parts;
-    const nowMs = Date.now();
-    const { payload, header, digest } = openEnvelope(decodeEnvelope(bytes), CommandSchema, {
-      kind: 'command',
-      purpose: 'command',
-      keys: await files.trust(),
-      audience: await files.instanceId(),
-      direction: Direction.HUB_TO_SPOKE,
-      nowMs,
-      // The spoke took it in time and holds on to it while we are away: a late offer is no late order.
-      expiry: 'exempt',
-    });
+    const { header, spawn, digest, admittedUnder } = await verifySpawn(files, bytes, admission);
     // Records of ended agents are what makes a second offer harmless, so nothing older than they are is taken.
-    if (Number(header.issuedAtMs) < nowMs - keepDays * DAY_MS) throw new WireFault('expired', 'older than the records');
-    if (payload.body.case !== 'spawn')
-      throw new WireFault('payload-malformed', `no spawn: ${payload.body.case ?? 'nothing'}`);
-    return { wish: wishOfCommand(payload.body.value, header.tenant), digest: toHex(digest) };
+    const oldestMs = Date.now() - keepDays * DAY_MS;
+    if (Number(header.issuedAtMs) < oldestMs) throw new WireFault('expired', 'older than the records');
+    const wish = wishOfCommand(spawn, header.tenant);
+    return { wish, digest: toHex(digest), admittedUnder, sealed: spawn.secrets.length };
   }
 
   /**
-   * @throws {WireFault} `policy-*`, `disarmed`, `agent-exists` (another order has this id), `queue-unavailable` (too
+   * @param admittedUnder of another's command: the kill epochs that the hub knew of
+   * @throws {WireFault} `policy-*`, `disarmed`, `kill-epoch`, `agent-exists` (another order has this id), `queue-unavailable` (too
    *   many wait)
    * @throws LocalFault `reaper-unavailable`
    */
-  private async admit(wish: SpawnWish, digest: string): Promise<AgentView> {
-    const { files, store, reaper, queue, queueLimit, audit, logger } = this.parts;
+  private async admit(
+    wish: SpawnWish,
+    digest: string,
+    admittedUnder?: readonly KillEpoch[],
+    clear: ClearSecrets = {},
+  ): Promise<AgentView> {
+    const { files, store, reaper, queue, queueLimit, audit, secrets, logger } = this.parts;
     const known = await store.findOrder(wish.agentId);
-    if (known !== undefined) return sameOrder(known, digest);
+    if (known !== undefined) {
+      const agent = sameOrder(known, digest);
+      // A restart may have lost them.
+      if (agent.state === 'queued' || agent.state === 'spawning') secrets.keep(wish.agentId, clear);
+      return agent;
+    }
     // How many run at once is the queue's business: whoever is over the limit waits.
     const limits = checkPolicy(await files.policy(), wish);
     const killEpochs = armedEpochs(await reaper.describe(), wish.tenant);
-    const plan: SpawnPlan = { ...wish, ...limits, killEpochs };
+    if (admittedUnder !== undefined) checkNotOlder(admittedUnder, killEpochs);
+    const secretNames = Object.keys(clear);
+    const plan: SpawnPlan = { ...wish, ...limits, killEpochs, ...(secretNames.length === 0 ? {} : { secretNames }) };
     const created = await store.create(plan, digest, queueLimit);
     if (created.kind === 'full') throw new WireFault('queue-unavailable', `${String(queueLimit)} agents wait already`);
     if (created.kind === 'exists') return sameOrder(created, digest);
     const { agentId } = plan;
+    secrets.keep(agentId, clear);
     await audit.append({ kind: 'agent.queued', subject: agentId, detail: { order: digest, tenant: plan.tenant } });
     try {
       await queue.add(plan);
@@ -120,4 +122,14 @@ function armedEpochs(reaper: Description, tenant: TenantId): AdmittedEpoch[] {
   return reaper.killEpochs
     .filter(concerns)
     .map(({ scope, scopeId, epoch }) => ({ scope, scopeId, epoch: String(epoch) }));
+}
+
+/** What was admitted before a kill-all must not start after it, armed again or not. @throws {WireFault} `kill-epoch` */
+function checkNotOlder(admitted: readonly KillEpoch[], now: readonly AdmittedEpoch[]): void {
+  for (const { scope, scopeId, epoch } of now) {
+    const isIt = (other: KillEpoch): boolean =>
+      other.scope === scope && (scope !== 'tenant' || other.scopeId === scopeId);
+    const known = admitted.find(isIt)?.epoch ?? 0n;
+    if (known < BigInt(epoch)) throw new WireFault('kill-epoch', `admitted under ${scope} ${String(known)}`);
+  }
 }

@@ -23,6 +23,12 @@ describe('the end of an agent', () => {
       'agent-timeout',
     ],
     ['its budget was spent', { intent: { kind: 'limit', code: 'agent-budget' }, exitCode: 1 }, 'agent-budget'],
+    ['its lease ended', { outcome: 'killed', cause: 'lease-expired', exitCode: null }, 'lease-expired'],
+    [
+      'its lease ended while the orchestrator stopped',
+      { outcome: 'killed', cause: 'lease-expired', intent: { kind: 'lost' }, exitCode: null },
+      'lease-expired',
+    ],
     ['the orchestrator stopped', { outcome: 'killed', intent: { kind: 'lost' }, exitCode: null }, 'orchestrator-lost'],
   ] as [string, Partial<EndFacts>, string][])('is a failure with a code where %s', (_, over, code) => {
     expect(endOfAgent(facts(over))).toMatchObject({ kind: 'failed', code, sentence: expect.stringMatching(/\.$/) });

@@ -9,6 +9,8 @@ export type AgentEnd =
 export interface EndFacts {
   /** What the reaper observed. */
   outcome: DeathOutcome;
+  /** Why the reaper killed it by itself, if it did. */
+  cause?: string | undefined;
   intent: EndIntent | undefined;
   exitCode: number | null;
   /** Last summary that the agent submitted. */
@@ -30,6 +32,7 @@ const OWN_REASONS: readonly string[] = [
 export function endOfAgent(facts: EndFacts): AgentEnd {
   const { intent, outcome } = facts;
   if (intent?.kind === 'killed') return { kind: 'killed' };
+  if (facts.cause === 'lease-expired') return failed(facts.cause);
   // Whoever had submitted and ended by itself before the signal came has ended by itself.
   if (intent !== undefined && (outcome === 'killed' || facts.submitted === undefined)) {
     return failed(intent.kind === 'lost' ? 'orchestrator-lost' : intent.code);

@@ -4,8 +4,8 @@ import type { AgentId, FaultCode } from '@capstan/protocol';
 export type EndIntent =
   /** Its owner or the hub ordered its death. */
   | { kind: 'killed' }
-  /** It passed a limit. */
-  | { kind: 'limit'; code: Extract<FaultCode, 'agent-timeout' | 'agent-budget'> }
+  /** It passed a limit, of which the hub's silence is one. */
+  | { kind: 'limit'; code: Extract<FaultCode, 'agent-timeout' | 'agent-budget' | 'lease-expired'> }
   /** The orchestrator stops. */
   | { kind: 'lost' };
 

@@ -33,6 +33,7 @@ function planFor(repository: string): SpawnPlan {
     priority: 5,
     model: '',
     playbook: '',
+    killAfterMs: 0,
     killEpochs: [],
   };
 }

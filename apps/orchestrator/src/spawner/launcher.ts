@@ -1,9 +1,10 @@
 import type { Logger, ReaperClient } from '@capstan/platform';
 import type { PreparedSandbox, SandboxDriver, SandboxLimits } from '@capstan/sandbox';
-import type { FaultCode } from '@capstan/protocol';
+import { WireFault, type FaultCode } from '@capstan/protocol';
 import type { BareRepository, RepositoryStore, Worktree } from '../git/index.js';
 import type { GatewaySession, ModelGateway } from '../gateway/index.js';
 import type { Reaping } from '../killswitch/reaping.js';
+import type { ClearSecrets } from '../secrets/agent-secrets.js';
 import type { Claim } from '../valkey/agent.store.js';
 import type { AgentRun } from './agent-run.js';
 import { sandboxSpec, taskFile } from './runtimes.js';
@@ -54,7 +55,7 @@ export class Launcher {
    * @throws StartForbidden, StartStopped; WireFault and local faults of the parts, see `run.goGiven` for whether a
    *   retry is legal
    */
-  async launch(run: AgentRun, claim: Claim, usage: UsageRecorder): Promise<Launched> {
+  async launch(run: AgentRun, claim: Claim, usage: UsageRecorder, secrets: ClearSecrets = {}): Promise<Launched> {
     const { sessions, repositories, driver } = this.parts;
     const { plan } = claim;
     const { agentId, taskId } = plan;
@@ -80,7 +81,7 @@ export class Launcher {
     stopIfUnwanted(run);
     const { runtimeDir, agentLimits: limits } = this.parts;
     const sandbox = await driver.prepare(
-      sandboxSpec({ plan, session, runtimeDir, limits, worktreeMounts: worktree.mounts() }),
+      sandboxSpec({ plan, session, runtimeDir, limits, worktreeMounts: worktree.mounts(), secrets }),
     );
     later('control group', () => sandbox.dispose());
     const registration = this.registration(run);
@@ -123,13 +124,21 @@ export class Launcher {
     let isTried = false;
     return {
       make: async ({ plan }, { handle }) => {
-        const { agentId, tenant } = plan;
+        const { agentId, tenant, killAfterMs } = plan;
         const killEpochs = plan.killEpochs.map((it) => ({ ...it, epoch: BigInt(it.epoch) }));
         isTried = true;
-        const answer = await reaper.register({ agentId, tenant, handle, killEpochs });
+        const answer = await reaper.register({
+          agentId,
+          tenant,
+          handle,
+          killEpochs,
+          killAfterMs: BigInt(killAfterMs),
+        });
         if (answer.ok) return;
         isTried = false;
         if (FORBIDDEN_FOR_EVER.includes(answer.code)) throw new StartForbidden(answer.code);
+        // Nobody may live by a hub that is silent already; a retry may find it back.
+        if (answer.code === 'lease-expired') throw new WireFault('lease-expired');
         throw new Error(`the reaper cannot take another agent: ${answer.code}`);
       },
       end: async () => {

@@ -1,5 +1,5 @@
-import type { Logger, ReaperClient } from '@capstan/platform';
-import { faultSentence, isTerminal, type AgentId, type KillOutcomeName } from '@capstan/protocol';
+import type { DeathReport, Logger, ReaperClient } from '@capstan/platform';
+import { faultSentence, isTerminal, type AgentId } from '@capstan/protocol';
 import type { Reaping } from '../killswitch/reaping.js';
 import type { AgentStore } from '../valkey/agent.store.js';
 import type { AgentRuns } from './agent-run.js';
@@ -57,20 +57,22 @@ export class Recovery {
     const { store, reaping, settlement, logger } = this.parts;
     const agent = await store.find(agentId);
     if (agent === undefined || isTerminal(agent.state)) return;
-    const seen = await this.observe(agentId);
+    const { outcome: seen, cause } = await this.observe(agentId);
     // Not gone, or never registered: then it is killed, or a tombstone makes sure that it never starts.
     if (seen === 'unconfirmed') await reaping.kill(agentId);
-    const wasOrdered = seen === 'killed' || seen === 'tombstoned';
+    const hasLapsed = cause === 'lease-expired';
+    const wasOrdered = (seen === 'killed' && !hasLapsed) || seen === 'tombstoned';
     logger.warn({ agentId, state: agent.state, seen, msg: 'the agent lost its orchestrator' });
-    const error = { code: 'orchestrator-lost', sentence: faultSentence('orchestrator-lost') };
+    const code = hasLapsed ? 'lease-expired' : 'orchestrator-lost';
+    const error = { code, sentence: faultSentence(code) };
     await settlement.settle(agentId, wasOrdered ? { state: 'killed' } : { state: 'failed', patch: { error } });
   }
 
-  private async observe(agentId: AgentId): Promise<KillOutcomeName> {
+  private async observe(agentId: AgentId): Promise<Pick<DeathReport, 'outcome' | 'cause'>> {
     try {
-      return (await this.parts.reaper.observe(agentId, OBSERVE_MS)).outcome;
+      return await this.parts.reaper.observe(agentId, OBSERVE_MS);
     } catch {
-      return 'unconfirmed';
+      return { outcome: 'unconfirmed' };
     }
   }
 

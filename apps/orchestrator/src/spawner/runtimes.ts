@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { WireFault } from '@capstan/protocol';
 import { hostRuntime, type SandboxLimits, type SandboxSpec } from '@capstan/sandbox';
+import type { ClearSecrets } from '../secrets/agent-secrets.js';
 import type { Session } from './session.js';
 import type { SpawnPlan } from './spawn-plan.js';
 
@@ -39,10 +40,12 @@ export interface SandboxParts {
   runtimeDir: string;
   limits: SandboxLimits;
   worktreeMounts: SandboxSpec['mounts'];
+  secrets?: ClearSecrets;
 }
 
 /** The sandbox of one agent. @throws {WireFault} `policy-runtime` where no such runtime is built in */
-export function sandboxSpec({ plan, session, runtimeDir, limits, worktreeMounts }: SandboxParts): SandboxSpec {
+export function sandboxSpec(parts: SandboxParts): SandboxSpec {
+  const { plan, session, runtimeDir, limits, worktreeMounts, secrets = {} } = parts;
   const runtime = RUNTIMES[plan.runtime];
   if (runtime === undefined) throw new WireFault('policy-runtime', plan.runtime);
   const files = Object.entries(runtime.files).map(([target, name]) => ({
@@ -54,6 +57,8 @@ export function sandboxSpec({ plan, session, runtimeDir, limits, worktreeMounts 
     agentId: plan.agentId,
     argv: runtime.argv,
     env: {
+      // First: none of them takes the place of what follows.
+      ...secrets,
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/capstan',
       HOME: '/tmp',
       TMPDIR: '/tmp',

@@ -15,6 +15,9 @@ export interface Settled {
 
 /** Writes how agents ended: until Valkey has it, and into the audit log. */
 export class Settlement {
+  /** Called for each agent that has ended. */
+  onEnd: (agentId: AgentId) => void = () => undefined;
+
   constructor(
     private readonly store: AgentStore,
     private readonly audit: AuditLog,
@@ -24,6 +27,7 @@ export class Settlement {
 
   /** The agent as it is afterwards; undefined where it is unknown. An agent that has ended stays as it ended. */
   async settle(agentId: AgentId, end: Settled): Promise<AgentView | undefined> {
+    if (end.state !== 'queued') this.onEnd(agentId);
     const changed = await this.write(agentId, end);
     switch (changed.kind) {
       case 'changed':

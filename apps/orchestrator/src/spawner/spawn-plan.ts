@@ -1,10 +1,12 @@
 import {
   agentId,
   AgentRole,
+  LIMITS,
   taskId,
   tenantId,
   WireFault,
   type AgentId,
+  type OnHubLost,
   type SpawnAgent,
   type TaskId,
   type TenantId,
@@ -37,6 +39,10 @@ export interface SpawnPlan {
   model: string;
   /** Playbook of the scripted provider; empty for its default. */
   playbook: string;
+  /** Milliseconds without the hub's word after which it is killed; 0 where it lives on without the hub. */
+  killAfterMs: number;
+  /** Names of the secrets that it was admitted with; their values are in no store. Absent where it has none. */
+  secretNames?: string[];
   /** The reaper's kill epochs when the agent was admitted; a later kill-all forbids its start. */
   killEpochs: AdmittedEpoch[];
 }
@@ -49,11 +55,13 @@ export interface AdmittedEpoch {
 }
 
 /** What was asked for, before the owner's policy has filled in the limits. */
-export type SpawnWish = Omit<SpawnPlan, 'killEpochs'>;
+export type SpawnWish = Omit<SpawnPlan, 'killEpochs' | 'secretNames'>;
 
 export const DEFAULT_TENANT = 'default';
 const DEFAULT_PRIORITY = 5;
 const MOST_PRIORITY = 10;
+/** A week: no renewal counts for longer. */
+const LONGEST_LEASE_MS = 7n * 24n * 3_600_000n;
 export const MOST_RETRIES = 10;
 const ROLES: Readonly<Record<AgentRole, AgentRoleName | undefined>> = {
   [AgentRole.UNSPECIFIED]: undefined,
@@ -85,7 +93,23 @@ export function wishOfCommand(spawn: SpawnAgent, tenant: string): SpawnWish {
     priority: priorityOf(options?.priority ?? 0),
     model: options?.model ?? '',
     playbook: options?.playbook ?? '',
+    killAfterMs: killAfterOf(spawn.onHubLost),
   };
+}
+
+/** Who says nothing gets a lease. @throws {WireFault} `payload-malformed` */
+function killAfterOf(onHubLost: OnHubLost | undefined): number {
+  const action = onHubLost?.action;
+  switch (action?.case) {
+    case undefined:
+      return LIMITS.killAfterMs;
+    case 'keep':
+      if (action.value) return 0;
+      break;
+    case 'killAfterMs':
+      if (action.value > 0n && action.value <= LONGEST_LEASE_MS) return Number(action.value);
+  }
+  throw new WireFault('payload-malformed', 'onHubLost is neither a time nor keep');
 }
 
 /** 0 means the default. @throws {WireFault} `payload-malformed` */

@@ -1,10 +1,12 @@
 import { LocalFault, type Logger } from '@capstan/platform';
 import { WireFault, type AgentId } from '@capstan/protocol';
 import { SandboxFault } from '@capstan/sandbox';
+import type { LeaseWatch } from '../killswitch/lease-watch.js';
 import type { Reaping } from '../killswitch/reaping.js';
 import type { AgentLog } from '../monitor/agent-log.js';
 import type { Monitor } from '../monitor/monitor.service.js';
 import type { JobEnd } from '../queue/agent.worker.js';
+import type { AgentSecrets } from '../secrets/agent-secrets.js';
 import type { AgentStore, Claim, Claimed } from '../valkey/agent.store.js';
 import { failed, type AgentEnd } from './agent-end.js';
 import type { AgentRun, AgentRuns } from './agent-run.js';
@@ -25,6 +27,8 @@ export interface SpawnerParts {
   cleanup: Cleanup;
   monitor: Monitor;
   reaping: Reaping;
+  leases: LeaseWatch;
+  secrets: AgentSecrets;
   logger: Logger;
 }
 
@@ -65,9 +69,14 @@ export class Spawner {
 
   /** Up to GO; where that fails, what it means for the agent. */
   private async launch(run: AgentRun, claim: Claim, usage: UsageRecorder, log: AgentLog): Promise<Launched | JobEnd> {
-    const { launcher, settlement, cleanup, logger } = this.parts;
+    const { launcher, settlement, cleanup, secrets, logger } = this.parts;
     try {
-      return await launcher.launch(run, claim, usage);
+      const isUnwanted = (): boolean => run.intent !== undefined;
+      const given = await secrets.demand(run.agentId, claim.plan.secretNames ?? [], isUnwanted);
+      log.hide(given);
+      const launched = await launcher.launch(run, claim, usage, given);
+      secrets.forget(run.agentId);
+      return launched;
     } catch (error) {
       const settled = endBeforeGo(run, claim, error);
       const { agentId } = run;
@@ -88,8 +97,9 @@ export class Spawner {
 
   /** From GO to the end that is to be written down. */
   private async run(run: AgentRun, claim: Claim, launched: Launched, log: AgentLog): Promise<Settled> {
-    const { supervisor, reaping, logger } = this.parts;
+    const { supervisor, reaping, leases, logger } = this.parts;
     const { agentId } = run;
+    using _lease = leases.watch(run, launched.sandbox.handle, claim.plan.killAfterMs);
     const watched = supervisor.watch(run, launched.sandbox, log, claim.plan.timeoutMs).catch(async (error: unknown) => {
       logger.error({ err: error, agentId, msg: 'the agent could not be watched' });
       await reaping.kill(agentId);

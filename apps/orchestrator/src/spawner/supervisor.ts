@@ -26,10 +26,11 @@ export class Supervisor {
     ]);
     const { exitCode } = await sandbox.exited;
     clearTimeout(limit);
-    const outcome = await this.reaping.untilGone(run.agentId);
+    const { outcome, cause } = await this.reaping.untilGone(run.agentId);
     // Everybody who could write is gone, so that the streams end.
     await reading;
-    return endOfAgent({ outcome, intent: run.intent, exitCode, submitted: said.submitted, reason: said.reason });
+    const { submitted, reason } = said;
+    return endOfAgent({ outcome, cause, intent: run.intent, exitCode, submitted, reason });
   }
 }
 

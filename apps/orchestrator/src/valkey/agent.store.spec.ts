@@ -36,6 +36,7 @@ function plan(over: Partial<SpawnPlan> = {}): SpawnPlan {
     priority: 5,
     model: '',
     playbook: '',
+    killAfterMs: 0,
     killEpochs: [],
     ...over,
   };

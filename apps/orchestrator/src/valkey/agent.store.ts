@@ -146,9 +146,16 @@ export class AgentStore {
     return { taskId, agentId, state: state as TaskView['state'] };
   }
 
-  /** Every agent that is not forgotten, the newest first. @param limit at most this many. */
-  async list(limit: number): Promise<AgentView[]> {
-    const ids = (await this.client.zrevrange(KEYS.agents, 0, limit - 1)) as AgentId[];
+  /**
+   * Agents that are not forgotten, the newest first; undefined where `after` is not among them.
+   *
+   * @param limit at most this many. @param after goes on behind this agent.
+   */
+  async list(limit: number, after?: AgentId): Promise<AgentView[] | undefined> {
+    const rank = after === undefined ? -1 : await this.client.zrevrank(KEYS.agents, after);
+    if (rank === null) return undefined;
+    const ids = (await this.client.zrevrange(KEYS.agents, rank + 1, rank + limit)) as AgentId[];
+    if (ids.length === 0) return [];
     const pipeline = this.client.pipeline();
     for (const id of ids) pipeline.hmget(KEYS.agent(id), ...VIEW_FIELDS);
     const replies = (await pipeline.exec()) ?? [];

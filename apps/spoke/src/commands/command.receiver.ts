@@ -1,15 +1,29 @@
 import { envelopeDigest } from '@capstan/identity';
 import { createLogger, metrics } from '@capstan/platform';
-import { bytesEqual, type Envelope, fromHex, toHex, WireFault } from '@capstan/protocol';
+import {
+  bytesEqual,
+  create,
+  type Envelope,
+  EnvelopeSchema,
+  fromHex,
+  type Routed,
+  toHex,
+  WireFault,
+} from '@capstan/protocol';
 import { Injectable } from '@nestjs/common';
 import { Audit } from '../audit/audit.js';
+import { OwnerWishes } from '../connection/owner-wishes.js';
 import { SpokeConfig } from '../config/spoke.config.js';
+import { Grants } from '../grants/grants.js';
 import { SpokeIdentity } from '../instance/spoke-identity.js';
 import { KillHandler } from '../kill/kill.handler.js';
 import type { KillOrder } from '../kill/reaping.js';
+import { RearmHandler } from '../kill/rearm.handler.js';
 import { Ledger } from '../ledger/ledger.js';
 import type { Reply } from '../link/reply.js';
+import { Origins } from '../routing/origins.js';
 import { type VerifiedCommand, verifyCommand } from '../verify/verify-order.js';
+import { Refusals } from './refusals.js';
 import { SpawnHandler } from './spawn.handler.js';
 import { StatusHandler } from './status.handler.js';
 
@@ -33,17 +47,33 @@ export class CommandReceiver {
     private readonly spawns: SpawnHandler,
     private readonly statuses: StatusHandler,
     private readonly kills: KillHandler,
+    private readonly rearming: RearmHandler,
+    private readonly wishes: OwnerWishes,
+    private readonly origins: Origins,
+    private readonly refusals: Refusals,
+    private readonly grants: Grants,
   ) {}
 
   /** Resolves when the command was answered or refused; never throws. */
   async receive(envelope: Envelope, reply: Reply): Promise<void> {
+    const { instanceId, hubKeys: keys } = this.identity;
+    await this.handle(envelope, reply, () => verifyCommand(envelope, { instanceId, keys, nowMs: this.config.now() }));
+  }
+
+  /** The same for a command of an operator or of another instance, with the hub's admission. */
+  async receiveRouted(routed: Routed, reply: Reply): Promise<void> {
+    const envelope = routed.envelope ?? create(EnvelopeSchema);
+    await this.handle(envelope, reply, () => this.origins.verify(routed));
+  }
+
+  private async handle(
+    envelope: Envelope,
+    reply: Reply,
+    verify: () => VerifiedCommand | Promise<VerifiedCommand>,
+  ): Promise<void> {
     let order: VerifiedCommand | undefined;
     try {
-      order = verifyCommand(envelope, {
-        instanceId: this.identity.instanceId,
-        keys: this.identity.hubKeys,
-        nowMs: this.config.now(),
-      });
+      order = await this.grants.checked(await verify());
       await this.dispatch(order, reply);
     } catch (error) {
       this.reject(order?.digest ?? envelopeDigest(envelope), error, reply, order);
@@ -52,15 +82,22 @@ export class CommandReceiver {
 
   private async dispatch(order: VerifiedCommand, reply: Reply): Promise<void> {
     const { body } = order;
-    if (body.case === 'kill' || body.case === 'killAll') return this.kills.execute(order as KillOrder, reply);
+    if (body.case === 'kill' || body.case === 'killAll' || body.case === 'probe') {
+      await this.origins.checkKill(order);
+      return this.kills.execute(order as KillOrder, reply);
+    }
     if (this.inHand >= MOST_IN_HAND) throw new WireFault('queue-unavailable', 'too many commands in hand');
     this.inHand += 1;
     try {
       if (await this.isDuplicate(order, reply)) return;
       if (order.late !== undefined) throw order.late;
+      this.audit.check();
+      this.wishes.checkOpen();
+      const refusal = await this.origins.judge(order);
+      if (refusal !== undefined) return await this.refusals.refuse(order, refusal, reply);
       if (body.case === 'spawn') await this.spawns.execute({ ...order, body }, reply);
       else if (body.case === 'status') await this.statuses.execute({ ...order, body }, reply);
-      else throw new WireFault('payload-malformed', `${body.case} is not served here`);
+      else await this.rearming.execute({ ...order, body }, reply);
     } finally {
       this.inHand -= 1;
     }

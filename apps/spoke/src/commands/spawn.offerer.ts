@@ -3,11 +3,13 @@ import { createLogger, metrics } from '@capstan/platform';
 import { type AgentSnapshot, type Envelope, WireFault } from '@capstan/protocol';
 import { Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
 import { Audit } from '../audit/audit.js';
+import { GrantSpend } from '../grants/grant-spend.js';
 import { Ledger, type Offer } from '../ledger/ledger.js';
 import { OrchestratorClient } from '../orchestrator/orchestrator.client.js';
 import { OutboxSender } from '../receipts/outbox.sender.js';
 import { ReceiptSigner } from '../receipts/receipt.signer.js';
 import { outboxItem } from '../receipts/signed-item.js';
+import { Secrets } from '../secrets/secrets.js';
 
 const PAUSE = { minMs: 50, maxMs: 5_000 };
 /** Offers under way at once; the others wait in the ledger. */
@@ -29,6 +31,8 @@ export class SpawnOfferer implements BeforeApplicationShutdown {
     private readonly signer: ReceiptSigner,
     private readonly outbox: OutboxSender,
     private readonly audit: Audit,
+    private readonly secrets: Secrets,
+    private readonly grants: GrantSpend,
   ) {}
 
   /** Begins to offer, unless this one is offered already or too many are: the sweep finds it later. */
@@ -71,9 +75,9 @@ export class SpawnOfferer implements BeforeApplicationShutdown {
     }
   }
 
-  private async attempt({ order, envelope }: Offer): Promise<AgentSnapshot | WireFault> {
+  private async attempt({ order, envelope, admission }: Offer): Promise<AgentSnapshot | WireFault> {
     try {
-      return await this.orchestrator.spawn(envelope);
+      return await this.orchestrator.spawn(envelope, this.secrets.ofTaken(envelope), admission);
     } catch (error) {
       if (!(error instanceof WireFault)) throw error;
       // It may have taken the spawn in time and its answer been lost.
@@ -94,5 +98,6 @@ export class SpawnOfferer implements BeforeApplicationShutdown {
       : this.signer.receipt(order, offer.acceptedAtMs, { case: 'spawned', value: outcome }, position);
     const receipt = outboxItem('results', envelope);
     if (await this.ledger.settle(offer, receipt, isRefused)) this.outbox.offer(receipt);
+    if (isRefused) await this.grants.release(order);
   }
 }

@@ -5,13 +5,16 @@ import { InstanceDir } from '../instance/instance-dir.js';
 
 /** The spoke's environment; docs/reference lists it. */
 class SpokeEnvironment {
+  /** Absolute path of the instance's directory: keys, policy, sockets. */
   @IsString()
   CAPSTAN_INSTANCE_DIR: string = '';
 
+  /** URL of the instance's Valkey. */
   @IsOptional()
   @IsString()
   CAPSTAN_VALKEY_URL: string | undefined;
 
+  /** Read where CAPSTAN_VALKEY_URL is not set. */
   @IsOptional()
   @IsString()
   VALKEY_URL: string | undefined;
@@ -21,6 +24,7 @@ class SpokeEnvironment {
   @IsString()
   CAPSTAN_ORCHESTRATOR_LISTEN: string | undefined;
 
+  /** Lowest level that is logged; `info` unless told. */
   @IsOptional()
   @IsIn(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
   CAPSTAN_LOG_LEVEL: string | undefined;

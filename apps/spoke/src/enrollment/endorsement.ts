@@ -12,16 +12,25 @@ export interface Endorsement {
   signature: Uint8Array;
 }
 
-/** Asks for the reaper's endorsement. */
-export type Endorse = (dir: string, instanceId: string, identityKey: Uint8Array) => Promise<Endorsement>;
+/** Asks for the reaper's endorsement, and tells it which hub it may believe. */
+export type Endorse = (
+  dir: string,
+  instanceId: string,
+  identityKey: Uint8Array,
+  hub: { id: string; key: Uint8Array; epoch: number },
+) => Promise<Endorsement>;
 
 /** Has the reaper's own program vouch for the spoke's key: the spoke never sees the reaper's. @throws LocalFault `reaper-endorsement` */
-export const endorseByReaper: Endorse = async (dir, instanceId, identityKey) => {
+export const endorseByReaper: Endorse = async (dir, instanceId, identityKey, hub) => {
   const program = fileURLToPath(new URL('../../../orchestrator/src/reaper/endorse.js', import.meta.url));
   try {
-    const { stdout } = await run(process.execPath, [program, dir, instanceId, toHex(identityKey)], {
-      timeout: ENDORSE_MS,
-    });
+    const { stdout } = await run(
+      process.execPath,
+      [program, dir, instanceId, toHex(identityKey), hub.id, toHex(hub.key), String(hub.epoch)],
+      {
+        timeout: ENDORSE_MS,
+      },
+    );
     const { publicKey, signature } = JSON.parse(stdout) as { publicKey: string; signature: string };
     return { publicKey: fromHex(publicKey), signature: fromHex(signature) };
   } catch (cause) {

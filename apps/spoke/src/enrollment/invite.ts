@@ -1,4 +1,4 @@
-import { checkPublicKey } from '@capstan/identity';
+import { checkPublicKey, parsePin } from '@capstan/identity';
 import { fromHex, hubId, LocalFault } from '@capstan/protocol';
 
 const PREFIX = 'capstan-invite-v1.';
@@ -11,10 +11,21 @@ export interface Invite {
   hubId: string;
   /** Raw Ed25519 public key, 32 bytes; whoever answers must hold it. */
   hubKey: Uint8Array;
+  /** How many keys the hub has had. */
+  hubKeyEpoch: number;
   /** Base64url of 32 random bytes. */
   secret: string;
   /** Milliseconds since the epoch. */
   expiresAtMs: number;
+  /** What the hub's TLS must be, with https. */
+  tls: HubTls;
+}
+
+export interface HubTls {
+  /** Of the server's key; without it a public CA must vouch. */
+  pin?: string;
+  /** `hub`: links are bound to their TLS connection. */
+  ends: 'hub' | 'proxy';
 }
 
 /** @throws LocalFault `invite-malformed`, `invite-expired`, `invite-insecure` */
@@ -46,12 +57,23 @@ function read(text: string): Invite {
     if (Buffer.from(secret, 'base64url').length !== 32) throw new TypeError('secret');
     const expiresAtMs = Date.parse(field(json, 'expiresAt'));
     if (Number.isNaN(expiresAtMs)) throw new TypeError('expiresAt');
-    return { url: new URL(field(json, 'url')), hubId: hubId(field(json, 'hubId')), hubKey, secret, expiresAtMs };
+    const url = new URL(field(json, 'url'));
+    const hubKeyEpoch = json['hubKeyEpoch'] ?? 1;
+    if (!Number.isSafeInteger(hubKeyEpoch) || (hubKeyEpoch as number) < 1) throw new TypeError('hubKeyEpoch');
+    const key = { hubKey, hubKeyEpoch: hubKeyEpoch as number };
+    return { url, hubId: hubId(field(json, 'hubId')), ...key, secret, expiresAtMs, tls: readHubTls(json) };
   } catch (cause) {
     throw new LocalFault('invite-malformed', 'This is not an invitation, or a part of it is missing.', undefined, {
       cause,
     });
   }
+}
+
+/** @throws TypeError, LocalFault where a part is malformed */
+export function readHubTls({ tlsPin, tlsEnds }: Record<string, unknown>): HubTls {
+  if (tlsEnds !== undefined && tlsEnds !== 'hub' && tlsEnds !== 'proxy') throw new TypeError('tlsEnds');
+  if (tlsPin !== undefined && typeof tlsPin !== 'string') throw new TypeError('tlsPin');
+  return { ...(tlsPin === undefined ? {} : { pin: parsePin(tlsPin) }), ends: tlsEnds ?? 'proxy' };
 }
 
 function field(json: Record<string, unknown>, name: string): string {

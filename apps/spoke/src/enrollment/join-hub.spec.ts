@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -118,7 +118,7 @@ describe('joining a hub', () => {
       expect(JSON.parse(await readFile(join(dir, 'instance.json'), 'utf8'))).toEqual(instance);
       const trust = JSON.parse(await readFile(join(dir, 'trust.json'), 'utf8')) as { keys: unknown };
       expect(trust.keys).toMatchObject([
-        { owner: 'hub', publicKey: toHex(hubKey.publicKey), purposes: ['link', 'command', 'lease'] },
+        { owner: 'hub', publicKey: toHex(hubKey.publicKey), purposes: ['link', 'command', 'admit', 'lease'] },
       ]);
       const { payload } = read(statements[0] ?? '');
       const endorsed = handshakePae('capstan.v1.reaper-endorse', Buffer.from('harbor'), payload.identityKey);
@@ -158,9 +158,17 @@ describe('joining a hub', () => {
     await expect(joinHub(options())).rejects.toMatchObject({ code: 'enrollment-refused', detail: 'enrollment-token' });
   });
 
-  it('happens once', async () => {
+  it('happens once, unless the owner says again; another hub counts its own revocations', async () => {
     await joinHub(options());
     await expect(joinHub(options())).rejects.toMatchObject({ code: 'already-joined' });
+    const epoch = join(dir, 'revocation-epoch');
+    await writeFile(epoch, '7\n');
+    await joinHub({ ...options(), isAgain: true });
+    expect(await readFile(epoch, 'utf8')).toBe('7\n');
+    hubKey = SigningKey.generate();
+    signer = hubKey;
+    await joinHub({ ...options(), isAgain: true });
+    expect(await readdir(dir)).not.toContain('revocation-epoch');
   });
 
   it.each([

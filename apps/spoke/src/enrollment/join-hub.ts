@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { saveTrust, SigningKey } from '@capstan/identity';
-import { instanceId as parseInstanceId, LocalFault } from '@capstan/protocol';
+import { loadTrust, saveTrust, SealingKey, SigningKey } from '@capstan/identity';
+import { bytesEqual, instanceId as parseInstanceId, LocalFault } from '@capstan/protocol';
 import { InstanceDir } from '../instance/instance-dir.js';
 import { type InstanceFile, writeInstanceFile } from '../instance/instance-file.js';
 import { replaceFile } from '../instance/replace-file.js';
 import { type Endorse, endorseByReaper } from './endorsement.js';
-import { parseInvite } from './invite.js';
+import { type Invite, parseInvite } from './invite.js';
 import { hubKeys, redeem } from './redeem.js';
 import { keepStatement, keptStatement, makeStatement, pendingFile } from './statement.js';
 
@@ -19,6 +19,10 @@ export interface JoinOptions {
   /** The instance's name in the federation. */
   instanceId: string;
   displayName?: string;
+  /** Although it belongs to a hub already: the connection ended, or the owner changes the hub. */
+  isAgain?: boolean;
+  /** Raw Ed25519 of the owner's offline root key, which may replace a lost identity key. */
+  rootKey?: Uint8Array;
   endorse?: Endorse;
   now?: () => number;
 }
@@ -49,25 +53,47 @@ export async function joinHub(o: JoinOptions): Promise<{ instance: InstanceFile;
   const dir = new InstanceDir(o.dir);
   const instanceId = parseInstanceId(o.instanceId);
   const displayName = o.displayName ?? instanceId;
-  if (existsSync(dir.instanceFile))
+  if (existsSync(dir.instanceFile) && o.isAgain !== true)
     throw new LocalFault('already-joined', 'This instance belongs to a hub already.', o.dir);
   const invite = parseInvite(o.invite, nowMs);
   await prepare(dir);
   const key = await SigningKey.loadOrCreate(dir.identityKey);
   let statement = await keptStatement(o.dir, invite, instanceId);
   if (statement === undefined) {
-    const reaper = await (o.endorse ?? endorseByReaper)(o.dir, instanceId, key.publicKey);
-    statement = makeStatement({ invite, instanceId, displayName, key, reaper, nowMs });
+    const reaper = await (o.endorse ?? endorseByReaper)(o.dir, instanceId, key.publicKey, {
+      id: invite.hubId,
+      key: invite.hubKey,
+      epoch: invite.hubKeyEpoch,
+    });
+    const { publicKey: sealingKey } = await SealingKey.loadOrCreate(dir.sealingKey);
+    statement = makeStatement({ invite, instanceId, displayName, key, reaper, sealingKey, rootKey: o.rootKey, nowMs });
     await keepStatement(o.dir, invite, instanceId, statement);
   }
   const { connectionId, state } = await redeem(invite, statement, instanceId, nowMs);
+  if (!(await isPinned(dir, invite))) {
+    // Another hub counts its own revocations, and writes its own record.
+    await rm(dir.revocationEpochFile, { force: true });
+    await rm(dir.keyRecordFile, { force: true });
+    for (const file of [dir.hubHeadFile, dir.hubHeadsFile]) await putAside(file, nowMs);
+  }
   await saveTrust(dir.trustFile, hubKeys(invite));
-  const hub = { id: invite.hubId, url: invite.url.origin };
+  const isTls = invite.url.protocol === 'https:';
+  const hub = { id: invite.hubId, url: invite.url.origin, ...(isTls ? { tls: invite.tls } : {}) };
   const instance: InstanceFile = { version: 1, instanceId, displayName, hub, connectionId };
   // Last: its presence says that everything else is there.
   await writeInstanceFile(dir.instanceFile, instance);
   await rm(pendingFile(o.dir), { force: true });
   return { instance, state };
+}
+
+/** What was kept of another hub's log is evidence still. */
+async function putAside(file: string, nowMs: number): Promise<void> {
+  if (existsSync(file)) await rename(file, `${file}.${String(nowMs)}`);
+}
+
+async function isPinned({ trustFile }: InstanceDir, { hubKey }: Invite): Promise<boolean> {
+  if (!existsSync(trustFile)) return false;
+  return (await loadTrust(trustFile)).records().some(({ publicKey }) => bytesEqual(publicKey, hubKey));
 }
 
 /** What every instance needs, as far as it is not there yet. */
@@ -76,8 +102,8 @@ async function prepare(dir: InstanceDir): Promise<void> {
   for (const file of [dir.auditLog, dir.orchestratorToken, dir.reaperSocket]) {
     await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   }
-  if (!existsSync(dir.orchestratorToken)) {
-    await replaceFile(dir.orchestratorToken, `${randomBytes(32).toString('hex')}\n`, 0o600);
+  for (const token of [dir.orchestratorToken, dir.spokeToken]) {
+    if (!existsSync(token)) await replaceFile(token, `${randomBytes(32).toString('hex')}\n`, 0o600);
   }
   if (!existsSync(dir.policyFile)) await replaceFile(dir.policyFile, CLOSED_POLICY, 0o600);
 }

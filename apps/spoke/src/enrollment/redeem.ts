@@ -1,4 +1,4 @@
-import { envelopeDigest, keyRecord, KeyRing, openEnvelope } from '@capstan/identity';
+import { envelopeDigest, type Fetch, keyRecord, KeyRing, openEnvelope, pinnedFetch } from '@capstan/identity';
 import {
   bytesEqual,
   decodeEnvelope,
@@ -19,14 +19,14 @@ import type { Invite } from './invite.js';
 const ANSWER_MS = 15_000;
 
 /** What the spoke lets the hub's key do. */
-export function hubKeys({ hubId, hubKey }: Invite): KeyRing {
-  return new KeyRing([keyRecord(hubId, hubKey, ['link', 'command', 'lease'])]);
+export function hubKeys({ hubId, hubKey, hubKeyEpoch: epoch }: Invite): KeyRing {
+  return new KeyRing([{ ...keyRecord(hubId, hubKey, ['link', 'command', 'admit', 'lease']), epoch }]);
 }
 
 /**
  * Sends the statement, and verifies that the answer comes from the invited hub and admits this very statement.
  *
- * @throws LocalFault `hub-unreachable`, `enrollment-refused` (the sentence is the hub's), `enrollment-forged`
+ * @throws LocalFault `hub-unreachable`, `tls-pin-mismatch`, `enrollment-refused` (the sentence is the hub's), `enrollment-forged`
  */
 export async function redeem(
   invite: Invite,
@@ -34,7 +34,7 @@ export async function redeem(
   instanceId: string,
   nowMs: number,
 ): Promise<Enrolled> {
-  const answer = await post(new URL('/api/v1/federation/enrollments/redeem', invite.url), {
+  const answer = await post(pinnedFetch(invite.tls.pin), new URL('/api/v1/federation/enrollments/redeem', invite.url), {
     secret: invite.secret,
     enrollment: toBase64(encodeEnvelope(statement)),
   });
@@ -58,15 +58,16 @@ export async function redeem(
   }
 }
 
-async function post(url: URL, body: unknown): Promise<Record<string, unknown>> {
+async function post(fetch: Fetch, url: URL, body: unknown): Promise<Record<string, unknown>> {
   let response: Response;
   let text: string;
   try {
     const signal = AbortSignal.timeout(ANSWER_MS);
     const headers = { 'content-type': 'application/json' };
-    response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body), signal, redirect: 'error' });
+    response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body), signal });
     text = await response.text();
   } catch (cause) {
+    if (cause instanceof LocalFault) throw cause;
     throw new LocalFault('hub-unreachable', 'The hub cannot be reached.', url.origin, { cause });
   }
   const json = parse(text);

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeHeader, signPayload, type SigningKey } from '@capstan/identity';
+import { VERSIONS } from '@capstan/link';
 import {
   create,
   Direction,
@@ -42,9 +43,12 @@ export function makeStatement(o: {
   displayName: string;
   key: SigningKey;
   reaper: Endorsement;
+  /** Raw X25519, to which secrets for this instance are sealed. */
+  sealingKey: Uint8Array;
+  rootKey?: Uint8Array | undefined;
   nowMs: number;
 }): Envelope {
-  const { invite, instanceId, displayName, key, reaper, nowMs } = o;
+  const { invite, instanceId, displayName, key, reaper, sealingKey, rootKey, nowMs } = o;
   const statement = create(EnrollmentSchema, {
     header: makeHeader({
       issuer: instanceId,
@@ -59,8 +63,10 @@ export function makeStatement(o: {
     reaperKey: reaper.publicKey,
     tokenDigest: tokenDigest(invite),
     capabilities: ['runtime.claude', 'sandbox.bubblewrap'],
-    versions: [1],
+    versions: [...VERSIONS],
     reaperSignature: reaper.signature,
+    sealingKey,
+    ...(rootKey === undefined ? {} : { rootKey }),
   });
   return signPayload(key, 'enrollment', toBinary(EnrollmentSchema, statement));
 }

@@ -28,6 +28,8 @@ export class AgentEvents implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly stopping = new AbortController();
   private running: Promise<void> | undefined;
   private taken = 0;
+  /** Of agents that have not ended. */
+  private readonly states = new Map<string, string>();
 
   constructor(
     private readonly orchestrator: OrchestratorClient,
@@ -90,7 +92,9 @@ export class AgentEvents implements OnApplicationBootstrap, OnModuleDestroy {
     const spawn = await this.ledger.spawnOf(agent.agentId);
     const event = outboxItem('events', this.signer.agentChanged(agent, spawn?.order.tenant ?? ''));
     const base = { cursor, event, agentId: agent.agentId };
-    const isEnd = isTerminal(agentStateName(agent.state));
+    const state = agentStateName(agent.state);
+    const isEnd = isTerminal(state);
+    this.noteState(agent.agentId, state, isEnd);
     if (!isEnd || spawn === undefined || spawn.isFinished) {
       await this.ledger.publish(base);
       this.outbox.offer(event);
@@ -100,6 +104,14 @@ export class AgentEvents implements OnApplicationBootstrap, OnModuleDestroy {
     await this.ledger.publish({ ...base, spawn: spawn.order, finished });
     this.outbox.offer(event);
     this.outbox.offer(finished);
+  }
+
+  /** Each step of an agent, once as long as this process lives; what it spent meanwhile is no step. */
+  private noteState(agentId: string, state: string, isEnd: boolean): void {
+    if (this.states.get(agentId) === state) return;
+    if (isEnd) this.states.delete(agentId);
+    else this.states.set(agentId, state);
+    this.audit.note({ kind: 'agent.changed', subject: agentId, detail: { state } });
   }
 
   private async finished(

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { hubId, instanceId, LocalFault } from '@capstan/protocol';
+import { type HubTls, readHubTls } from '../enrollment/invite.js';
 import { replaceFile } from './replace-file.js';
 
 /** `instance.json`: written when the instance joins a hub. */
@@ -7,8 +8,8 @@ export interface InstanceFile {
   version: 1;
   instanceId: string;
   displayName: string;
-  /** `url` is the hub's HTTP address, without a path. */
-  hub: { id: string; url: string };
+  /** `url` is the hub's HTTP address, without a path; `tls` what its TLS must be. */
+  hub: { id: string; url: string; tls?: HubTls };
   connectionId: string;
 }
 
@@ -42,16 +43,20 @@ export function linkUrl({ hub }: InstanceFile): string {
 
 function parseInstance(json: unknown): InstanceFile {
   const { version, instanceId: id, displayName, hub, connectionId } = record(json);
-  const { id: hubName, url } = record(hub);
+  const { id: hubName, url, tls } = record(hub);
   if (version !== 1) throw new TypeError('version is not 1');
   if (!isHttp(text(url))) throw new TypeError('hub.url is not http(s)');
   return {
     version,
     instanceId: instanceId(text(id)),
     displayName: text(displayName),
-    hub: { id: hubId(text(hubName)), url: text(url) },
+    hub: { id: hubId(text(hubName)), url: text(url), ...(tls === undefined ? {} : { tls: parseTls(record(tls)) }) },
     connectionId: text(connectionId),
   };
+}
+
+function parseTls({ pin, ends }: Record<string, unknown>): HubTls {
+  return readHubTls({ tlsPin: pin, tlsEnds: ends });
 }
 
 function isHttp(url: string): boolean {

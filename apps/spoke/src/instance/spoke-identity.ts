@@ -1,15 +1,31 @@
-import { type KeyRing, loadTrust, SigningKey } from '@capstan/identity';
+import { type KeyPurpose, KeyRing, loadTrust, SigningKey } from '@capstan/identity';
 import type { InstanceDir } from './instance-dir.js';
 import { type InstanceFile, readInstanceFile } from './instance-file.js';
 
+/** What hubs let an instance's identity key do. */
+export const INSTANCE_PURPOSES: readonly KeyPurpose[] = ['link', 'receipt', 'command'];
+
 /** Who this spoke is, the key it signs with, and whom it believes. */
 export class SpokeIdentity {
+  private own: { key: SigningKey; epoch: number };
+
   constructor(
     readonly instance: InstanceFile,
-    readonly key: SigningKey,
-    /** The hub's keys as they were pinned when the instance joined. */
+    key: SigningKey,
+    /** The hub's keys: the one that was pinned when the instance joined, and those that came after it. */
     readonly hubKeys: KeyRing,
-  ) {}
+  ) {
+    this.own = { key, epoch: 1 };
+  }
+
+  /** May be another one later: ask each time. */
+  get key(): SigningKey {
+    return this.own.key;
+  }
+
+  get keyEpoch(): number {
+    return this.own.epoch;
+  }
 
   get instanceId(): string {
     return this.instance.instanceId;
@@ -18,11 +34,20 @@ export class SpokeIdentity {
   get hubId(): string {
     return this.instance.hub.id;
   }
+
+  replaceKey(key: SigningKey, epoch: number): void {
+    this.own = { key, epoch };
+  }
+
+  /** @throws LocalFault `key-file-…` */
+  keyOnDisk(dir: InstanceDir): Promise<SigningKey> {
+    return SigningKey.load(dir.identityKey);
+  }
 }
 
 /** @throws LocalFault `instance-…`, `key-file-…`, `trust-file-…` */
-export async function loadIdentity(dir: InstanceDir): Promise<SpokeIdentity> {
+export async function loadIdentity(dir: InstanceDir, nowMs: () => number): Promise<SpokeIdentity> {
   const instance = await readInstanceFile(dir.instanceFile);
   const [key, keys] = await Promise.all([SigningKey.load(dir.identityKey), loadTrust(dir.trustFile)]);
-  return new SpokeIdentity(instance, key, keys);
+  return new SpokeIdentity(instance, key, new KeyRing(keys.records(), nowMs));
 }

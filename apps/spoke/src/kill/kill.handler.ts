@@ -9,8 +9,10 @@ import type { Reply } from '../link/reply.js';
 import { OrchestratorClient } from '../orchestrator/orchestrator.client.js';
 import { type ReceiptResult, ReceiptSigner } from '../receipts/receipt.signer.js';
 import { outboxItem } from '../receipts/signed-item.js';
+import { KillEpochs } from './kill-epochs.js';
 import { KillReceipts } from './kill.receipts.js';
-import { type KillOrder, reap, type Reaped, unconfirmed } from './reaping.js';
+import { LastProbe } from './last-probe.js';
+import { type KillOrder, reap, type Reaped, unanswered, unconfirmed } from './reaping.js';
 
 const PAUSE = { minMs: 250, maxMs: 5_000 };
 
@@ -26,7 +28,7 @@ interface Kill {
 /**
  * agent.kill and agent.kill-all: straight to the reaper, which keeps the replay mark, the epochs and the tombstones.
  * Neither Valkey nor the orchestrator is waited for. An unconfirmed death is answered as that, and pursued until it is
- * confirmed; then a second receipt follows.
+ * confirmed; then a second receipt follows. kill.probe goes the same way, or it would prove nothing.
  */
 @Injectable()
 export class KillHandler implements BeforeApplicationShutdown {
@@ -42,6 +44,8 @@ export class KillHandler implements BeforeApplicationShutdown {
     private readonly orchestrator: OrchestratorClient,
     private readonly audit: Audit,
     private readonly config: SpokeConfig,
+    private readonly epochs: KillEpochs,
+    private readonly lastProbe: LastProbe,
   ) {}
 
   /** Resolves when the order was answered for the first time. Never throws. */
@@ -77,7 +81,7 @@ export class KillHandler implements BeforeApplicationShutdown {
     const acceptedAtMs = this.config.now();
     const { id, issuer, agentId, digest } = order;
     const detail = { issuer, kind: order.body.case, agentId, digest: toHex(digest) };
-    const audit = await this.audit.beforeKill({ kind: 'kill.ordered', subject: id, detail });
+    const audit = await this.audit.beforeKill({ kind: `${nameOf(order)}.ordered`, subject: id, detail });
     const kill: Kill = { order, acceptedAtMs, audit, isTaken: false };
     // Beside the reaper, not before it.
     const earlier = this.receipts.lookUp(order);
@@ -93,6 +97,7 @@ export class KillHandler implements BeforeApplicationShutdown {
       }
       return true;
     } catch (error) {
+      if (order.body.case === 'probe') return this.failProbe(kill, error);
       this.log.error({ err: error, msg: 'the reaper has not answered; it is asked until it does', agentId });
       if (order.body.case === 'kill') this.issue(kill, unconfirmed(), false);
       this.pursue(kill);
@@ -100,8 +105,17 @@ export class KillHandler implements BeforeApplicationShutdown {
     }
   }
 
+  /** The way to the reaper is broken: that is the answer, and nobody asks again for it. */
+  private failProbe(kill: Kill, error: unknown): boolean {
+    this.log.error({ err: error, msg: 'the reaper has not answered a probe' });
+    this.issue(kill, unanswered(), true);
+    return false;
+  }
+
   private conclude(kill: Kill, { result, isFinal, agents }: Reaped): void {
     this.issue(kill, result, isFinal);
+    if (kill.order.body.case === 'killAll') this.epochs.refresh();
+    if (result.case === 'probed') this.lastProbe.answered(this.config.now());
     for (const agentId of agents) this.tellOrchestrator(agentId);
     if (!isFinal) this.pursue(kill);
   }
@@ -111,7 +125,7 @@ export class KillHandler implements BeforeApplicationShutdown {
     const item = outboxItem('kill', this.signer.receipt(order, acceptedAtMs, result, audit));
     this.receipts.issue(order, acceptedAtMs, item, isFinal);
     const detail = { issuer: order.issuer, result: result.case, isFinal, receipt: item.digest };
-    this.audit.note({ kind: 'kill.answered', subject: order.id, detail });
+    this.audit.note({ kind: `${nameOf(order)}.answered`, subject: order.id, detail });
   }
 
   /** Asks the reaper again and again until the death is confirmed. */
@@ -147,4 +161,9 @@ export class KillHandler implements BeforeApplicationShutdown {
       this.log.debug({ err: error, msg: 'the orchestrator was not told of a kill', agentId });
     });
   }
+}
+
+/** In the audit log a probe is never to be read as a kill. */
+function nameOf({ body }: KillOrder): 'kill' | 'probe' {
+  return body.case === 'probe' ? 'probe' : 'kill';
 }

@@ -1,13 +1,9 @@
-import { spawn as spawnProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { envelopeDigest, signPayload, SigningKey } from '@capstan/identity';
-import { ReaperClient } from '@capstan/platform';
 import { type Envelope, KillScope, newId, toHex } from '@capstan/protocol';
 import { proves } from '../../../../test/support/proves.js';
 import { until } from '../../test/processes.js';
 import type { HeaderChange } from '../../test/stand-in-hub.js';
+import { registeredProcess } from '../../test/registered-process.js';
 import { TestInstance } from '../../test/test-instance.js';
 
 let instance: TestInstance;
@@ -32,38 +28,12 @@ async function answered(command: Envelope, count = 1): Promise<string[]> {
   );
 }
 
-/** A process that the reaper knows under an agent's name, as if it were the agent's. */
-async function registeredProcess(agentId: string): Promise<{ exited: Promise<unknown>; pid: number }> {
-  const child = spawnProcess('unshare', ['--pid', '--fork', '--kill-child', 'sleep', '600'], { stdio: 'ignore' });
-  const exited = once(child, 'exit');
-  const pid = child.pid ?? 0;
-  const init = await until(async () => {
-    const children = await readFile(`/proc/${String(pid)}/task/${String(pid)}/children`, 'utf8').catch(() => '');
-    return children.trim() !== '' && Number(children.trim().split(' ')[0]);
-  });
-  const pidNamespace = (await stat(`/proc/${String(init)}/ns/pid`, { bigint: true })).ino;
-  const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
-  const processes = await Promise.all(
-    [pid, init].map(async (each) => ({ pid: each, startTicks: await startTicks(each) })),
-  );
-  const reaper = new ReaperClient(join(instance.dir, 'run', 'reaper.sock'));
-  const handle = { driver: 'bubblewrap', bootId, processes, pidNamespace, cgroup: '' };
-  expect(await reaper.register({ agentId, tenant: 'default', handle, killEpochs: [] })).toEqual({ ok: true });
-  reaper.close();
-  return { exited, pid: init };
-}
-
-async function startTicks(pid: number): Promise<bigint> {
-  const text = await readFile(`/proc/${String(pid)}/stat`, 'utf8');
-  return BigInt(text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '0');
-}
-
 describe('a kill', () => {
   it(
     'is answered with the reaper’s own observation of the death',
     proves('FED-05', async () => {
       const agentId = `agent-${newId()}`;
-      const { exited, pid } = await registeredProcess(agentId);
+      const { exited, pid } = await registeredProcess(instance.dir, agentId);
       const command = kill(agentId);
       const digest = await instance.hub.send(command, 'kill');
       const { observation } = await instance.receipt(command, 'killed');
@@ -146,7 +116,7 @@ describe('with Valkey and the orchestrator dead', () => {
     'a kill works, and its receipt is stored and acknowledged later',
     proves('FED-15', async () => {
       const agentId = `agent-${newId()}`;
-      const { exited } = await registeredProcess(agentId);
+      const { exited } = await registeredProcess(instance.dir, agentId);
       await instance.valkey.stop('SIGKILL');
       await instance.orchestrator[Symbol.asyncDispose]();
       instance.hub.acknowledges = false;

@@ -13,7 +13,7 @@ end
 /**
  * The one atomic step of the receiver: replay mark and durable intent, or replay mark and outcome.
  * KEYS entry expiry prunedThrough offers agent | outbox
- * ARGV digest kind agentId envelope acceptedAt pruneAt issuer id tenant receipt receiptDigest item
+ * ARGV digest kind agentId envelope acceptedAt pruneAt issuer id tenant receipt receiptDigest item admission
  */
 export const RECORD = new Script(`${PUT}
 local known = redis.call('HMGET', KEYS[1], 'digest', 'state', 'receipt', 'finished')
@@ -27,6 +27,7 @@ if intent then
 end
 redis.call('HSET', KEYS[1], 'digest', ARGV[1], 'kind', ARGV[2], 'agentId', ARGV[3], 'envelope', ARGV[4],
   'acceptedAt', ARGV[5], 'issuer', ARGV[7], 'id', ARGV[8], 'tenant', ARGV[9], 'state', intent and 'accepted' or 'settled')
+if ARGV[13] ~= '' then redis.call('HSET', KEYS[1], 'admission', ARGV[13]) end
 redis.call('ZADD', KEYS[2], ARGV[6], KEYS[1])
 if not intent then
   redis.call('HSET', KEYS[1], 'receipt', ARGV[10])

@@ -36,6 +36,8 @@ export interface Offer {
   acceptedAtMs: number;
   /** The command's serialized envelope. */
   envelope: Uint8Array;
+  /** The hub's admission of it; absent where the hub has signed the command itself. */
+  admission?: Uint8Array;
 }
 
 /**
@@ -82,7 +84,8 @@ export class Ledger {
   }
 
   offerOf(order: VerifiedCommand, acceptedAtMs: number): Offer {
-    return { key: KEYS.entry(order.issuer, order.id), order, acceptedAtMs, envelope: order.bytes };
+    const admission = order.routed === undefined ? {} : { admission: order.routed.admission };
+    return { key: KEYS.entry(order.issuer, order.id), order, acceptedAtMs, envelope: order.bytes, ...admission };
   }
 
   /** The spawn that an agent stands on; undefined where the agent is not the hub's, or was forgotten. */
@@ -94,6 +97,12 @@ export class Ledger {
       acceptedAtMs: Number(fields['acceptedAt']),
       isFinished: 'finished' in fields,
     };
+  }
+
+  /** The spawn that an agent stands on, as it was taken; undefined once its command was pruned. */
+  async takenSpawn(agentId: string): Promise<Offer | undefined> {
+    const spawn = await this.spawnOf(agentId);
+    return spawn === undefined ? undefined : this.offer(KEYS.entry(spawn.order.issuer, spawn.order.id));
   }
 
   async eventCursor(): Promise<string> {
@@ -161,6 +170,7 @@ export class Ledger {
       receipt?.envelope ?? '',
       receipt?.digest ?? '',
       receipt === undefined ? '' : JSON.stringify(receipt),
+      order.routed === undefined ? '' : toBase64(order.routed.admission),
     ]);
     const [kind, ...rest] = reply as [Recorded['kind'], ...string[]];
     return kind === 'known' ? { kind, command: known(rest) } : { kind };
@@ -170,7 +180,8 @@ export class Ledger {
     const fields = await this.valkey.ask((client) => client.hgetall(key));
     if (fields['envelope'] === undefined) return undefined;
     const envelope = fromBase64(fields['envelope']);
-    return { key, order: refOf(fields), acceptedAtMs: Number(fields['acceptedAt']), envelope };
+    const admission = fields['admission'] === undefined ? {} : { admission: fromBase64(fields['admission']) };
+    return { key, order: refOf(fields), acceptedAtMs: Number(fields['acceptedAt']), envelope, ...admission };
   }
 }
 

@@ -2,6 +2,7 @@ import { createLogger } from '@capstan/platform';
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { SpawnOfferer } from '../commands/spawn.offerer.js';
 import { OutboxSender } from '../receipts/outbox.sender.js';
+import { SecretReturns } from '../secrets/secret-returns.js';
 import { Ledger } from './ledger.js';
 
 const EVERY_MS = 2_000;
@@ -18,6 +19,7 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly offerer: SpawnOfferer,
     private readonly outbox: OutboxSender,
     private readonly ledger: Ledger,
+    private readonly secrets: SecretReturns,
   ) {}
 
   onApplicationBootstrap(): void {
@@ -35,6 +37,7 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
       await this.offerer.sweep();
       await this.outbox.sweep();
       await this.ledger.prune();
+      await this.secrets.sweep();
     } catch (error) {
       this.log.debug({ err: error, msg: 'not swept' });
     }

@@ -25,15 +25,20 @@ export function parseAgent(json: unknown): AgentSnapshot {
   }
 }
 
-/** A page of an agent's log, cut where it would not fit into a receipt. @throws LocalFault `orchestrator-malformed` */
-export function parseLogPage(json: unknown): LogPage {
+/**
+ * A page of an agent's log, cut where its lines have more than `mostBytes`; by default where they would not fit into a
+ * receipt.
+ *
+ * @throws LocalFault `orchestrator-malformed`
+ */
+export function parseLogPage(json: unknown, mostBytes = PAGE_BYTES): LogPage {
   try {
     const { lines, next, gap } = json as { lines: unknown[]; next: number; gap: boolean };
     const page = create(LogPageSchema, { next: BigInt(next), gap });
     let bytes = 0;
     for (const line of lines as { sequence: number; at: string; source: string; text: string }[]) {
       bytes += Buffer.byteLength(line.text) + 64;
-      if (bytes > PAGE_BYTES && page.lines.length > 0) {
+      if (bytes > mostBytes && page.lines.length > 0) {
         page.next = page.lines.at(-1)?.sequence ?? page.next;
         break;
       }

@@ -1,11 +1,19 @@
 import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
-import { type AgentSnapshot, isFaultCode, LocalFault, type LogPage, toBase64, WireFault } from '@capstan/protocol';
+import {
+  type AgentSnapshot,
+  isFaultCode,
+  LocalFault,
+  type LogPage,
+  serverSentEvents,
+  toBase64,
+  WireFault,
+} from '@capstan/protocol';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { SpokeConfig } from '../config/spoke.config.js';
+import type { ClearSecrets } from '../secrets/secrets.js';
 import { parseAgent, parseLogPage } from './agent-json.js';
 import { away, type LocalCall, open, read } from './local-http.js';
-import { serverSentEvents } from './server-sent-events.js';
 
 const ANSWER_MS = 10_000;
 /** The orchestrator writes a comment more often than this. */
@@ -21,14 +29,25 @@ export type AgentNews = { kind: 'agent'; cursor: string; agent: AgentSnapshot } 
 @Injectable()
 export class OrchestratorClient implements OnApplicationShutdown {
   private readonly agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  /** Questions that wait for a line must not take the places of the others. */
+  private readonly patient = new Agent({ keepAlive: true });
   /** Streams must not take the places of requests. */
   private readonly streams = new Agent();
 
   constructor(private readonly config: SpokeConfig) {}
 
-  /** Hands a signed spawn over; the orchestrator verifies it again. Resolves once it has the agent on disk. */
-  async spawn(envelope: Uint8Array): Promise<AgentSnapshot> {
-    return parseAgent(await this.call('POST', '/commands', { envelope: toBase64(envelope) }));
+  /**
+   * Hands a signed spawn over, with what was sealed in it; the orchestrator verifies it again. Resolves once it has the
+   * agent on disk, the secrets not.
+   */
+  async spawn(envelope: Uint8Array, secrets: ClearSecrets = {}, admission?: Uint8Array): Promise<AgentSnapshot> {
+    const clear = Object.entries(secrets).map(([name, value]) => ({ name, value }));
+    const body = {
+      envelope: toBase64(envelope),
+      ...(clear.length === 0 ? {} : { secrets: clear }),
+      ...(admission === undefined ? {} : { admission: toBase64(admission) }),
+    };
+    return parseAgent(await this.call('POST', '/commands', body));
   }
 
   /** Undefined where the orchestrator does not know the agent. */
@@ -43,6 +62,28 @@ export class OrchestratorClient implements OnApplicationShutdown {
     return json === undefined ? undefined : parseLogPage(json);
   }
 
+  /** As `logs`, cut at `mostBytes`; where there is no such line yet, waits for one for at most `waitMs`. */
+  async nextLogs(
+    agentId: string,
+    after: bigint,
+    { limit, mostBytes, waitMs, signal }: { limit: number; mostBytes: number; waitMs: number; signal: AbortSignal },
+  ): Promise<LogPage | undefined> {
+    const most = `limit=${String(limit)}&mostBytes=${String(mostBytes)}`;
+    const search = `after=${String(after)}&${most}&waitMs=${String(waitMs)}`;
+    const json = await this.known(`/agents/${agentId}/logs?${search}`, {
+      agent: this.patient,
+      timeoutMs: waitMs + ANSWER_MS,
+      signal,
+    });
+    return json === undefined ? undefined : parseLogPage(json, mostBytes);
+  }
+
+  /** Agents that wait for secrets which a restart has lost. */
+  async wantedSecrets(): Promise<string[]> {
+    const { agentIds } = (await this.call('GET', '/secrets/wanted')) as { agentIds?: unknown };
+    return Array.isArray(agentIds) ? agentIds.filter((id) => typeof id === 'string') : [];
+  }
+
   /** Says that the reaper was told to kill this agent, so that it need not find out by itself. */
   async noticeKill(agentId: string): Promise<void> {
     await this.call('POST', `/agents/${agentId}/noticed-kill`, {});
@@ -51,6 +92,13 @@ export class OrchestratorClient implements OnApplicationShutdown {
   /** The newest agents, as they are now. */
   async list(): Promise<AgentSnapshot[]> {
     const agents = await this.call('GET', '/agents');
+    return Array.isArray(agents) ? agents.map(parseAgent) : [];
+  }
+
+  /** A page of all agents, the newest first. @param after the last one of the page before; empty for the first page */
+  async page(after: string, limit: number): Promise<AgentSnapshot[]> {
+    const from = after === '' ? '' : `after=${after}&`;
+    const agents = await this.call('GET', `/agents?${from}limit=${String(limit)}`);
     return Array.isArray(agents) ? agents.map(parseAgent) : [];
   }
 
@@ -72,12 +120,13 @@ export class OrchestratorClient implements OnApplicationShutdown {
 
   onApplicationShutdown(): void {
     this.agent.destroy();
+    this.patient.destroy();
     this.streams.destroy();
   }
 
-  private async known(path: string): Promise<unknown> {
+  private async known(path: string, over: Partial<LocalCall> = {}): Promise<unknown> {
     try {
-      return await this.call('GET', path);
+      return await this.call('GET', path, undefined, over);
     } catch (error) {
       if (error instanceof WireFault && (error.code === 'agent-unknown' || error.code === 'not-found'))
         return undefined;
@@ -85,8 +134,14 @@ export class OrchestratorClient implements OnApplicationShutdown {
     }
   }
 
-  private async call(method: LocalCall['method'], path: string, body?: unknown): Promise<unknown> {
-    const answer = await open({ ...(await this.base(method, path)), ...(body === undefined ? {} : { body }) });
+  private async call(
+    method: LocalCall['method'],
+    path: string,
+    body?: unknown,
+    over: Partial<LocalCall> = {},
+  ): Promise<unknown> {
+    const base = await this.base(method, path);
+    const answer = await open({ ...base, ...(body === undefined ? {} : { body }), ...over });
     const text = await read(answer);
     const status = answer.statusCode ?? 0;
     if (status >= 200 && status < 300) return text === '' ? undefined : (JSON.parse(text) as unknown);

@@ -1,29 +1,34 @@
 import { stat } from 'node:fs/promises';
-import { checkPolicy, loadPolicy, type OwnerPolicy } from '@capstan/platform';
+import { checkPolicy, loadPolicy, type OwnerPolicy, type SpawnLimits } from '@capstan/platform';
 import { type SpawnAgent, WireFault } from '@capstan/protocol';
 import { Injectable } from '@nestjs/common';
 import { SpokeConfig } from '../config/spoke.config.js';
+import { LastProbe } from '../kill/last-probe.js';
 
 /** The owner's policy file, read anew when it has changed: the owner's word holds from the next spawn on. */
 @Injectable()
 export class OwnerPolicyFile {
   private loaded: { policy: OwnerPolicy; version: string } | undefined;
 
-  constructor(private readonly config: SpokeConfig) {}
+  constructor(
+    private readonly config: SpokeConfig,
+    private readonly lastProbe: LastProbe,
+  ) {}
 
   /**
    * Whether the owner allows this spawn. How many agents run at once refuses none: the surplus waits in the
    * orchestrator's queue.
    *
+   * @returns the limits that hold, defaults filled in
    * @throws WireFault policy-…; LocalFault `policy-unreadable`, `policy-invalid`: without a readable policy nothing is allowed
    */
-  async check(spawn: SpawnAgent, tenant: string): Promise<void> {
+  async check(spawn: SpawnAgent, tenant: string): Promise<SpawnLimits> {
     const policy = await this.current();
     const { options } = spawn;
     if (options !== undefined && (options.budgetMicroUsd < 0n || options.timeoutMs < 0n)) {
       throw new WireFault('payload-malformed', 'a negative limit');
     }
-    checkPolicy(policy, {
+    const limits = checkPolicy(policy, {
       runtime: spawn.runtime,
       repository: spawn.context?.repository ?? '',
       tenant,
@@ -31,6 +36,10 @@ export class OwnerPolicyFile {
       budgetMicroUsd: options?.budgetMicroUsd ?? 0n,
       timeoutMs: options?.timeoutMs ?? 0n,
     });
+    // What may not be stoppable is not started.
+    if (this.lastProbe.ageMs(this.config.now()) > (policy.requireProbeWithinMs ?? Infinity))
+      throw new WireFault('policy-probe');
+    return limits;
   }
 
   /** @throws LocalFault as `loadPolicy` */

@@ -5,6 +5,7 @@ import {
   Direction,
   type Envelope,
   EventSchema,
+  type LogPage,
   type Receipt,
   ReceiptSchema,
   toBinary,
@@ -20,6 +21,8 @@ import type { OrderRef } from '../verify/verify-order.js';
 const RECEIPT_LIFETIME_MS = 10 * 365 * 24 * 3_600_000;
 /** An event waits in the outbox as long as the hub is away. */
 const EVENT_LIFETIME_MS = 30 * 24 * 3_600_000;
+/** A line of a log is for whoever watches now. */
+const LOG_LIFETIME_MS = 60_000;
 
 export type ReceiptResult = Exclude<Receipt['result'], { case: undefined }>;
 
@@ -59,6 +62,14 @@ export class ReceiptSigner {
     const event = create(EventSchema, {
       header: this.header(tenant, EVENT_LIFETIME_MS, ''),
       body: { case: 'agentChanged', value: agent },
+    });
+    return signPayload(this.identity.key, 'event', toBinary(EventSchema, event));
+  }
+
+  logsAppended(agentId: string, watchId: string, page: LogPage): Envelope {
+    const event = create(EventSchema, {
+      header: this.header('', LOG_LIFETIME_MS, ''),
+      body: { case: 'logsAppended', value: { $typeName: 'capstan.v1.LogsAppended', agentId, watchId, page } },
     });
     return signPayload(this.identity.key, 'event', toBinary(EventSchema, event));
   }

@@ -1,4 +1,11 @@
-import { checkHeader, type KeyRecord, type KeyRing, verifyEnvelope } from '@capstan/identity';
+import {
+  checkHeader,
+  checkIssuedInTime,
+  type HeldChain,
+  type KeyRecord,
+  type KeyRing,
+  verifyEnvelope,
+} from '@capstan/identity';
 import {
   agentId,
   agentOf,
@@ -9,6 +16,7 @@ import {
   encodeEnvelope,
   type Envelope,
   type Header,
+  isId,
   KillScope,
   LIMITS,
   type QueryBody,
@@ -43,8 +51,21 @@ export interface VerifiedOrder<B> extends OrderRef {
   header: Header;
   key: KeyRecord;
   body: B;
+  /** The grants under which it is given; absent where it claims none. */
+  grants?: HeldChain;
   /** Set where everything else holds but the clock says no: only a duplicate is still answered. */
   late: WireFault | undefined;
+  /** Set where somebody else than the hub has signed it. */
+  routed?: RoutedBy;
+}
+
+/** How a command of somebody else came. */
+export interface RoutedBy {
+  origin: 'operator' | 'peer';
+  /** The hub's admission as it is stored and passed on. */
+  admission: Uint8Array;
+  /** The origin's key is not pinned yet. */
+  isFirstUse: boolean;
 }
 
 export type VerifiedCommand = VerifiedOrder<CommandBody>;
@@ -63,7 +84,8 @@ export function verifyCommand(envelope: Envelope, receiver: Receiver): VerifiedC
   const { header, body } = decodeStrict(CommandSchema, envelope.payload);
   if (body.case === undefined) throw new WireFault('payload-malformed', 'a command without a body');
   checkCommand(body);
-  const isKill = body.case === 'kill' || body.case === 'killAll';
+  // A probe goes the way of kills in this too: a clock that is wrong must not hide that a kill would arrive.
+  const isKill = body.case === 'kill' || body.case === 'killAll' || body.case === 'probe';
   const checked = checkOrder(header, key, receiver);
   const late = isKill ? undefined : lateness(checked, receiver);
   return { ...refOf(checked, digest, agentOf(body)), envelope, bytes, header: checked, key, body, late };
@@ -76,13 +98,15 @@ export function verifyQuery(envelope: Envelope, receiver: Receiver): VerifiedQue
   const { header, body } = decodeStrict(QuerySchema, envelope.payload);
   if (body.case === undefined) throw new WireFault('payload-malformed', 'a query without a body');
   if ('agentId' in body.value) agentId(body.value.agentId);
+  if (body.case === 'watch' && !isId(body.value.watchId)) throw new WireFault('id-malformed', 'watch id');
   const checked = checkOrder(header, key, receiver);
   const late = lateness(checked, receiver);
   if (late !== undefined) throw late;
   return { ...refOf(checked, digest, agentOf(body)), envelope, bytes, header: checked, key, body, late };
 }
 
-function sized(envelope: Envelope): Uint8Array {
+/** The bytes of an envelope. @throws WireFault `envelope-too-large`, `envelope-malformed` */
+export function sized(envelope: Envelope): Uint8Array {
   if (envelope.signatures.length > LIMITS.signatures) throw new WireFault('envelope-malformed', 'too many signatures');
   return encodeEnvelope(envelope);
 }
@@ -95,11 +119,13 @@ function checkOrder(header: Header | undefined, key: KeyRecord, receiver: Receiv
     nowMs: receiver.nowMs,
     expiry: 'exempt',
   });
+  checkIssuedInTime(key, checked);
   if (checked.keyEpoch !== key.epoch) throw new WireFault('key-revoked', `key epoch ${String(checked.keyEpoch)}`);
   return checked;
 }
 
-function lateness(header: Header, receiver: Receiver): WireFault | undefined {
+/** Why the clock refuses a payload, if it does. @throws WireFault `payload-malformed` */
+export function lateness(header: Header, receiver: { nowMs: number }): WireFault | undefined {
   const { audience, direction } = header;
   try {
     checkHeader(header, { audience, direction, nowMs: receiver.nowMs });
@@ -110,7 +136,8 @@ function lateness(header: Header, receiver: Receiver): WireFault | undefined {
   }
 }
 
-function checkCommand(body: CommandBody): void {
+/** Refuses a body that no handler should see. @throws WireFault `payload-malformed`, `id-malformed` */
+export function checkCommand(body: CommandBody): void {
   switch (body.case) {
     case 'spawn':
       agentId(body.value.agentId);
@@ -134,7 +161,8 @@ function checkCommand(body: CommandBody): void {
   }
 }
 
-function refOf(header: Header, digest: Uint8Array, agent: string): OrderRef {
+/** What a receipt needs to know of a payload with this header. */
+export function refOf(header: Header, digest: Uint8Array, agent: string): OrderRef {
   const { issuer, id, tenant, traceparent } = header;
   return { issuer, id, digest, tenant, traceparent, agentId: agent };
 }

@@ -6,9 +6,11 @@ export function requestOnSocket(options: {
   method: 'GET' | 'POST';
   path: string;
   token?: string;
+  /** JSON of a POST; an empty object by default. */
+  body?: object;
   timeoutMs: number;
 }): Promise<{ status: number; body: string }> {
-  const { socketPath, method, path, token, timeoutMs } = options;
+  const { socketPath, method, path, token, body: sent = {}, timeoutMs } = options;
   const headers = {
     ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
     ...(method === 'POST' ? { 'content-type': 'application/json' } : {}),
@@ -26,6 +28,6 @@ export function requestOnSocket(options: {
       response.once('error', reject);
     });
     call.once('error', reject);
-    call.end(method === 'POST' ? '{}' : undefined);
+    call.end(method === 'POST' ? JSON.stringify(sent) : undefined);
   });
 }

@@ -1,5 +1,7 @@
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { spkiPin } from '@capstan/identity';
 import { HubClient } from '../client/hub-client.js';
 import type { ProcessRegister } from '../process/process-register.js';
 import { SupervisedProcess } from '../process/supervised-process.js';
@@ -9,6 +11,8 @@ import { makePrivate } from '../state/state-dir.js';
 export interface MeshHubOptions {
   dir: string;
   port: number;
+  /** It serves https, with a certificate that it makes itself. */
+  tls: boolean;
   databaseUrl: string;
   logFile: string;
   env: Readonly<Record<string, string>>;
@@ -26,6 +30,8 @@ export class MeshHub {
     readonly dir: string,
     readonly tokenFile: string,
     readonly token: string,
+    /** Of its TLS key; undefined without TLS. */
+    readonly tlsPin: string | undefined,
     readonly client: HubClient,
     readonly process: SupervisedProcess,
   ) {}
@@ -34,7 +40,8 @@ export class MeshHub {
   static async start(options: MeshHubOptions): Promise<MeshHub> {
     const { dir, port } = options;
     makePrivate(dir);
-    const url = `http://127.0.0.1:${String(port)}`;
+    const url = `${options.tls ? 'https' : 'http'}://127.0.0.1:${String(port)}`;
+    const pin = async (): Promise<string | undefined> => (options.tls ? readPin(dir) : undefined);
     const process = new SupervisedProcess(
       {
         name: 'hub',
@@ -48,9 +55,10 @@ export class MeshHub {
           CAPSTAN_HUB_PORT: String(port),
           CAPSTAN_HUB_STATE_DIR: dir,
           CAPSTAN_DATABASE_URL: options.databaseUrl,
+          ...(options.tls ? { CAPSTAN_HUB_TLS: 'auto' } : {}),
         },
         logFile: options.logFile,
-        isReady: () => new HubClient(url, '').isReady(),
+        isReady: async () => new HubClient(url, '', await pin()).isReady(),
       },
       options.register,
       options.onRestart,
@@ -58,6 +66,13 @@ export class MeshHub {
     await process.start();
     const tokenFile = join(dir, 'admin.token');
     const token = (await readFile(tokenFile, 'utf8')).trim();
-    return new MeshHub(url, port, dir, tokenFile, token, new HubClient(url, token), process);
+    const tlsPin = await pin();
+    return new MeshHub(url, port, dir, tokenFile, token, tlsPin, new HubClient(url, token, tlsPin), process);
   }
+}
+
+/** From the hub's own file, never from the network; undefined before its first start has made it. */
+async function readPin(dir: string): Promise<string | undefined> {
+  const pem = await readFile(join(dir, 'tls', 'cert.pem')).catch(() => undefined);
+  return pem === undefined ? undefined : spkiPin(new X509Certificate(pem));
 }

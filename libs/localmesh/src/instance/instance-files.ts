@@ -17,14 +17,16 @@ const DEFAULT_POLICY: InstancePolicy = {
   sandboxes: ['bubblewrap'],
 };
 
-/** Makes the directories, the token and the owner's policy of an instance; what exists already stays as it is. */
+/** Makes the directories, the tokens and the owner's policy of an instance; what exists already stays as it is. */
 export async function prepareInstanceDir(dir: string, policy: Partial<InstancePolicy>): Promise<void> {
   makeTraversable(dir);
   makeTraversable(join(dir, 'run'));
   makePrivate(join(dir, 'tokens'));
   makePrivate(join(dir, 'audit'));
-  const token = join(dir, 'tokens', 'orchestrator.token');
-  if (!existsSync(token)) await writePrivate(token, `${randomBytes(32).toString('hex')}\n`);
+  for (const part of ['orchestrator', 'spoke']) {
+    const token = join(dir, 'tokens', `${part}.token`);
+    if (!existsSync(token)) await writePrivate(token, `${randomBytes(32).toString('hex')}\n`);
+  }
   const file = join(dir, 'policy.yaml');
   if (!existsSync(file)) await writeFile(file, policyText({ ...DEFAULT_POLICY, ...policy }), { mode: 0o600 });
 }

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { parsePin } from '@capstan/identity';
 import { LocalFault } from '@capstan/protocol';
 import { defaultStateDir } from './state-dir.js';
 import { writePrivate } from './write-file.js';
@@ -9,12 +10,16 @@ export interface MeshContext {
   version: 1;
   hubId: string;
   hubUrl: string;
+  /** Of the hub's TLS key, where it is not a public CA that vouches for `hubUrl`. */
+  tlsPin?: string;
   /** File with the admin token. */
   tokenFile: string;
   /** File with the pinned keys; `capstan verify` trusts these and nothing else. */
   trustFile: string;
   /** Directories of the instances on this machine, by id. */
   instances: Readonly<Record<string, string>>;
+  /** The key with which this user signs commands, where he does. */
+  operator?: { keyFile: string };
 }
 
 /** CAPSTAN_CONTEXT, else the context of this checkout's mesh. */
@@ -41,15 +46,33 @@ export async function loadContext(file: string): Promise<MeshContext> {
     );
   }
   try {
-    const { version, hubId, hubUrl, tokenFile, trustFile, instances } = JSON.parse(text) as Record<string, unknown>;
+    const { version, hubId, hubUrl, tlsPin, tokenFile, trustFile, instances, operator } = JSON.parse(text) as Record<
+      string,
+      unknown
+    >;
     const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
     if (version === 1 && isText(hubId) && isText(hubUrl) && isText(tokenFile) && isText(trustFile)) {
-      return { version, hubId, hubUrl, tokenFile, trustFile, instances: isPlaces(instances) ? instances : {} };
+      const pinned = isText(tlsPin) ? { tlsPin: parsePin(tlsPin) } : {};
+      return {
+        version,
+        hubId,
+        hubUrl,
+        ...pinned,
+        tokenFile,
+        trustFile,
+        instances: isPlaces(instances) ? instances : {},
+        ...operatorOf(operator),
+      };
     }
   } catch (error) {
     throw malformed(file, error);
   }
   throw malformed(file);
+}
+
+function operatorOf(value: unknown): Pick<MeshContext, 'operator'> {
+  const { keyFile } = (value ?? {}) as { keyFile?: unknown };
+  return typeof keyFile === 'string' && keyFile !== '' ? { operator: { keyFile } } : {};
 }
 
 function isPlaces(value: unknown): value is Record<string, string> {

@@ -12,14 +12,20 @@ export async function pinKeys(
 ): Promise<void> {
   const ring = new KeyRing();
   ring.add(
-    keyRecord(hub.id, (await SigningKey.load(join(hub.dir, 'identity.key'))).publicKey, ['link', 'command', 'lease']),
+    keyRecord(hub.id, (await SigningKey.load(join(hub.dir, 'identity.key'))).publicKey, [
+      'link',
+      'command',
+      'admit',
+      'lease',
+    ]),
   );
   for (const { id, dir } of instances) {
     const [identity, reaper] = await Promise.all([
       SigningKey.load(join(dir, 'identity.key')),
       SigningKey.load(join(dir, 'reaper.key')),
     ]);
-    ring.add(keyRecord(id, identity.publicKey, ['link', 'receipt']));
+    // It signs commands too, for other instances.
+    ring.add(keyRecord(id, identity.publicKey, ['link', 'receipt', 'command']));
     ring.add(keyRecord(id, reaper.publicKey, ['observe']));
   }
   await saveTrust(file, ring);

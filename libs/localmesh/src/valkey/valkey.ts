@@ -16,6 +16,12 @@ const USERS = {
   orchestrator: '~orchestrator:* ~bull:* &orchestrator:* &bull:* +@all -@admin -@dangerous +info',
 } as const;
 
+/**
+ * Nobody can log in as this user, but the server itself replays its append-only file as it: without rights it drops every
+ * transaction at a restart, scripts included (Redis 7.0: "NOPERM ACLs rules changed …").
+ */
+const REPLAY_USER = 'user default off resetpass ~* &* +@all';
+
 export interface InstanceValkey {
   /** URL for each role, with its own user. */
   urls: Readonly<Record<keyof typeof USERS, string>>;
@@ -61,7 +67,7 @@ export async function startValkey(options: ValkeyOptions): Promise<InstanceValke
   const users = Object.entries(USERS).map(
     ([name, rules]) => `user ${name} on #${sha256(passwords[name as keyof typeof USERS])} ${rules}`,
   );
-  await writeFile(join(options.dir, 'users.acl'), `${['user default off', ...users].join('\n')}\n`, { mode: 0o600 });
+  await writeFile(join(options.dir, 'users.acl'), `${[REPLAY_USER, ...users].join('\n')}\n`, { mode: 0o600 });
   await writeFile(join(options.dir, 'valkey.conf'), configuration(options.dir, socket), { mode: 0o600 });
   const process = new SupervisedProcess(
     {

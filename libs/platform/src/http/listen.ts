@@ -25,6 +25,8 @@ export function parseListenTarget(text: string): ListenTarget {
  */
 export async function listen(app: INestApplication, target: ListenTarget): Promise<void> {
   if ('path' in target) await removeStaleSocket(target.path);
+  // Before the mask: what the application makes on its start has modes of its own.
+  await app.init();
   // No moment may exist in which another user could connect.
   const mask = 'path' in target ? process.umask(0o177) : undefined;
   try {

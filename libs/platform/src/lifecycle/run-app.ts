@@ -15,6 +15,8 @@ export interface RunAppOptions {
   name: string;
   /** Where to listen; given a function, it is asked once the application exists. */
   listen: ListenTarget | ((app: INestApplication) => ListenTarget);
+  /** Key and certificate, PEM; without them it serves plain HTTP. */
+  https?: { key: string; cert: string; minVersion: 'TLSv1.3' };
   logger?: Logger;
   /** Guards, prefixes, documents, adapters: whatever must be set before it listens. */
   configure?: (app: INestApplication) => void | Promise<void>;
@@ -23,7 +25,11 @@ export interface RunAppOptions {
 /** Boots a Nest HTTP application with our logger, problem documents and validation; closes it on SIGTERM and SIGINT. */
 export async function runApp(module: Type | object, options: RunAppOptions): Promise<INestApplication> {
   const logger = options.logger ?? createLogger(options.name);
-  const app = await NestFactory.create(module as Type, { logger: new NestLog(logger), abortOnError: false });
+  const app = await NestFactory.create(module as Type, {
+    logger: new NestLog(logger),
+    abortOnError: false,
+    ...(options.https === undefined ? {} : { httpsOptions: options.https }),
+  });
   app.useGlobalFilters(new ProblemFilter(logger));
   app.useGlobalPipes(requestValidation());
   await options.configure?.(app);

@@ -4,6 +4,9 @@ import { type OwnerPolicy, parsePolicy } from './owner-policy.js';
 
 const POLICY: OwnerPolicy = {
   version: 1,
+  onRevoked: 'kill',
+  demandOperatorSignature: [],
+  peers: [],
   spawn: {
     runtimes: ['claude'],
     repositories: ['https://git.example/one.git', '/srv/remotes/*'],
@@ -78,6 +81,26 @@ describe("the owner's policy", () => {
       );
     }
   });
+
+  it('says what becomes of the agents of a revoked instance; they die unless it says otherwise', () => {
+    const text = `version: 1\nspawn: ${JSON.stringify(POLICY.spawn)}\n`;
+    expect(parsePolicy(text).onRevoked).toBe('kill');
+    expect(parsePolicy(`${text}onRevoked: keep\n`).onRevoked).toBe('keep');
+    expect(() => parsePolicy(`${text}onRevoked: later\n`)).toThrow(/onRevoked/);
+  });
+
+  it(
+    'may demand that the kill path was proven lately',
+    proves('FED-22', () => {
+      const spawn = `spawn: ${JSON.stringify(POLICY.spawn)}`;
+      expect(parsePolicy(`version: 1\nrequireProbeWithinMs: 60000\n${spawn}`).requireProbeWithinMs).toBe(60_000);
+      expect(parsePolicy(`version: 1\n${spawn}`).requireProbeWithinMs).toBeUndefined();
+      for (const wrong of ['0', '-1', 'soon', 'null'])
+        expect(() => parsePolicy(`version: 1\nrequireProbeWithinMs: ${wrong}\n${spawn}`)).toThrow(
+          expect.objectContaining({ code: 'policy-invalid' }),
+        );
+    }),
+  );
 
   it.each(['{', 'null', '[]', 'version: 1', ''])('is refused where it is no policy: %j', (text) => {
     expect(() => parsePolicy(text)).toThrow(expect.objectContaining({ code: 'policy-invalid' }));

@@ -1,4 +1,4 @@
-import { WireFault } from '@capstan/protocol';
+import { allowsRepository, WireFault } from '@capstan/protocol';
 import type { OwnerPolicy } from './owner-policy.js';
 
 /** What the policy judges of a spawn; numbers may be 0 or absent for "the instance's default". */
@@ -49,14 +49,4 @@ function within(asked: number | bigint | undefined, most: number, code: 'policy-
   if (wanted === 0) return most;
   if (!(wanted > 0 && wanted <= most)) throw new WireFault(code);
   return wanted;
-}
-
-function allowsRepository(rule: string, repository: string): boolean {
-  if (rule === repository) return true;
-  if (!rule.endsWith('/*')) return false;
-  const prefix = rule.slice(0, -1);
-  if (!repository.startsWith(prefix) || repository.length === prefix.length) return false;
-  // A prefix rule must not be left again by going up, in plain or percent-encoded dots.
-  const segments = repository.slice(prefix.length).split(/[/\\]/);
-  return !segments.some((segment) => /^(?:\.|%2e){1,2}$/i.test(segment) || /%2f|%5c/i.test(segment));
 }

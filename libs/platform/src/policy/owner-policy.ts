@@ -1,12 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { LocalFault } from '@capstan/protocol';
+import { type OriginPolicy, parseOriginPolicy } from './origin-policy.js';
 
 /** What the owner of an instance lets others start on it; written in policy.yaml. */
 export interface SpawnPolicy {
+  /** Runtimes that an agent may have. */
   runtimes: readonly string[];
   /** Exact paths or URLs, or prefixes that end in `/*`. */
   repositories: readonly string[];
+  /** Tenants for whom agents may run here. */
   tenants: readonly string[];
   /** Agents that may run at once; more wait in the orchestrator's queue. */
   concurrency: number;
@@ -18,9 +21,19 @@ export interface SpawnPolicy {
   sandboxes: readonly string[];
 }
 
-export interface OwnerPolicy {
+export type OnRevoked = 'kill' | 'keep';
+
+export interface OwnerPolicy extends OriginPolicy {
+  /** Version of this file. */
   version: 1;
+  /** What a spawn may ask for. */
   spawn: SpawnPolicy;
+  /** Names of the sealed secrets that agents may be given; none unless told. */
+  secrets?: readonly string[];
+  /** What becomes of the agents here once the hub has revoked the instance; `kill` unless the owner says otherwise. */
+  onRevoked: OnRevoked;
+  /** No spawn unless the kill path was proven within so many milliseconds; absent where the owner does not ask for it. */
+  requireProbeWithinMs?: number;
 }
 
 /** @throws LocalFault `policy-unreadable`, `policy-invalid` (names every fault at once) */
@@ -45,7 +58,12 @@ export function parsePolicy(text: string, place = 'policy.yaml'): OwnerPolicy {
     throw new LocalFault('policy-invalid', `${place} is no YAML.`, undefined, { cause: error });
   }
   const faults: string[] = [];
-  const root = record(document, 'the file', ['version', 'spawn'], faults);
+  const root = record(
+    document,
+    'the file',
+    ['version', 'spawn', 'onRevoked', 'requireProbeWithinMs', 'demandOperatorSignature', 'peers', 'secrets'],
+    faults,
+  );
   if (root['version'] !== 1) faults.push('version must be 1');
   const from = record(root['spawn'], 'spawn', FIELDS, faults);
   const spawn: SpawnPolicy = {
@@ -57,11 +75,30 @@ export function parsePolicy(text: string, place = 'policy.yaml'): OwnerPolicy {
     timeoutMs: whole(from['timeoutMs'], 'spawn.timeoutMs', faults),
     sandboxes: texts(from['sandboxes'], 'spawn.sandboxes', faults),
   };
+  const origins = parseOriginPolicy(root, faults);
+  const secrets = texts(root['secrets'] ?? [], 'secrets', faults);
+  const onRevoked = onRevokedOf(root['onRevoked'] ?? 'kill', faults);
+  const probeMs = root['requireProbeWithinMs'];
+  if (probeMs !== undefined && whole(probeMs, 'requireProbeWithinMs', faults) === 0)
+    faults.push('requireProbeWithinMs must be above 0');
   if (faults.length > 0) throw new LocalFault('policy-invalid', `${place} cannot be used: ${faults.join('; ')}.`);
-  return { version: 1, spawn };
+  return {
+    version: 1,
+    spawn,
+    secrets,
+    onRevoked,
+    ...(typeof probeMs === 'number' ? { requireProbeWithinMs: probeMs } : {}),
+    ...origins,
+  };
 }
 
 const FIELDS = ['runtimes', 'repositories', 'tenants', 'concurrency', 'budgetMicroUsd', 'timeoutMs', 'sandboxes'];
+
+function onRevokedOf(value: unknown, faults: string[]): OnRevoked {
+  if (value === 'kill' || value === 'keep') return value;
+  faults.push('onRevoked must be kill or keep');
+  return 'kill';
+}
 
 function record(value: unknown, name: string, known: readonly string[], faults: string[]): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

@@ -16,6 +16,8 @@ export interface DeathReport {
   outcome: KillOutcomeName;
   /** A serialized Envelope signed by the reaper; empty only when `unconfirmed`. */
   observation: Uint8Array;
+  /** Why the reaper killed it by itself: `lease-expired`. Absent where it was ordered to, or the agent ended alone. */
+  cause?: string;
 }
 
 /** The command that orders a death; left out for a local order. */
@@ -33,8 +35,12 @@ export interface KillScopeName {
 }
 
 export type RegisterResult = { ok: true } | { ok: false; code: string };
+/** `untilMs`: wall clock until which the hub stands for its agents, milliseconds. */
+export type RenewResult = { ok: true; untilMs: number } | { ok: false; code: string };
 export type KillAllResult =
   { ok: true; epoch: bigint; agents: ({ agentId: string } & DeathReport)[] } | { ok: false; code: string };
+
+export type RearmResult = { ok: true; epoch: bigint } | { ok: false; code: string };
 
 const PATIENCE_MS = 2000;
 /** For requests that the reaper answers at once, and on top of a timeout that it was told. */
@@ -87,10 +93,40 @@ export class ReaperClient {
     return { ok: true, epoch: reply.value.epoch, agents };
   }
 
-  /** The owner's order: spawns that are admitted from now on may start again. */
-  async rearm(scope: KillScopeName): Promise<void> {
-    const reply = await this.ask({ case: 'rearm', value: scopeOf(scope) });
+  /**
+   * Spawns that are admitted from now on may start again. Without a command it is the owner's own order, which always
+   * holds; a command's must name the scope's current epoch.
+   */
+  async rearm(request: KillScopeName & { epoch?: bigint; command?: Omit<KillOrder, 'digest'> }): Promise<RearmResult> {
+    const { epoch = 0n, command } = request;
+    const by = command === undefined ? {} : { commandIssuer: command.issuer, commandId: command.id };
+    const reply = await this.ask({ case: 'rearm', value: { ...scopeOf(request), epoch, ...by } });
+    if (reply.case === 'forbidden') return { ok: false, code: reply.value.code };
     if (reply.case !== 'rearmed') throw refused(reply);
+    return { ok: true, epoch: reply.value.epoch };
+  }
+
+  /** The reaper's signed word that a kill would have reached it: a serialized Envelope with a ProbeAnswer. */
+  async probe(request: { nonce: Uint8Array; commandDigest: Uint8Array }): Promise<Uint8Array> {
+    const reply = await this.ask({ case: 'probe', value: request });
+    if (reply.case !== 'probed') throw refused(reply);
+    return reply.value.answer;
+  }
+
+  /** Hands on a renewal as the hub signed it; the reaper alone judges it. The code says why it was refused. */
+  async renew(renewal: Uint8Array): Promise<RenewResult> {
+    const reply = await this.ask({ case: 'renew', value: { renewal } });
+    if (reply.case === 'forbidden') return { ok: false, code: reply.value.code };
+    if (reply.case !== 'renewed') throw refused(reply);
+    return { ok: true, untilMs: Number(reply.value.untilMs) };
+  }
+
+  /** Hands on the hub's word about its own key; the reaper alone judges it. The code says why it was refused. */
+  async replaceHubKey(statement: Uint8Array): Promise<{ ok: true } | { ok: false; code: string }> {
+    const reply = await this.ask({ case: 'replaceHubKey', value: { statement } });
+    if (reply.case === 'forbidden') return { ok: false, code: reply.value.code };
+    if (reply.case !== 'hubKeyReplaced') throw refused(reply);
+    return { ok: true };
   }
 
   /** Public key, boot, kill epochs, disarmed scopes, and the agents that were not yet observed gone. */
@@ -111,8 +147,8 @@ export class ReaperClient {
 
 function deathReport(reply: ReaperReply['body']): DeathReport {
   if (reply.case !== 'observed') throw refused(reply);
-  const { outcome, observation }: Observed = reply.value;
-  return { outcome: killOutcomeName(outcome), observation };
+  const { outcome, observation, cause }: Observed = reply.value;
+  return { outcome: killOutcomeName(outcome), observation, ...(cause !== '' && { cause }) };
 }
 
 function orderOf(command: KillOrder | undefined): {

@@ -51,6 +51,9 @@ CREATE TABLE "tree_heads" (
 --> statement-breakpoint
 ALTER TABLE "commands" ADD COLUMN "issuer" text;--> statement-breakpoint
 ALTER TABLE "commands" ADD COLUMN "admission" "bytea";--> statement-breakpoint
+ALTER TABLE "connections" ADD COLUMN "suspended_by" text[] DEFAULT '{}'::text[] NOT NULL;--> statement-breakpoint
+ALTER TABLE "connections" ADD COLUMN "wished_at" timestamp with time zone;--> statement-breakpoint
 ALTER TABLE "connections" ADD COLUMN "sealing_key" "bytea";--> statement-breakpoint
 ALTER TABLE "connections" ADD COLUMN "root_key" "bytea";--> statement-breakpoint
-ALTER TABLE "operators" ADD CONSTRAINT "operators_key_id_keys_key_id_fk" FOREIGN KEY ("key_id") REFERENCES "public"."keys"("key_id") ON DELETE no action ON UPDATE no action;
+ALTER TABLE "operators" ADD CONSTRAINT "operators_key_id_keys_key_id_fk" FOREIGN KEY ("key_id") REFERENCES "public"."keys"("key_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+UPDATE "keys" SET "purposes" = array_append("purposes", 'command') WHERE 'receipt' = ANY("purposes") AND NOT 'command' = ANY("purposes");

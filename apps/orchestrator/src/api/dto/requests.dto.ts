@@ -1,6 +1,17 @@
 import { Type } from 'class-transformer';
-import { IsBase64, IsInt, IsNotEmpty, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { ArrayMaxSize, IsArray, IsBase64, IsInt, IsNotEmpty, IsOptional, IsString, Matches, Max, MaxLength, Min, ValidateNested } from 'class-validator';
 import { CURSOR } from '../../valkey/agent.events.js';
+
+/** What the spoke has opened; for the agent's environment only. */
+export class SecretDto {
+  @IsString()
+  @MaxLength(127)
+  name!: string;
+
+  @IsString()
+  @MaxLength(32_768)
+  value!: string;
+}
 
 /** A signed command. */
 export class CommandDto {
@@ -9,6 +20,20 @@ export class CommandDto {
   @IsNotEmpty()
   @IsBase64()
   envelope!: string;
+
+  @IsOptional()
+  @IsArray()
+  @ArrayMaxSize(32)
+  @ValidateNested({ each: true })
+  @Type(() => SecretDto)
+  secrets?: SecretDto[];
+
+  /** A serialized Envelope with the hub's admission, of a command that the hub has not signed itself. */
+  @IsOptional()
+  @IsString()
+  @IsNotEmpty()
+  @IsBase64()
+  admission?: string;
 }
 
 /** Why somebody is killed; for the record. */
@@ -33,6 +58,35 @@ export class LogQuery {
   @Min(1)
   @Max(5000)
   limit: number = 500;
+
+  /** What the lines may have together, as JSON; one line always fits. */
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  mostBytes: number = 16 * 1024 * 1024;
+
+  /** How long to wait where there is no such line yet, milliseconds. */
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  @Max(30_000)
+  waitMs: number = 0;
+}
+
+export class ListQuery {
+  /** The last agent of the page before. */
+  @IsOptional()
+  @Matches(/^[a-z0-9-]{1,63}$/, { message: '$property must be the id of an agent' })
+  after?: string;
+
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  @Max(1000)
+  limit: number = 1000;
 }
 
 export class EventsQuery {

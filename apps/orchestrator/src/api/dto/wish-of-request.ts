@@ -22,5 +22,7 @@ export function wishOfRequest(body: SpawnAgentDto): SpawnWish {
     priority: priorityOf(options?.priority ?? 0),
     model: options?.model ?? '',
     playbook: options?.playbook ?? '',
+    // The owner's own agents live by nobody's word but his.
+    killAfterMs: 0,
   };
 }

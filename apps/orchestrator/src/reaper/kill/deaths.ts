@@ -1,13 +1,14 @@
 import { fromBase64 } from '@capstan/protocol';
 import type { Journal } from '../journal/journal.js';
 import type { AgentEntry, Register } from '../register/register.js';
-import type { Death, Order, RegisterRecord } from '../register/record.js';
+import type { Cause, Death, Order, RegisterRecord } from '../register/record.js';
 import { DeathWatch, type Sight } from './death-watch.js';
 import type { ObservationSigner } from './observation.js';
 import type { World } from './world.js';
 
 /** What a caller is told about one agent. */
-export type Verdict = { outcome: Death['outcome']; observation: Uint8Array } | { outcome: 'unconfirmed' };
+export type Verdict =
+  { outcome: Death['outcome']; observation: Uint8Array; cause?: Cause } | { outcome: 'unconfirmed' };
 
 export interface DeathsParts {
   register: Register;
@@ -68,7 +69,14 @@ export class Deaths {
       return { outcome: 'unconfirmed' };
     }
     const death = register.death(agentId);
-    return death === undefined ? { outcome: 'unconfirmed' } : verdict(death);
+    return death === undefined ? { outcome: 'unconfirmed' } : verdict(death, causeOf(entry));
+  }
+
+  /** Kills an agent whose lease has ended; whoever ordered its death before that stays the reason of it. */
+  async lapse(agentId: string): Promise<void> {
+    const entry = this.parts.register.agent(agentId);
+    if (entry === undefined || entry.death !== undefined || entry.orders.length > 0) return;
+    await this.take(entry, null, 'lease-expired');
   }
 
   /** Records the end of agents that are gone without anybody having asked. */
@@ -77,10 +85,10 @@ export class Deaths {
     await Promise.allSettled(gone.map((entry) => this.watching(entry).recorded));
   }
 
-  private take(entry: AgentEntry, order: Order | null): Promise<void> {
+  private take(entry: AgentEntry, order: Order | null, cause?: Cause): Promise<void> {
     const isNew = !entry.orders.some((taken) => sameOrder(taken.order, order));
     const written = isNew
-      ? this.write({ kind: 'order', at: Date.now(), agentId: entry.agentId, order })
+      ? this.write({ kind: 'order', at: Date.now(), agentId: entry.agentId, order, ...(cause && { cause }) })
       : Promise.resolve();
     this.watch(entry).kill();
     return written;
@@ -181,8 +189,13 @@ function times({ signalledAtMs, observedAtMs, membersBefore }: Sight): Omit<Sigh
   return { signalledAtMs, observedAtMs, membersBefore };
 }
 
-function verdict(death: Death): Verdict {
-  return { outcome: death.outcome, observation: fromBase64(death.observation) };
+function verdict(death: Death, cause?: Cause): Verdict {
+  return { outcome: death.outcome, observation: fromBase64(death.observation), ...(cause && { cause }) };
+}
+
+/** Why the reaper killed it by itself; undefined where it ended alone or somebody's order came first. */
+function causeOf({ orders, death }: AgentEntry): Cause | undefined {
+  return death?.outcome === 'killed' ? orders[0]?.cause : undefined;
 }
 
 function sameOrder(a: Order | null, b: Order | null): boolean {

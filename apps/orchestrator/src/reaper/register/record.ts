@@ -1,4 +1,5 @@
 import type { KillHandle } from '@capstan/sandbox';
+import type { Moment } from '../lease/clock.js';
 
 /** The command that ordered a death; a local order has none. */
 export interface Order {
@@ -7,6 +8,9 @@ export interface Order {
   /** SHA-256 of the command's PAE, hex. */
   digest: string;
 }
+
+/** Why the reaper killed without an order. */
+export type Cause = 'lease-expired';
 
 export type DeathOutcome = 'killed' | 'already-gone' | 'tombstoned';
 
@@ -37,16 +41,28 @@ export type StoredHandle = Omit<KillHandle, 'processes' | 'pidNamespace'> & {
 
 /** One line of the register's journal. */
 export type RegisterRecord =
-  | { kind: 'agent'; at: number; agentId: string; tenant: string; handle: StoredHandle }
+  | { kind: 'agent'; at: number; agentId: string; tenant: string; handle: StoredHandle; killAfterMs?: number }
   /** A kill was ordered and is being carried out; it goes on after a restart. */
-  | { kind: 'order'; at: number; agentId: string; order: Order | null }
+  | { kind: 'order'; at: number; agentId: string; order: Order | null; cause?: Cause }
   | { kind: 'end'; at: number; agentId: string; death: Death }
   | { kind: 'tombstone'; at: number; agentId: string; death: Death }
   /** The answer to one command about one agent, for its repetitions. */
   | { kind: 'answer'; at: number; agentId: string; order: Order; death: Death }
-  | { kind: 'epoch'; at: number; scope: Scope; epoch: string }
+  | { kind: 'epoch'; at: number; scope: Scope; epoch: string; isOwners?: boolean }
   | { kind: 'kill-all'; at: number; order: Order; epoch: string; agents: string[] }
-  | { kind: 'rearmed'; at: number; scope: Scope };
+  | { kind: 'rearmed'; at: number; scope: Scope }
+  /** A renewal of the hub was taken; numbers that only grow are decimal texts. */
+  | {
+      kind: 'lease';
+      at: number;
+      hubId: string;
+      sessionEpoch: string;
+      counter: string;
+      durationMs: number;
+      taken: Moment;
+    }
+  /** Nothing changes: it proves that what a kill needs on disk could be written. */
+  | { kind: 'probe'; at: number };
 
 export function storeHandle(handle: KillHandle): StoredHandle {
   return {

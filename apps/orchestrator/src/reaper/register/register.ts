@@ -1,5 +1,14 @@
 import type { KillHandle } from '@capstan/sandbox';
-import { restoreHandle, storeHandle, type Death, type Order, type RegisterRecord, type Scope } from './record.js';
+import type { Lease } from '../lease/lease.js';
+import {
+  restoreHandle,
+  storeHandle,
+  type Cause,
+  type Death,
+  type Order,
+  type RegisterRecord,
+  type Scope,
+} from './record.js';
 
 /** How long kills and tombstones are remembered at least: longer than any command stays valid. */
 const RETENTION_MS = 7 * 24 * 3600 * 1000;
@@ -11,12 +20,22 @@ export interface AgentEntry {
   tenant: string;
   handle: KillHandle;
   registeredAt: number;
+  /** Milliseconds without a renewal after which it is killed; 0 where it lives on without the hub. */
+  killAfterMs: number;
   /** Orders to kill that were taken; null is a local one. */
-  orders: { at: number; order: Order | null }[];
+  orders: { at: number; order: Order | null; cause?: Cause }[];
   death?: Death;
 }
 
 export type Refusal = 'tombstoned' | 'kill-epoch' | 'disarmed';
+
+interface EpochEntry {
+  scope: Scope;
+  epoch: bigint;
+  armed: boolean;
+  /** The owner has stopped the scope: only he re-arms it, whoever raised the epoch since. */
+  isOwners: boolean;
+}
 
 interface KillAllEntry {
   at: number;
@@ -35,8 +54,9 @@ export class Register {
   private readonly tombstones = new Map<string, { at: number; death: Death }>();
   private readonly answers = new Map<string, { at: number; agentId: string; order: Order; death: Death }>();
   private readonly killAlls = new Map<string, KillAllEntry>();
-  private readonly epochs = new Map<string, { scope: Scope; epoch: bigint; armed: boolean }>();
+  private readonly epochs = new Map<string, EpochEntry>();
   private latest = 0;
+  private renewed: Lease | undefined;
 
   apply(record: RegisterRecord): void {
     this.latest = Math.max(this.latest, record.at);
@@ -48,13 +68,16 @@ export class Register {
           tenant,
           handle: restoreHandle(record.handle),
           registeredAt: at,
+          killAfterMs: record.killAfterMs ?? 0,
           orders: [],
         });
         return;
       }
-      case 'order':
-        this.agents.get(record.agentId)?.orders.push({ at: record.at, order: record.order });
+      case 'order': {
+        const { at, order, cause } = record;
+        this.agents.get(record.agentId)?.orders.push({ at, order, ...(cause !== undefined && { cause }) });
         return;
+      }
       case 'end': {
         const entry = this.agents.get(record.agentId);
         if (entry !== undefined) entry.death = record.death;
@@ -66,9 +89,13 @@ export class Register {
       case 'answer':
         this.answers.set(answerKey(record.order, record.agentId), record);
         return;
-      case 'epoch':
-        this.epochs.set(scopeKey(record.scope), { scope: record.scope, epoch: BigInt(record.epoch), armed: false });
+      case 'epoch': {
+        const { scope, epoch } = record;
+        const wasOwners = this.epochs.get(scopeKey(scope))?.isOwners === true;
+        const isOwners = wasOwners || record.isOwners === true;
+        this.epochs.set(scopeKey(scope), { scope, epoch: BigInt(epoch), armed: false, isOwners });
         return;
+      }
       case 'kill-all': {
         const { at, order, epoch, agents } = record;
         this.killAlls.set(orderKey(order), { at, order, epoch: BigInt(epoch), agents });
@@ -76,10 +103,22 @@ export class Register {
       }
       case 'rearmed': {
         const entry = this.epochs.get(scopeKey(record.scope));
-        if (entry !== undefined) entry.armed = true;
+        if (entry !== undefined) Object.assign(entry, { armed: true, isOwners: false });
         return;
       }
+      case 'lease': {
+        const { hubId, sessionEpoch, counter, durationMs, taken } = record;
+        this.renewed = { hubId, sessionEpoch: BigInt(sessionEpoch), counter: BigInt(counter), durationMs, taken };
+        return;
+      }
+      case 'probe':
+        return;
     }
+  }
+
+  /** The last renewal that was taken. */
+  get lease(): Lease | undefined {
+    return this.renewed;
   }
 
   agent(agentId: string): AgentEntry | undefined {
@@ -122,6 +161,11 @@ export class Register {
     return this.epochs.get(scopeKey(scope))?.epoch ?? 0n;
   }
 
+  /** Whether the owner himself has stopped the scope. */
+  isOwners(scope: Scope): boolean {
+    return this.epochs.get(scopeKey(scope))?.isOwners === true;
+  }
+
   epochList(): { scope: Scope; epoch: bigint; armed: boolean }[] {
     return [...this.epochs.values()];
   }
@@ -150,10 +194,11 @@ export class Register {
       Infinity,
     );
     const records: RegisterRecord[] = [];
-    for (const { scope, epoch, armed } of this.epochs.values()) {
-      records.push({ kind: 'epoch', at: this.latest, scope, epoch: String(epoch) });
+    for (const { scope, epoch, armed, isOwners } of this.epochs.values()) {
+      records.push({ kind: 'epoch', at: this.latest, scope, epoch: String(epoch), isOwners });
       if (armed) records.push({ kind: 'rearmed', at: this.latest, scope });
     }
+    if (this.renewed !== undefined) records.push(leaseRecord(this.renewed, this.latest));
     for (const entry of [...killed, ...finished, ...this.living()]) records.push(...agentRecords(entry));
     for (const [agentId, { at, death }] of recent([...this.tombstones], ([, it]) => it.at, horizon)) {
       records.push({ kind: 'tombstone', at, agentId, death });
@@ -174,12 +219,17 @@ export function wasOrderedDead(entry: AgentEntry): boolean {
 }
 
 function agentRecords(entry: AgentEntry): RegisterRecord[] {
-  const { agentId, tenant, registeredAt, orders, death } = entry;
+  const { agentId, tenant, registeredAt, killAfterMs, orders, death } = entry;
   return [
-    { kind: 'agent', at: registeredAt, agentId, tenant, handle: storeHandle(entry.handle) },
-    ...orders.map(({ at, order }): RegisterRecord => ({ kind: 'order', at, agentId, order })),
+    { kind: 'agent', at: registeredAt, agentId, tenant, handle: storeHandle(entry.handle), killAfterMs },
+    ...orders.map((taken): RegisterRecord => ({ kind: 'order', agentId, ...taken })),
     ...(death === undefined ? [] : [{ kind: 'end' as const, at: registeredAt, agentId, death }]),
   ];
+}
+
+function leaseRecord({ hubId, sessionEpoch, counter, durationMs, taken }: Lease, at: number): RegisterRecord {
+  const grown = { sessionEpoch: String(sessionEpoch), counter: String(counter) };
+  return { kind: 'lease', at, hubId, ...grown, durationMs, taken };
 }
 
 /** The newest ones, and all that are not older than the horizon. */

@@ -16,11 +16,12 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/admission.proto.
  */
 export const file_capstan_v1_admission: GenFile = /*@__PURE__*/
-  fileDesc("ChpjYXBzdGFuL3YxL2FkbWlzc2lvbi5wcm90bxIKY2Fwc3Rhbi52MSKAAgoJQWRtaXNzaW9uEiIKBmhlYWRlchgBIAEoCzISLmNhcHN0YW4udjEuSGVhZGVyEg4KBmRpZ2VzdBgCIAEoDBINCgVyb3V0ZRgDIAMoCRIOCgZ0ZW5hbnQYBCABKAkSFgoOYWRtaXR0ZWRfYXRfbXMYBSABKAMSKgoLa2lsbF9lcG9jaHMYBiADKAsyFS5jYXBzdGFuLnYxLktpbGxFcG9jaBIYChByZXZvY2F0aW9uX2Vwb2NoGAcgASgEEi8KCm9yaWdpbl9rZXkYCCABKAsyGy5jYXBzdGFuLnYxLlB1YmxpY0tleVJlY29yZBIRCglob3BfbGltaXQYCSABKA1iBnByb3RvMw", [file_capstan_v1_header, file_capstan_v1_keys, file_capstan_v1_link]);
+  fileDesc("ChpjYXBzdGFuL3YxL2FkbWlzc2lvbi5wcm90bxIKY2Fwc3Rhbi52MSKzAgoJQWRtaXNzaW9uEiIKBmhlYWRlchgBIAEoCzISLmNhcHN0YW4udjEuSGVhZGVyEg4KBmRpZ2VzdBgCIAEoDBINCgVyb3V0ZRgDIAMoCRIOCgZ0ZW5hbnQYBCABKAkSFgoOYWRtaXR0ZWRfYXRfbXMYBSABKAMSKgoLa2lsbF9lcG9jaHMYBiADKAsyFS5jYXBzdGFuLnYxLktpbGxFcG9jaBIYChByZXZvY2F0aW9uX2Vwb2NoGAcgASgEEi8KCm9yaWdpbl9rZXkYCCABKAsyGy5jYXBzdGFuLnYxLlB1YmxpY0tleVJlY29yZBIRCglob3BfbGltaXQYCSABKA0SMQoMb2JzZXJ2ZXJfa2V5GAogASgLMhsuY2Fwc3Rhbi52MS5QdWJsaWNLZXlSZWNvcmRiBnByb3RvMw", [file_capstan_v1_header, file_capstan_v1_keys, file_capstan_v1_link]);
 
 /**
- * A hub's word on a command that it routes for somebody else: signed by a hub key of purpose "admit".
- * Its header's audience is the target of the command. payload_type: application/vnd.capstan.admission.v1+protobuf.
+ * A hub's word on a command that it routes for somebody else, or on the receipt that goes back: signed by a hub key of
+ * purpose "admit". Its header's audience is the target of the command, or the origin to which the receipt goes.
+ * payload_type: application/vnd.capstan.admission.v1+protobuf.
  *
  * @generated from message capstan.v1.Admission
  */
@@ -79,6 +80,13 @@ export type Admission = Message<"capstan.v1.Admission"> & {
    * @generated from field: uint32 hop_limit = 9;
    */
   hopLimit: number;
+
+  /**
+   * With a receipt: the key of the reaper of the instance that signed it, which signs the observations inside.
+   *
+   * @generated from field: capstan.v1.PublicKeyRecord observer_key = 10;
+   */
+  observerKey?: PublicKeyRecord | undefined;
 };
 
 /**

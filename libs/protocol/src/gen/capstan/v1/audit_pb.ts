@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/audit.proto.
  */
 export const file_capstan_v1_audit: GenFile = /*@__PURE__*/
-  fileDesc("ChZjYXBzdGFuL3YxL2F1ZGl0LnByb3RvEgpjYXBzdGFuLnYxImkKCFRyZWVIZWFkEiIKBmhlYWRlchgBIAEoCzISLmNhcHN0YW4udjEuSGVhZGVyEg4KBmxvZ19pZBgCIAEoCRIMCgRzaXplGAMgASgEEgwKBHJvb3QYBCABKAwSDQoFYXRfbXMYBSABKANiBnByb3RvMw", [file_capstan_v1_header]);
+  fileDesc("ChZjYXBzdGFuL3YxL2F1ZGl0LnByb3RvEgpjYXBzdGFuLnYxImkKCFRyZWVIZWFkEiIKBmhlYWRlchgBIAEoCzISLmNhcHN0YW4udjEuSGVhZGVyEg4KBmxvZ19pZBgCIAEoCRIMCgRzaXplGAMgASgEEgwKBHJvb3QYBCABKAwSDQoFYXRfbXMYBSABKAMiKQoJVHJlZVByb29mEgwKBGZyb20YASABKAQSDgoGaGFzaGVzGAIgAygMYgZwcm90bzM", [file_capstan_v1_header]);
 
 /**
  * The head of an audit log, RFC 6962: exchanged in heartbeats and kept by the other side.
@@ -59,4 +59,33 @@ export type TreeHead = Message<"capstan.v1.TreeHead"> & {
  */
 export const TreeHeadSchema: GenMessage<TreeHead> = /*@__PURE__*/
   messageDesc(file_capstan_v1_audit, 0);
+
+/**
+ * Proves that a log has only grown, RFC 6962: its tree begins with the tree of an earlier size. Not signed: it fits the two
+ * roots or it does not.
+ *
+ * @generated from message capstan.v1.TreeProof
+ */
+export type TreeProof = Message<"capstan.v1.TreeProof"> & {
+  /**
+   * Earlier size; the later one is that of the head that it comes with.
+   *
+   * @generated from field: uint64 from = 1;
+   */
+  from: bigint;
+
+  /**
+   * 32 bytes each, in the order of RFC 6962, 2.1.2.
+   *
+   * @generated from field: repeated bytes hashes = 2;
+   */
+  hashes: Uint8Array[];
+};
+
+/**
+ * Describes the message capstan.v1.TreeProof.
+ * Use `create(TreeProofSchema)` to create a new message.
+ */
+export const TreeProofSchema: GenMessage<TreeProof> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_audit, 1);
 

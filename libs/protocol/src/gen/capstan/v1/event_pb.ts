@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/event.proto.
  */
 export const file_capstan_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChZjYXBzdGFuL3YxL2V2ZW50LnByb3RvEgpjYXBzdGFuLnYxItEBCgVFdmVudBIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIyCg1hZ2VudF9jaGFuZ2VkGAIgASgLMhkuY2Fwc3Rhbi52MS5BZ2VudFNuYXBzaG90SAASMQoNbG9nc19hcHBlbmRlZBgDIAEoCzIYLmNhcHN0YW4udjEuTG9nc0FwcGVuZGVkSAASNQoPY29ubmVjdGlvbl93aXNoGAQgASgLMhouY2Fwc3Rhbi52MS5Db25uZWN0aW9uV2lzaEgAQgYKBGJvZHkiQwoMTG9nc0FwcGVuZGVkEhAKCGFnZW50X2lkGAEgASgJEiEKBHBhZ2UYAiABKAsyEy5jYXBzdGFuLnYxLkxvZ1BhZ2UiLwoOQ29ubmVjdGlvbldpc2gSDQoFc3RhdGUYASABKAkSDgoGcmVhc29uGAIgASgJYgZwcm90bzM", [file_capstan_v1_agent, file_capstan_v1_header, file_capstan_v1_receipt]);
+  fileDesc("ChZjYXBzdGFuL3YxL2V2ZW50LnByb3RvEgpjYXBzdGFuLnYxItEBCgVFdmVudBIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIyCg1hZ2VudF9jaGFuZ2VkGAIgASgLMhkuY2Fwc3Rhbi52MS5BZ2VudFNuYXBzaG90SAASMQoNbG9nc19hcHBlbmRlZBgDIAEoCzIYLmNhcHN0YW4udjEuTG9nc0FwcGVuZGVkSAASNQoPY29ubmVjdGlvbl93aXNoGAQgASgLMhouY2Fwc3Rhbi52MS5Db25uZWN0aW9uV2lzaEgAQgYKBGJvZHkiVQoMTG9nc0FwcGVuZGVkEhAKCGFnZW50X2lkGAEgASgJEiEKBHBhZ2UYAiABKAsyEy5jYXBzdGFuLnYxLkxvZ1BhZ2USEAoId2F0Y2hfaWQYAyABKAkiLwoOQ29ubmVjdGlvbldpc2gSDQoFc3RhdGUYASABKAkSDgoGcmVhc29uGAIgASgJYgZwcm90bzM", [file_capstan_v1_agent, file_capstan_v1_header, file_capstan_v1_receipt]);
 
 /**
  * Something that happened at an instance, told without being asked.
@@ -78,6 +78,13 @@ export type LogsAppended = Message<"capstan.v1.LogsAppended"> & {
    * @generated from field: capstan.v1.LogPage page = 2;
    */
   page?: LogPage | undefined;
+
+  /**
+   * AgentWatch.watch_id of whoever asked for them.
+   *
+   * @generated from field: string watch_id = 3;
+   */
+  watchId: string;
 };
 
 /**

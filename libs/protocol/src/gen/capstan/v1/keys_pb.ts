@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/keys.proto.
  */
 export const file_capstan_v1_keys: GenFile = /*@__PURE__*/
-  fileDesc("ChVjYXBzdGFuL3YxL2tleXMucHJvdG8SCmNhcHN0YW4udjEiZQoPUHVibGljS2V5UmVjb3JkEg4KBmtleV9pZBgBIAEoCRINCgVvd25lchgCIAEoCRISCgpwdWJsaWNfa2V5GAMgASgMEhAKCHB1cnBvc2VzGAQgAygJEg0KBWVwb2NoGAUgASgNIooBCgxLZXlTdGF0ZW1lbnQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISLAoHbmV3X2tleRgCIAEoCzIbLmNhcHN0YW4udjEuUHVibGljS2V5UmVjb3JkEhIKCm9sZF9rZXlfaWQYAyABKAkSFAoMb2xkX3VudGlsX21zGAQgASgDIuABCgVHcmFudBIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIPCgdzdWJqZWN0GAIgASgJEjAKC3N1YmplY3Rfa2V5GAMgASgLMhsuY2Fwc3Rhbi52MS5QdWJsaWNLZXlSZWNvcmQSDQoFdmVyYnMYBCADKAkSEQoJaW5zdGFuY2VzGAUgAygJEg8KB3RlbmFudHMYBiADKAkSFAoMcmVwb3NpdG9yaWVzGAcgAygJEhgKEGJ1ZGdldF9taWNyb191c2QYCCABKAMSDQoFZGVwdGgYCSABKA1iBnByb3RvMw", [file_capstan_v1_header]);
+  fileDesc("ChVjYXBzdGFuL3YxL2tleXMucHJvdG8SCmNhcHN0YW4udjEiZQoPUHVibGljS2V5UmVjb3JkEg4KBmtleV9pZBgBIAEoCRINCgVvd25lchgCIAEoCRISCgpwdWJsaWNfa2V5GAMgASgMEhAKCHB1cnBvc2VzGAQgAygJEg0KBWVwb2NoGAUgASgNIooBCgxLZXlTdGF0ZW1lbnQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISLAoHbmV3X2tleRgCIAEoCzIbLmNhcHN0YW4udjEuUHVibGljS2V5UmVjb3JkEhIKCm9sZF9rZXlfaWQYAyABKAkSFAoMb2xkX3VudGlsX21zGAQgASgDIvcBCgVHcmFudBIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIPCgdzdWJqZWN0GAIgASgJEjAKC3N1YmplY3Rfa2V5GAMgASgLMhsuY2Fwc3Rhbi52MS5QdWJsaWNLZXlSZWNvcmQSDQoFdmVyYnMYBCADKAkSEQoJaW5zdGFuY2VzGAUgAygJEg8KB3RlbmFudHMYBiADKAkSFAoMcmVwb3NpdG9yaWVzGAcgAygJEhgKEGJ1ZGdldF9taWNyb191c2QYCCABKAMSDQoFZGVwdGgYCSABKA0SFQoNcGFyZW50X2RpZ2VzdBgKIAEoDGIGcHJvdG8z", [file_capstan_v1_header]);
 
 /**
  * A key as somebody has pinned it.
@@ -155,6 +155,13 @@ export type Grant = Message<"capstan.v1.Grant"> & {
    * @generated from field: uint32 depth = 9;
    */
   depth: number;
+
+  /**
+   * SHA-256 of the PAE of the grant before it in the chain; empty in the first. Binds a grant to its chain.
+   *
+   * @generated from field: bytes parent_digest = 10;
+   */
+  parentDigest: Uint8Array;
 };
 
 /**

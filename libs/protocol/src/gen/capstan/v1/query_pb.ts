@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/query.proto.
  */
 export const file_capstan_v1_query: GenFile = /*@__PURE__*/
-  fileDesc("ChZjYXBzdGFuL3YxL3F1ZXJ5LnByb3RvEgpjYXBzdGFuLnYxIroBCgVRdWVyeRIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIlCgRsb2dzGAIgASgLMhUuY2Fwc3Rhbi52MS5BZ2VudExvZ3NIABI1CgdjYXRhbG9nGAMgASgLMiIuY2Fwc3Rhbi52MS5JbnN0YW5jZUNhdGFsb2dSZXF1ZXN0SAASJwoGYWdlbnRzGAQgASgLMhUuY2Fwc3Rhbi52MS5BZ2VudExpc3RIAEIGCgRib2R5IjsKCUFnZW50TG9ncxIQCghhZ2VudF9pZBgBIAEoCRINCgVhZnRlchgCIAEoBBINCgVsaW1pdBgDIAEoDSIYChZJbnN0YW5jZUNhdGFsb2dSZXF1ZXN0IikKCUFnZW50TGlzdBINCgVhZnRlchgBIAEoCRINCgVsaW1pdBgCIAEoDWIGcHJvdG8z", [file_capstan_v1_header]);
+  fileDesc("ChZjYXBzdGFuL3YxL3F1ZXJ5LnByb3RvEgpjYXBzdGFuLnYxIuMBCgVRdWVyeRIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIlCgRsb2dzGAIgASgLMhUuY2Fwc3Rhbi52MS5BZ2VudExvZ3NIABI1CgdjYXRhbG9nGAMgASgLMiIuY2Fwc3Rhbi52MS5JbnN0YW5jZUNhdGFsb2dSZXF1ZXN0SAASJwoGYWdlbnRzGAQgASgLMhUuY2Fwc3Rhbi52MS5BZ2VudExpc3RIABInCgV3YXRjaBgFIAEoCzIWLmNhcHN0YW4udjEuQWdlbnRXYXRjaEgAQgYKBGJvZHkiOwoJQWdlbnRMb2dzEhAKCGFnZW50X2lkGAEgASgJEg0KBWFmdGVyGAIgASgEEg0KBWxpbWl0GAMgASgNIhgKFkluc3RhbmNlQ2F0YWxvZ1JlcXVlc3QiKQoJQWdlbnRMaXN0Eg0KBWFmdGVyGAEgASgJEg0KBWxpbWl0GAIgASgNIlEKCkFnZW50V2F0Y2gSEAoIYWdlbnRfaWQYASABKAkSEAoId2F0Y2hfaWQYAiABKAkSDQoFYWZ0ZXIYAyABKAQSEAoIbGVhc2VfbXMYBCABKA1iBnByb3RvMw", [file_capstan_v1_header]);
 
 /**
  * A question that changes nothing; answered by a Receipt that is bound to its digest.
@@ -47,6 +47,12 @@ export type Query = Message<"capstan.v1.Query"> & {
      */
     value: AgentList;
     case: "agents";
+  } | {
+    /**
+     * @generated from field: capstan.v1.AgentWatch watch = 5;
+     */
+    value: AgentWatch;
+    case: "watch";
   } | { case: undefined; value?: undefined };
 };
 
@@ -132,4 +138,45 @@ export type AgentList = Message<"capstan.v1.AgentList"> & {
  */
 export const AgentListSchema: GenMessage<AgentList> = /*@__PURE__*/
   messageDesc(file_capstan_v1_query, 3);
+
+/**
+ * agent.watch: tell what the agent's log holds after a line, and what comes to it, as events LogsAppended, for a while.
+ * Answered with a LogPage without lines, or with a refusal.
+ *
+ * @generated from message capstan.v1.AgentWatch
+ */
+export type AgentWatch = Message<"capstan.v1.AgentWatch"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * Chosen by the asker, matches [a-z0-9-]{1,63}. Asked again with the same id, only the time is renewed.
+   *
+   * @generated from field: string watch_id = 2;
+   */
+  watchId: string;
+
+  /**
+   * Sequence of the last line already seen; 0 for the beginning. Counts only where the watch begins.
+   *
+   * @generated from field: uint64 after = 3;
+   */
+  after: bigint;
+
+  /**
+   * Milliseconds from arrival for which the watch goes on, at most 60,000; 0 ends it.
+   *
+   * @generated from field: uint32 lease_ms = 4;
+   */
+  leaseMs: number;
+};
+
+/**
+ * Describes the message capstan.v1.AgentWatch.
+ * Use `create(AgentWatchSchema)` to create a new message.
+ */
+export const AgentWatchSchema: GenMessage<AgentWatch> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_query, 4);
 

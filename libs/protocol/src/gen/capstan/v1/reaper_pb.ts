@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/reaper.proto.
  */
 export const file_capstan_v1_reaper: GenFile = /*@__PURE__*/
-  fileDesc("ChdjYXBzdGFuL3YxL3JlYXBlci5wcm90bxIKY2Fwc3Rhbi52MSLWAgoNUmVhcGVyUmVxdWVzdBIKCgJpZBgBIAEoBBIoCghyZWdpc3RlchgCIAEoCzIULmNhcHN0YW4udjEuUmVnaXN0ZXJIABImCgdvYnNlcnZlGAMgASgLMhMuY2Fwc3Rhbi52MS5PYnNlcnZlSAASIAoEa2lsbBgEIAEoCzIQLmNhcHN0YW4udjEuS2lsbEgAEicKCGtpbGxfYWxsGAUgASgLMhMuY2Fwc3Rhbi52MS5LaWxsQWxsSAASIgoFcmVhcm0YBiABKAsyES5jYXBzdGFuLnYxLlJlYXJtSAASKAoIZGVzY3JpYmUYByABKAsyFC5jYXBzdGFuLnYxLkRlc2NyaWJlSAASIgoFcHJvYmUYCCABKAsyES5jYXBzdGFuLnYxLlByb2JlSAASIgoFcmVuZXcYCSABKAsyES5jYXBzdGFuLnYxLlJlbmV3SABCBgoEYm9keSKoAwoLUmVhcGVyUmVwbHkSCgoCaWQYASABKAQSLAoKcmVnaXN0ZXJlZBgCIAEoCzIWLmNhcHN0YW4udjEuUmVnaXN0ZXJlZEgAEioKCWZvcmJpZGRlbhgDIAEoCzIVLmNhcHN0YW4udjEuRm9yYmlkZGVuSAASKAoIb2JzZXJ2ZWQYBCABKAsyFC5jYXBzdGFuLnYxLk9ic2VydmVkSAASLwoMYWxsX29ic2VydmVkGAUgASgLMhcuY2Fwc3Rhbi52MS5BbGxPYnNlcnZlZEgAEiYKB3JlYXJtZWQYBiABKAsyEy5jYXBzdGFuLnYxLlJlYXJtZWRIABIuCgtkZXNjcmlwdGlvbhgHIAEoCzIXLmNhcHN0YW4udjEuRGVzY3JpcHRpb25IABIqCgltYWxmb3JtZWQYCCABKAsyFS5jYXBzdGFuLnYxLk1hbGZvcm1lZEgAEiQKBnByb2JlZBgJIAEoCzISLmNhcHN0YW4udjEuUHJvYmVkSAASJgoHcmVuZXdlZBgKIAEoCzITLmNhcHN0YW4udjEuUmVuZXdlZEgAQgYKBGJvZHkilwEKCFJlZ2lzdGVyEhAKCGFnZW50X2lkGAEgASgJEg4KBnRlbmFudBgCIAEoCRImCgZoYW5kbGUYAyABKAsyFi5jYXBzdGFuLnYxLktpbGxIYW5kbGUSKgoLa2lsbF9lcG9jaHMYBCADKAsyFS5jYXBzdGFuLnYxLktpbGxFcG9jaBIVCg1raWxsX2FmdGVyX21zGAUgASgDIoQBCgpLaWxsSGFuZGxlEg4KBmRyaXZlchgBIAEoCRIPCgdib290X2lkGAIgASgJEi4KCXByb2Nlc3NlcxgDIAMoCzIbLmNhcHN0YW4udjEuT2JzZXJ2ZWRQcm9jZXNzEhUKDXBpZF9uYW1lc3BhY2UYBCABKAQSDgoGY2dyb3VwGAUgASgJIgwKClJlZ2lzdGVyZWQiGQoJRm9yYmlkZGVuEgwKBGNvZGUYASABKAkiLwoHT2JzZXJ2ZRIQCghhZ2VudF9pZBgBIAEoCRISCgp0aW1lb3V0X21zGAIgASgNInAKBEtpbGwSEAoIYWdlbnRfaWQYASABKAkSFgoOY29tbWFuZF9pc3N1ZXIYAiABKAkSEgoKY29tbWFuZF9pZBgDIAEoCRIWCg5jb21tYW5kX2RpZ2VzdBgEIAEoDBISCgp0aW1lb3V0X21zGAUgASgNIkkKCE9ic2VydmVkEigKB291dGNvbWUYASABKA4yFy5jYXBzdGFuLnYxLktpbGxPdXRjb21lEhMKC29ic2VydmF0aW9uGAIgASgMIqgBCgdLaWxsQWxsEiQKBXNjb3BlGAEgASgOMhUuY2Fwc3Rhbi52MS5LaWxsU2NvcGUSEAoIc2NvcGVfaWQYAiABKAkSDQoFZXBvY2gYAyABKAQSFgoOY29tbWFuZF9pc3N1ZXIYBCABKAkSEgoKY29tbWFuZF9pZBgFIAEoCRIWCg5jb21tYW5kX2RpZ2VzdBgGIAEoDBISCgp0aW1lb3V0X21zGAcgASgNIkUKC0FsbE9ic2VydmVkEg0KBWVwb2NoGAEgASgEEicKBmFnZW50cxgCIAMoCzIXLmNhcHN0YW4udjEuS2lsbGVkQWdlbnQiegoFUmVhcm0SJAoFc2NvcGUYASABKA4yFS5jYXBzdGFuLnYxLktpbGxTY29wZRIQCghzY29wZV9pZBgCIAEoCRINCgVlcG9jaBgDIAEoBBIWCg5jb21tYW5kX2lzc3VlchgEIAEoCRISCgpjb21tYW5kX2lkGAUgASgJIhgKB1JlYXJtZWQSDQoFZXBvY2gYASABKAQiLgoFUHJvYmUSDQoFbm9uY2UYASABKAwSFgoOY29tbWFuZF9kaWdlc3QYAiABKAwiGAoGUHJvYmVkEg4KBmFuc3dlchgBIAEoDCIYCgVSZW5ldxIPCgdyZW5ld2FsGAEgASgMIhsKB1JlbmV3ZWQSEAoIdW50aWxfbXMYASABKAMiCgoIRGVzY3JpYmUitAEKC0Rlc2NyaXB0aW9uEhIKCnB1YmxpY19rZXkYASABKAwSDwoHYm9vdF9pZBgCIAEoCRIqCgtraWxsX2Vwb2NocxgDIAMoCzIVLmNhcHN0YW4udjEuS2lsbEVwb2NoEicKCGRpc2FybWVkGAQgAygLMhUuY2Fwc3Rhbi52MS5LaWxsRXBvY2gSKwoGYWdlbnRzGAUgAygLMhsuY2Fwc3Rhbi52MS5SZWdpc3RlcmVkQWdlbnQihgEKD1JlZ2lzdGVyZWRBZ2VudBIQCghhZ2VudF9pZBgBIAEoCRImCgZoYW5kbGUYAiABKAsyFi5jYXBzdGFuLnYxLktpbGxIYW5kbGUSIQoDZW5kGAMgASgLMhQuY2Fwc3Rhbi52MS5PYnNlcnZlZBIWCg5sZWFzZV91bnRpbF9tcxgEIAEoAyIdCglNYWxmb3JtZWQSEAoIc2VudGVuY2UYASABKAliBnByb3RvMw", [file_capstan_v1_command, file_capstan_v1_link, file_capstan_v1_receipt]);
+  fileDesc("ChdjYXBzdGFuL3YxL3JlYXBlci5wcm90bxIKY2Fwc3Rhbi52MSKMAwoNUmVhcGVyUmVxdWVzdBIKCgJpZBgBIAEoBBIoCghyZWdpc3RlchgCIAEoCzIULmNhcHN0YW4udjEuUmVnaXN0ZXJIABImCgdvYnNlcnZlGAMgASgLMhMuY2Fwc3Rhbi52MS5PYnNlcnZlSAASIAoEa2lsbBgEIAEoCzIQLmNhcHN0YW4udjEuS2lsbEgAEicKCGtpbGxfYWxsGAUgASgLMhMuY2Fwc3Rhbi52MS5LaWxsQWxsSAASIgoFcmVhcm0YBiABKAsyES5jYXBzdGFuLnYxLlJlYXJtSAASKAoIZGVzY3JpYmUYByABKAsyFC5jYXBzdGFuLnYxLkRlc2NyaWJlSAASIgoFcHJvYmUYCCABKAsyES5jYXBzdGFuLnYxLlByb2JlSAASIgoFcmVuZXcYCSABKAsyES5jYXBzdGFuLnYxLlJlbmV3SAASNAoPcmVwbGFjZV9odWJfa2V5GAogASgLMhkuY2Fwc3Rhbi52MS5SZXBsYWNlSHViS2V5SABCBgoEYm9keSLgAwoLUmVhcGVyUmVwbHkSCgoCaWQYASABKAQSLAoKcmVnaXN0ZXJlZBgCIAEoCzIWLmNhcHN0YW4udjEuUmVnaXN0ZXJlZEgAEioKCWZvcmJpZGRlbhgDIAEoCzIVLmNhcHN0YW4udjEuRm9yYmlkZGVuSAASKAoIb2JzZXJ2ZWQYBCABKAsyFC5jYXBzdGFuLnYxLk9ic2VydmVkSAASLwoMYWxsX29ic2VydmVkGAUgASgLMhcuY2Fwc3Rhbi52MS5BbGxPYnNlcnZlZEgAEiYKB3JlYXJtZWQYBiABKAsyEy5jYXBzdGFuLnYxLlJlYXJtZWRIABIuCgtkZXNjcmlwdGlvbhgHIAEoCzIXLmNhcHN0YW4udjEuRGVzY3JpcHRpb25IABIqCgltYWxmb3JtZWQYCCABKAsyFS5jYXBzdGFuLnYxLk1hbGZvcm1lZEgAEiQKBnByb2JlZBgJIAEoCzISLmNhcHN0YW4udjEuUHJvYmVkSAASJgoHcmVuZXdlZBgKIAEoCzITLmNhcHN0YW4udjEuUmVuZXdlZEgAEjYKEGh1Yl9rZXlfcmVwbGFjZWQYCyABKAsyGi5jYXBzdGFuLnYxLkh1YktleVJlcGxhY2VkSABCBgoEYm9keSKXAQoIUmVnaXN0ZXISEAoIYWdlbnRfaWQYASABKAkSDgoGdGVuYW50GAIgASgJEiYKBmhhbmRsZRgDIAEoCzIWLmNhcHN0YW4udjEuS2lsbEhhbmRsZRIqCgtraWxsX2Vwb2NocxgEIAMoCzIVLmNhcHN0YW4udjEuS2lsbEVwb2NoEhUKDWtpbGxfYWZ0ZXJfbXMYBSABKAMihAEKCktpbGxIYW5kbGUSDgoGZHJpdmVyGAEgASgJEg8KB2Jvb3RfaWQYAiABKAkSLgoJcHJvY2Vzc2VzGAMgAygLMhsuY2Fwc3Rhbi52MS5PYnNlcnZlZFByb2Nlc3MSFQoNcGlkX25hbWVzcGFjZRgEIAEoBBIOCgZjZ3JvdXAYBSABKAkiDAoKUmVnaXN0ZXJlZCIZCglGb3JiaWRkZW4SDAoEY29kZRgBIAEoCSIvCgdPYnNlcnZlEhAKCGFnZW50X2lkGAEgASgJEhIKCnRpbWVvdXRfbXMYAiABKA0icAoES2lsbBIQCghhZ2VudF9pZBgBIAEoCRIWCg5jb21tYW5kX2lzc3VlchgCIAEoCRISCgpjb21tYW5kX2lkGAMgASgJEhYKDmNvbW1hbmRfZGlnZXN0GAQgASgMEhIKCnRpbWVvdXRfbXMYBSABKA0iWAoIT2JzZXJ2ZWQSKAoHb3V0Y29tZRgBIAEoDjIXLmNhcHN0YW4udjEuS2lsbE91dGNvbWUSEwoLb2JzZXJ2YXRpb24YAiABKAwSDQoFY2F1c2UYAyABKAkiqAEKB0tpbGxBbGwSJAoFc2NvcGUYASABKA4yFS5jYXBzdGFuLnYxLktpbGxTY29wZRIQCghzY29wZV9pZBgCIAEoCRINCgVlcG9jaBgDIAEoBBIWCg5jb21tYW5kX2lzc3VlchgEIAEoCRISCgpjb21tYW5kX2lkGAUgASgJEhYKDmNvbW1hbmRfZGlnZXN0GAYgASgMEhIKCnRpbWVvdXRfbXMYByABKA0iRQoLQWxsT2JzZXJ2ZWQSDQoFZXBvY2gYASABKAQSJwoGYWdlbnRzGAIgAygLMhcuY2Fwc3Rhbi52MS5LaWxsZWRBZ2VudCJ6CgVSZWFybRIkCgVzY29wZRgBIAEoDjIVLmNhcHN0YW4udjEuS2lsbFNjb3BlEhAKCHNjb3BlX2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEhYKDmNvbW1hbmRfaXNzdWVyGAQgASgJEhIKCmNvbW1hbmRfaWQYBSABKAkiGAoHUmVhcm1lZBINCgVlcG9jaBgBIAEoBCIuCgVQcm9iZRINCgVub25jZRgBIAEoDBIWCg5jb21tYW5kX2RpZ2VzdBgCIAEoDCIYCgZQcm9iZWQSDgoGYW5zd2VyGAEgASgMIhgKBVJlbmV3Eg8KB3JlbmV3YWwYASABKAwiGwoHUmVuZXdlZBIQCgh1bnRpbF9tcxgBIAEoAyIiCg1SZXBsYWNlSHViS2V5EhEKCXN0YXRlbWVudBgBIAEoDCIQCg5IdWJLZXlSZXBsYWNlZCIKCghEZXNjcmliZSK0AQoLRGVzY3JpcHRpb24SEgoKcHVibGljX2tleRgBIAEoDBIPCgdib290X2lkGAIgASgJEioKC2tpbGxfZXBvY2hzGAMgAygLMhUuY2Fwc3Rhbi52MS5LaWxsRXBvY2gSJwoIZGlzYXJtZWQYBCADKAsyFS5jYXBzdGFuLnYxLktpbGxFcG9jaBIrCgZhZ2VudHMYBSADKAsyGy5jYXBzdGFuLnYxLlJlZ2lzdGVyZWRBZ2VudCKGAQoPUmVnaXN0ZXJlZEFnZW50EhAKCGFnZW50X2lkGAEgASgJEiYKBmhhbmRsZRgCIAEoCzIWLmNhcHN0YW4udjEuS2lsbEhhbmRsZRIhCgNlbmQYAyABKAsyFC5jYXBzdGFuLnYxLk9ic2VydmVkEhYKDmxlYXNlX3VudGlsX21zGAQgASgDIh0KCU1hbGZvcm1lZBIQCghzZW50ZW5jZRgBIAEoCWIGcHJvdG8z", [file_capstan_v1_command, file_capstan_v1_link, file_capstan_v1_receipt]);
 
 /**
  * Spoke or orchestrator → reaper, on the reaper's unix socket, each message preceded by its length as a
@@ -83,6 +83,12 @@ export type ReaperRequest = Message<"capstan.v1.ReaperRequest"> & {
      */
     value: Renew;
     case: "renew";
+  } | {
+    /**
+     * @generated from field: capstan.v1.ReplaceHubKey replace_hub_key = 10;
+     */
+    value: ReplaceHubKey;
+    case: "replaceHubKey";
   } | { case: undefined; value?: undefined };
 };
 
@@ -115,7 +121,8 @@ export type ReaperReply = Message<"capstan.v1.ReaperReply"> & {
     case: "registered";
   } | {
     /**
-     * Register and KillAll only: an epoch, a tombstone or a disarmed scope forbids it.
+     * Register, KillAll, Renew and ReplaceHubKey only: an epoch, a tombstone, a disarmed scope, a lease or a signature
+     * forbids it.
      *
      * @generated from field: capstan.v1.Forbidden forbidden = 3;
      */
@@ -165,6 +172,12 @@ export type ReaperReply = Message<"capstan.v1.ReaperReply"> & {
      */
     value: Renewed;
     case: "renewed";
+  } | {
+    /**
+     * @generated from field: capstan.v1.HubKeyReplaced hub_key_replaced = 11;
+     */
+    value: HubKeyReplaced;
+    case: "hubKeyReplaced";
   } | { case: undefined; value?: undefined };
 };
 
@@ -283,7 +296,7 @@ export const RegisteredSchema: GenMessage<Registered> = /*@__PURE__*/
  */
 export type Forbidden = Message<"capstan.v1.Forbidden"> & {
   /**
-   * "tombstoned", "kill-epoch" or "disarmed".
+   * "tombstoned", "kill-epoch", "disarmed", "lease-expired"; for a renewal why it was refused, see docs/protocol.md.
    *
    * @generated from field: string code = 1;
    */
@@ -375,6 +388,13 @@ export type Observed = Message<"capstan.v1.Observed"> & {
    * @generated from field: bytes observation = 2;
    */
   observation: Uint8Array;
+
+  /**
+   * "lease-expired" where nobody ordered the death before the agent's lease ended; else empty.
+   *
+   * @generated from field: string cause = 3;
+   */
+  cause: string;
 };
 
 /**
@@ -580,7 +600,7 @@ export const RenewSchema: GenMessage<Renew> = /*@__PURE__*/
  */
 export type Renewed = Message<"capstan.v1.Renewed"> & {
   /**
-   * Wall clock until which it holds, milliseconds since the epoch.
+   * Wall clock until which the hub stands for it, milliseconds since the epoch.
    *
    * @generated from field: int64 until_ms = 1;
    */
@@ -595,6 +615,42 @@ export const RenewedSchema: GenMessage<Renewed> = /*@__PURE__*/
   messageDesc(file_capstan_v1_reaper, 16);
 
 /**
+ * The hub's own word that another key takes the place of the one that the reaper has pinned.
+ *
+ * @generated from message capstan.v1.ReplaceHubKey
+ */
+export type ReplaceHubKey = Message<"capstan.v1.ReplaceHubKey"> & {
+  /**
+   * A serialized Envelope with a KeyStatement.
+   *
+   * @generated from field: bytes statement = 1;
+   */
+  statement: Uint8Array;
+};
+
+/**
+ * Describes the message capstan.v1.ReplaceHubKey.
+ * Use `create(ReplaceHubKeySchema)` to create a new message.
+ */
+export const ReplaceHubKeySchema: GenMessage<ReplaceHubKey> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_reaper, 17);
+
+/**
+ * The new key is pinned, on disk.
+ *
+ * @generated from message capstan.v1.HubKeyReplaced
+ */
+export type HubKeyReplaced = Message<"capstan.v1.HubKeyReplaced"> & {
+};
+
+/**
+ * Describes the message capstan.v1.HubKeyReplaced.
+ * Use `create(HubKeyReplacedSchema)` to create a new message.
+ */
+export const HubKeyReplacedSchema: GenMessage<HubKeyReplaced> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_reaper, 18);
+
+/**
  * @generated from message capstan.v1.Describe
  */
 export type Describe = Message<"capstan.v1.Describe"> & {
@@ -605,7 +661,7 @@ export type Describe = Message<"capstan.v1.Describe"> & {
  * Use `create(DescribeSchema)` to create a new message.
  */
 export const DescribeSchema: GenMessage<Describe> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_reaper, 17);
+  messageDesc(file_capstan_v1_reaper, 19);
 
 /**
  * @generated from message capstan.v1.Description
@@ -644,7 +700,7 @@ export type Description = Message<"capstan.v1.Description"> & {
  * Use `create(DescriptionSchema)` to create a new message.
  */
 export const DescriptionSchema: GenMessage<Description> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_reaper, 18);
+  messageDesc(file_capstan_v1_reaper, 20);
 
 /**
  * @generated from message capstan.v1.RegisteredAgent
@@ -680,7 +736,7 @@ export type RegisteredAgent = Message<"capstan.v1.RegisteredAgent"> & {
  * Use `create(RegisteredAgentSchema)` to create a new message.
  */
 export const RegisteredAgentSchema: GenMessage<RegisteredAgent> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_reaper, 19);
+  messageDesc(file_capstan_v1_reaper, 21);
 
 /**
  * @generated from message capstan.v1.Malformed
@@ -697,5 +753,5 @@ export type Malformed = Message<"capstan.v1.Malformed"> & {
  * Use `create(MalformedSchema)` to create a new message.
  */
 export const MalformedSchema: GenMessage<Malformed> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_reaper, 20);
+  messageDesc(file_capstan_v1_reaper, 22);
 

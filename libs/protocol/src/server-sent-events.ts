@@ -8,7 +8,7 @@ export interface ServerSentEvent {
 const MOST_CHARACTERS = 4 * 1_048_576;
 
 /** Reads a text/event-stream (WHATWG HTML, section 9.2). Throws RangeError where an event has no end. */
-export async function* serverSentEvents(source: AsyncIterable<Buffer>): AsyncGenerator<ServerSentEvent> {
+export async function* serverSentEvents(source: AsyncIterable<Uint8Array>): AsyncGenerator<ServerSentEvent> {
   const decoder = new TextDecoder();
   let rest = '';
   let event: ServerSentEvent = { id: '', event: '', data: '' };

@@ -1,0 +1,46 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { HubClient } from '@capstan/localmesh';
+import { KillScope } from '@capstan/protocol';
+import { askReaper } from '../ask-reaper.js';
+import { ExitCode } from '../exit-codes.js';
+import { openContext } from '../open-context.js';
+import type { Output } from '../output/output.js';
+import { scopeOf, type ScopeOptions } from './scope.js';
+
+/** Lets agents start again in a scope, through the hub; exit code 0 once every reaper has said so. */
+export async function rearm(
+  output: Output,
+  options: { context?: string; tokenFile?: string } & ScopeOptions,
+): Promise<void> {
+  const body = scopeOf(options);
+  const { context, client } = await openContext(options);
+  const { tokenFile } = options;
+  const asked =
+    tokenFile === undefined
+      ? client
+      : new HubClient(context.hubUrl, (await readFile(tokenFile, 'utf8')).trim(), context.tlsPin);
+  const { instances } = await asked.rearm(body);
+  const isDone = instances.every(({ rearmed }) => rearmed);
+  if (!isDone) output.exitCode = ExitCode.timeout;
+  output.result('rearm', { scope: body.scope, rearmed: isDone, instances }, [
+    ...instances.map(({ instance, rearmed, code }) =>
+      rearmed
+        ? `${instance}: re-armed`
+        : `${instance}: not re-armed (${code ?? 'no answer yet; the order waits for it'})`,
+    ),
+    ...(instances.length === 0 ? ['The scope is re-armed; no instance had to be told.'] : []),
+  ]);
+}
+
+/** The owner's own order, straight to his reaper: it always holds, with the hub away too. */
+export async function rearmLocal(output: Output, directory: string, options: ScopeOptions): Promise<void> {
+  const scope = options.mesh === undefined && options.tenant === undefined ? { ...options, instance: 'own' } : options;
+  const { scope: name, tenant = '' } = scopeOf(scope);
+  const scopes = { mesh: KillScope.MESH, instance: KillScope.INSTANCE, tenant: KillScope.TENANT };
+  const value = { scope: scopes[name], scopeId: tenant };
+  const epoch = await askReaper(join(directory, 'run', 'reaper.sock'), value);
+  output.result('rearm', { scope: name, rearmed: true, epoch: epoch.toString() }, [
+    `Re-armed: agents of the scope ${name} may start here again.`,
+  ]);
+}

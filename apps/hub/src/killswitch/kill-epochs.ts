@@ -1,0 +1,155 @@
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { createLogger } from '@capstan/platform';
+import { create, isId, type KillEpoch, KillEpochSchema } from '@capstan/protocol';
+import type { AuditEntry } from '../audit/audit-chain.js';
+import { DatabaseService } from '../database/database.service.js';
+import { RecordWriter } from '../database/record-writer.js';
+import { killEpochs } from '../database/schema.js';
+import { HeartbeatContents } from '../link/heartbeat-contents.js';
+import { isScopeName, type Scope, scopeKey, type ScopeOrder } from './kill-scope.js';
+
+/** What is kept of one instance's word; more is no memory of ours but an attack on it. */
+const MOST_TOLD = 512;
+const MOST_EPOCH = 1n << 53n;
+
+/** The kill epoch of a scope at one instance, as this hub has ordered it last. */
+export interface OrderedEpoch extends Scope {
+  /** Empty for the order itself, which holds for instances that come later too. */
+  readonly instance: string;
+  readonly epoch: bigint;
+  readonly armed: boolean;
+  /** Who killed, or re-armed. */
+  readonly orderedBy: string;
+  readonly changedAt: Date;
+}
+
+/**
+ * Which scopes are disarmed, and how far each instance's reaper has counted. In memory as well as on disk: a kill waits
+ * for no database. Each reaper counts its own epochs; what it tells in heartbeats can only raise what is known, but for
+ * the moment in which it has refused a number.
+ */
+@Injectable()
+export class KillEpochs implements OnModuleInit {
+  private readonly log = createLogger('hub.killswitch');
+  private readonly rows = new Map<string, OrderedEpoch>();
+  private readonly told = new Map<string, ReadonlyMap<string, bigint>>();
+  private readonly heard: ((instance: string) => void)[] = [];
+
+  constructor(
+    private readonly database: DatabaseService,
+    private readonly writer: RecordWriter,
+    private readonly heartbeats: HeartbeatContents,
+  ) {}
+
+  async onModuleInit(): Promise<void> {
+    await this.reload();
+    this.heartbeats.register((instance) => ({ killEpochs: this.wire(instance) }));
+    this.heartbeats.onReceived((link, heartbeat) => {
+      this.hear(link.peerId, heartbeat.killEpochs);
+    });
+  }
+
+  /** Takes up what other replicas have committed; an older row never replaces a newer one. */
+  async reload(): Promise<void> {
+    for (const row of await this.database.db.select().from(killEpochs)) {
+      if (!isScopeName(row.scope)) continue;
+      const known = this.rows.get(scopeKey(row.instance, { scope: row.scope, scopeId: row.scopeId }));
+      if (known === undefined || known.changedAt <= row.changedAt) this.keep({ ...row, scope: row.scope });
+    }
+  }
+
+  /** `listener` is called after each heartbeat of an instance. */
+  onHeard(listener: (instance: string) => void): void {
+    this.heard.push(listener);
+  }
+
+  /** What this hub has ordered of a scope at an instance. */
+  of(instance: string, scope: Scope): OrderedEpoch | undefined {
+    return this.rows.get(scopeKey(instance, scope));
+  }
+
+  /** Every scope of the whole federation that is disarmed. */
+  disarmedForAll(): OrderedEpoch[] {
+    return [...this.rows.values()].filter(({ instance, armed }) => instance === '' && !armed);
+  }
+
+  /** What must be re-armed for an order to hold: the order's own row, and each instance's. */
+  disarmed({ scope, scopeId, instance }: ScopeOrder): OrderedEpoch[] {
+    return [...this.rows.values()].filter(
+      (row) =>
+        !row.armed &&
+        row.scope === scope &&
+        row.scopeId === scopeId &&
+        (instance === undefined || row.instance === instance),
+    );
+  }
+
+  /** The scope that forbids a tenant's spawn at an instance; undefined where none does. */
+  forbidding(instance: string, tenant: string): Scope | undefined {
+    const scopes: Scope[] = [
+      { scope: 'mesh', scopeId: '' },
+      { scope: 'instance', scopeId: '' },
+      { scope: 'tenant', scopeId: tenant },
+    ];
+    return scopes.find((scope) =>
+      [this.of('', scope), this.of(instance, scope)].some((row) => row !== undefined && !row.armed),
+    );
+  }
+
+  /** The number that the next kill-all of this scope must name. */
+  next(instance: string, scope: Scope): bigint {
+    const ordered = this.of(instance, scope)?.epoch ?? 0n;
+    const told = this.told.get(instance)?.get(scopeKey('', scope)) ?? 0n;
+    return (ordered > told ? ordered : told) + 1n;
+  }
+
+  /** The reaper has refused our number: what it tells now holds, higher or lower. */
+  resync(instance: string, scope: Scope): void {
+    const row = this.of(instance, scope);
+    if (row === undefined) return;
+    this.keep({ ...row, epoch: this.told.get(instance)?.get(scopeKey('', scope)) ?? 0n });
+  }
+
+  /** Makes rows known at once; resolves when they are on disk with `audit`, however long that takes. Never rejects. */
+  set(rows: readonly OrderedEpoch[], audit: readonly AuditEntry[]): Promise<void> {
+    for (const row of rows) this.keep(row);
+    const change = { killEpochs: rows.map(stored), audit };
+    return this.writer.write(change, { whenAway: 'keep' }).catch((err: unknown) => {
+      this.log.error({ err, msg: 'kill epochs were not written' });
+    });
+  }
+
+  /** What an instance's reaper tells of its epochs, in a heartbeat to this replica or to another. */
+  hear(instance: string, epochs: readonly KillEpoch[]): void {
+    const told = new Map<string, bigint>();
+    for (const { scope, scopeId, epoch } of epochs.slice(0, MOST_TOLD)) {
+      if (!isScopeName(scope) || epoch > MOST_EPOCH || (scope === 'tenant' && !isId(scopeId))) continue;
+      told.set(scopeKey('', { scope, scopeId: scope === 'tenant' ? scopeId : '' }), epoch);
+    }
+    this.told.set(instance, told);
+    for (const listener of this.heard) listener(instance);
+  }
+
+  private keep(row: OrderedEpoch): void {
+    this.rows.set(scopeKey(row.instance, row), row);
+  }
+
+  private wire(instance: string): KillEpoch[] {
+    const own = [...this.rows.values()].filter((row) => row.instance === instance && instance !== '');
+    return own
+      .slice(0, MOST_TOLD)
+      .map(({ scope, scopeId, epoch }) => create(KillEpochSchema, { scope, scopeId, epoch }));
+  }
+}
+
+function stored({ instance, scope, scopeId, epoch, armed, orderedBy, changedAt }: OrderedEpoch) {
+  return {
+    instance,
+    scope,
+    scope_id: scopeId,
+    epoch: epoch.toString(),
+    armed,
+    ordered_by: orderedBy,
+    changed_at: changedAt.toISOString(),
+  };
+}

@@ -1,0 +1,12 @@
+import { type Header, WireFault } from '@capstan/protocol';
+import type { KeyRecord } from './key-record.js';
+
+/**
+ * A key whose place another has taken still stands for what was issued before, for ever, and for nothing after.
+ *
+ * @throws {WireFault} `key-revoked`
+ */
+export function checkIssuedInTime({ keyId, validUntil }: KeyRecord, { issuedAtMs }: Pick<Header, 'issuedAtMs'>): void {
+  if (validUntil !== undefined && issuedAtMs >= BigInt(validUntil))
+    throw new WireFault('key-revoked', `${keyId} was replaced`);
+}

@@ -1,0 +1,23 @@
+/**
+ * Writes what the documents take from the code (codes, environment, policy); with `--check` fails where they differ, where
+ * docs/threat-model.md names a test that is not there, and where a variable or a room is named nowhere.
+ */
+import { codes } from './codes.ts';
+import { configuration } from './configuration.ts';
+import { missingTests } from './named-tests.ts';
+import { unnamedRooms } from './rooms.ts';
+import { putSections } from './section.ts';
+import { unnamedVariables } from './variables.ts';
+
+const isCheck = process.argv.includes('--check');
+const stale = await putSections([await codes(), ...configuration()], isCheck);
+const faults = isCheck
+  ? [
+      ...stale.map((page) => `${page} is not what the code says, or is not formatted: npm run gen`),
+      ...missingTests(),
+      ...unnamedVariables(),
+      ...unnamedRooms(),
+    ]
+  : [];
+for (const fault of faults) console.error(fault);
+if (faults.length > 0) process.exitCode = 1;

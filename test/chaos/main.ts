@@ -1,0 +1,98 @@
+/**
+ * `npm run chaos -- --runs N --seed S [--json] [--run I]`: real meshes, random orders and faults, and a reading of
+ * everything that is left behind. Ends with 1 where a promise was broken; then the seed, the smallest schedule that still
+ * fails and the place of the logs are printed.
+ */
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { makeSchedule, type Schedule } from './plan/schedule.ts';
+import { shrink } from './plan/shrink.ts';
+import { Tally } from './report.ts';
+import { BOUNDS, playRun } from './run.ts';
+import { ChaosMesh } from './stage/chaos-mesh.ts';
+
+/** Starting a mesh takes longer than a run on it; one that has suffered that often is let go. */
+const RUNS_OF_A_MESH = 5;
+const SHRINK_MS = 180_000;
+
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '25' },
+    seed: { type: 'string' },
+    /** Plays this one run of the seed alone. */
+    run: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const runs = Number(values.runs);
+const seed = Number(values.seed ?? Date.now() % 1_000_000);
+if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(seed)) {
+  throw new Error('--runs and --seed are whole numbers');
+}
+const chosen = values.run === undefined ? Array.from({ length: runs }, (_, index) => index) : [Number(values.run)];
+
+/** Ctrl-C lets the run that is under way end, and takes its mesh down in order. */
+let isInterrupted = false;
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => (isInterrupted = true));
+
+const tally = new Tally(seed, values.json);
+while (chosen.length > 0 && !isInterrupted) {
+  const failure = await playOnOneMesh(chosen.splice(0, RUNS_OF_A_MESH));
+  if (failure === undefined) continue;
+  const { schedule, logs, rules } = failure;
+  const deadline = Date.now() + SHRINK_MS;
+  const fails = (candidate: Schedule): Promise<boolean> => failsAlone(candidate, rules);
+  const smallest = await shrink(schedule, fails, () => Date.now() < deadline && !isInterrupted);
+  tally.failed(smallest, logs);
+  process.exitCode = 1;
+}
+tally.end();
+
+interface Failure {
+  schedule: Schedule;
+  logs: string;
+  rules: readonly string[];
+}
+
+/** @returns the first run that broke a promise; those after it get a mesh of their own */
+function playOnOneMesh(turn: number[]): Promise<Failure | undefined> {
+  return onMesh(async (stage, logs) => {
+    for (let run = turn.shift(); run !== undefined && !isInterrupted; run = turn.shift()) {
+      const schedule = makeSchedule(seed, run, BOUNDS);
+      const startedAt = Date.now();
+      const result = await playRun(stage, schedule);
+      tally.played(schedule, result, Date.now() - startedAt);
+      if (result.violations.length === 0) continue;
+      chosen.unshift(...turn);
+      writeFileSync(join(logs, 'history.json'), JSON.stringify({ schedule, ...result }, null, 1));
+      return { schedule, logs, rules: result.violations.map(({ rule }) => rule) };
+    }
+    return undefined;
+  });
+}
+
+async function failsAlone(schedule: Schedule, rules: readonly string[]): Promise<boolean> {
+  let hasFailed = false;
+  await onMesh(async (stage) => {
+    const { violations } = await playRun(stage, schedule);
+    hasFailed = violations.some(({ rule }) => rules.includes(rule));
+    return undefined;
+  });
+  return hasFailed;
+}
+
+/** On a fresh mesh; its directory stays where `play` returns something, or throws. */
+async function onMesh<T>(play: (stage: ChaosMesh, stateDir: string) => Promise<T | undefined>): Promise<T | undefined> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'capstan-chaos-'));
+  // Agents run under uids of their own.
+  chmodSync(stateDir, 0o711);
+  let found: T | undefined;
+  {
+    await using stage = await ChaosMesh.start(stateDir);
+    found = await play(stage, stateDir);
+  }
+  if (found === undefined) rmSync(stateDir, { recursive: true, force: true });
+  return found;
+}

@@ -1,0 +1,107 @@
+import { Chance } from './random.ts';
+
+/** A part of the mesh that can be hit, as the mesh names its process: "hub", "quay/reaper". */
+export type Target = string;
+
+export type Fault =
+  /** SIGKILL; its supervisor starts it again. */
+  | { kind: 'kill'; target: Target; atMs: number }
+  /** SIGSTOP, and SIGCONT when the time is over. */
+  | { kind: 'freeze'; target: Target; atMs: number; forMs: number }
+  /** `cut`: both ends are told, and no new link comes about. `silent`: nothing passes, and nobody is told. `one-way`: nothing
+   * passes from the hub. `slow`: each piece comes `delayMs` later. */
+  | { kind: 'cut' | 'silent' | 'one-way'; instance: string; atMs: number; forMs: number }
+  | { kind: 'slow'; instance: string; atMs: number; forMs: number; delayMs: number };
+
+/** `brief` ends by itself and leaves a commit; `lasting` works until it is killed. */
+export type Work = 'brief' | 'lasting';
+
+export type Order =
+  | { kind: 'spawn'; atMs: number; agentId: string; instance: string; work: Work; expiresInMs: number }
+  | { kind: 'status' | 'kill'; atMs: number; agentId: string; instance: string }
+  | { kind: 'kill-all' | 'rearm'; atMs: number; scope: KillScope };
+
+/** An instance's name, or all of them. */
+export type KillScope = { scope: 'mesh' } | { scope: 'instance'; instance: string };
+
+/** What one run does and suffers; times are milliseconds from its beginning. */
+export interface Schedule {
+  seed: number;
+  run: number;
+  orders: Order[];
+  faults: Fault[];
+}
+
+export interface Bounds {
+  instances: readonly string[];
+  /** For orders; faults begin early enough to meet them. */
+  lengthMs: number;
+}
+
+const PARTS_OF_INSTANCE = ['spoke', 'orchestrator', 'reaper', 'valkey'];
+const LINK_FAULTS = ['cut', 'silent', 'one-way', 'slow'] as const;
+const SPAWNS = 6;
+/** Some commands must be delivered soon or not at all, most may wait longer than any fault lasts. */
+const EXPIRES_IN_MS = { soon: 1500, late: 600_000 };
+
+/** The schedule of one run: a pure function of seed and run. */
+export function makeSchedule(seed: number, run: number, bounds: Bounds): Schedule {
+  // Neighbouring seeds and runs must not look alike.
+  const chance = new Chance(Math.imul(seed ^ 0x9e3779b9, 2_654_435_761) + Math.imul(run + 1, 0x85ebca6b));
+  const orders = [...agentOrders(chance, seed, run, bounds), ...stopOrders(chance, bounds)];
+  return { seed, run, orders: byTime(orders), faults: byTime(makeFaults(chance, bounds)) };
+}
+
+function agentOrders(chance: Chance, seed: number, run: number, { instances, lengthMs }: Bounds): Order[] {
+  return Array.from({ length: SPAWNS }, (_, index) => {
+    const agentId = `chaos-${String(seed)}-${String(run)}-${String(index)}`;
+    const about = { agentId, instance: chance.pick(instances) };
+    const atMs = chance.between(0, lengthMs / 2);
+    const work = chance.happens(0.5) ? 'brief' : 'lasting';
+    const expiresInMs = chance.happens(0.2) ? EXPIRES_IN_MS.soon : EXPIRES_IN_MS.late;
+    const orders: Order[] = [{ kind: 'spawn', atMs, ...about, work, expiresInMs }];
+    if (chance.happens(0.4)) orders.push({ kind: 'status', atMs: chance.between(atMs + 100, lengthMs), ...about });
+    if (chance.happens(0.6)) orders.push({ kind: 'kill', atMs: chance.between(atMs + 50, lengthMs), ...about });
+    return orders;
+  }).flat();
+}
+
+function stopOrders(chance: Chance, { instances, lengthMs }: Bounds): Order[] {
+  if (!chance.happens(0.35)) return [];
+  const scope: KillScope = chance.happens(0.5)
+    ? { scope: 'mesh' }
+    : { scope: 'instance', instance: chance.pick(instances) };
+  const atMs = chance.between(lengthMs / 4, (lengthMs * 3) / 4);
+  return [
+    { kind: 'kill-all', atMs, scope },
+    { kind: 'rearm', atMs: atMs + chance.between(300, 1500), scope },
+  ];
+}
+
+function makeFaults(chance: Chance, bounds: Bounds): Fault[] {
+  // Orders given while a store is away are a promise of their own: every third run makes sure of some.
+  const first = chance.happens(0.33) ? [storeOutage(chance, bounds)] : [];
+  return [...first, ...Array.from({ length: chance.between(1, 3) }, () => makeFault(chance, bounds))];
+}
+
+function storeOutage(chance: Chance, { instances, lengthMs }: Bounds): Fault {
+  const target = chance.pick(['postgres', ...instances.map((instance) => `${instance}/valkey`)]);
+  return { kind: 'freeze', target, atMs: chance.between(200, lengthMs / 2), forMs: chance.between(1500, 3000) };
+}
+
+function makeFault(chance: Chance, { instances, lengthMs }: Bounds): Fault {
+  const atMs = chance.between(100, lengthMs - 500);
+  const forMs = chance.between(200, 2500);
+  if (chance.happens(0.3)) {
+    const [kind, instance] = [chance.pick(LINK_FAULTS), chance.pick(instances)];
+    if (kind === 'slow') return { kind, instance, atMs, forMs, delayMs: chance.between(50, 600) };
+    return { kind, instance, atMs, forMs };
+  }
+  const parts = instances.flatMap((instance) => PARTS_OF_INSTANCE.map((part) => `${instance}/${part}`));
+  const target = chance.pick(['hub', 'hub', 'postgres', ...parts]);
+  return chance.happens(0.6) ? { kind: 'kill', target, atMs } : { kind: 'freeze', target, atMs, forMs };
+}
+
+function byTime<T extends { atMs: number }>(list: T[]): T[] {
+  return list.toSorted((a, b) => a.atMs - b.atMs);
+}

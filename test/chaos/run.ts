@@ -1,0 +1,100 @@
+import { check } from './history/check.ts';
+import type { History, OrderRecord, Violation } from './history/history.ts';
+import type { KillScope, Schedule } from './plan/schedule.ts';
+import { type ChaosMesh, INSTANCES } from './stage/chaos-mesh.ts';
+import { Orders } from './stage/orders.ts';
+import { Weather } from './stage/weather.ts';
+
+/** From the last fault until everything has its outcome: commands expire after 30 s, a link is dialled within 15. */
+const SETTLE_MS = 75_000;
+const LOOK_MS = 100;
+const TERMINAL = new Set(['completed', 'failed', 'killed']);
+
+export interface RunResult {
+  violations: Violation[];
+  history: History;
+  /** Those of this run: a history holds what came before on the same mesh. */
+  orders: OrderRecord[];
+  /** Milliseconds from the last fault until every order had its outcome. */
+  settledMs: number;
+}
+
+/** Plays a schedule on a mesh, heals everything, waits until it has settled, and checks the history. */
+export async function playRun(stage: ChaosMesh, schedule: Schedule): Promise<RunResult> {
+  const before = stage.orders.length;
+  const weather = new Weather(stage);
+  const orders = new Orders(stage, weather);
+  const at = async (atMs: number, act: () => Promise<void>): Promise<void> => {
+    await new Promise((resolve) => setTimeout(resolve, atMs));
+    await act();
+  };
+  try {
+    await Promise.all([
+      ...schedule.orders.map((order) => at(order.atMs, () => orders.give(order))),
+      ...schedule.faults.map((fault) => at(fault.atMs, () => weather.bring(fault))),
+    ]);
+  } finally {
+    weather.clear();
+  }
+  const healedAt = Date.now();
+  await settle(stage, orders, schedule);
+  const settledMs = Date.now() - healedAt;
+  const history = await stage.history();
+  return { history, orders: history.orders.slice(before), violations: check(history), settledMs };
+}
+
+/** Arms what was stopped, ends what works on, and waits; what has not settled in time is the checker's to name. */
+async function settle(stage: ChaosMesh, orders: Orders, schedule: Schedule): Promise<void> {
+  const deadline = Date.now() + SETTLE_MS;
+  const until = async (isDone: () => Promise<boolean>): Promise<void> => {
+    while (!(await isDone().catch(() => false)) && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+  };
+  await until(() => isWhole(stage));
+  const stopped = schedule.orders.filter(({ kind }) => kind === 'kill-all') as { scope: KillScope }[];
+  for (const { scope } of stopped) await until(() => orders.rearm(scope));
+  const killed = new Set<string>();
+  await until(async () => {
+    await endLasting(stage, orders, killed);
+    return isSettled(stage);
+  });
+}
+
+/** Every part serves, and every instance has its link. */
+async function isWhole({ mesh, wires }: ChaosMesh): Promise<boolean> {
+  if (!(await mesh.client.isReady())) return false;
+  const connections = await mesh.client.connections();
+  const online = connections.filter((connection) => connection.online).length;
+  const parts = mesh.instances.flatMap(({ orchestrator, spoke, reaper }) => [orchestrator, spoke, reaper]);
+  const ready = await Promise.all(parts.map((part) => part.waitReady(1000)));
+  return online === wires.size && ready.every(Boolean);
+}
+
+async function endLasting(stage: ChaosMesh, orders: Orders, killed: Set<string>): Promise<void> {
+  const lasting = stage.orders.flatMap((order) =>
+    order.kind === 'spawn' && order.work === 'lasting' && order.answer !== 'refused' ? [order] : [],
+  );
+  for (const { agentId, instance } of lasting) {
+    if (killed.has(agentId)) continue;
+    const agent = await stage.mesh.client.agent(agentId).catch(() => undefined);
+    if (agent === undefined) continue;
+    if (TERMINAL.has(agent.state) || (await orders.kill({ agentId, instance }))) killed.add(agentId);
+  }
+}
+
+async function isSettled(stage: ChaosMesh): Promise<boolean> {
+  await using database = await stage.database();
+  const [commands, agents] = [await database.commands(), await database.agents()];
+  const spawned = commands.filter(({ kind, state, refusal }) => {
+    return kind === 'agent.spawn' && state === 'DELIVERED' && refusal === null;
+  });
+  const ended = new Set(agents.filter(({ state }) => TERMINAL.has(state)).map(({ agentId }) => agentId));
+  return (
+    commands.every(({ state, isSettled }) => state !== 'PENDING' && isSettled) &&
+    spawned.every(({ agentId }) => ended.has(agentId))
+  );
+}
+
+/** What schedules of this mesh may name. */
+export const BOUNDS = { instances: INSTANCES, lengthMs: 4000 };

@@ -1,0 +1,126 @@
+import { HubProblem, type HubClient, type KillAllLine } from '@capstan/localmesh';
+import { livingOf } from '../evidence/processes.ts';
+import { readRegister } from '../evidence/register-file.ts';
+import type { Asked, KilledLine, OrderRecord, RegisterLine } from '../history/history.ts';
+import type { KillScope, Order } from '../plan/schedule.ts';
+import type { ChaosMesh } from './chaos-mesh.ts';
+import { workItem } from './model.ts';
+import type { Weather } from './weather.ts';
+
+const RETRY_MS = 400;
+
+/** Gives orders as somebody would who uses the API, and notes what was answered. */
+export class Orders {
+  private readonly stage: ChaosMesh;
+  private readonly weather: Weather;
+
+  constructor(stage: ChaosMesh, weather: Weather) {
+    this.stage = stage;
+    this.weather = weather;
+  }
+
+  /** Resolves when it is answered, or will not be. */
+  async give(order: Order): Promise<void> {
+    switch (order.kind) {
+      case 'spawn':
+        return this.spawn(order);
+      case 'status':
+        return this.status(order);
+      case 'kill':
+        await this.kill(order);
+        return;
+      case 'kill-all':
+        return this.killAll(order.scope);
+      case 'rearm':
+        await this.rearm(order.scope);
+    }
+  }
+
+  /** @returns whether the reaper's proof of the death has come */
+  async kill({ agentId, instance }: { agentId: string; instance: string }): Promise<boolean> {
+    const { asked, value } = await this.ask(this.client.kill(agentId, { instance, reason: 'chaos' }));
+    const confirmed = value?.confirmed === true;
+    const alive = confirmed ? await this.living(instance, (id) => id === agentId) : [];
+    const outcome = value === undefined ? {} : { outcome: value.outcome, commandId: value.commandId };
+    this.note({ kind: 'kill', agentId, instance, confirmed, alive, ...asked, ...outcome });
+    return confirmed;
+  }
+
+  /** @returns whether every instance of the scope is armed again */
+  async rearm(scope: KillScope): Promise<boolean> {
+    const { asked, value } = await this.ask(this.stage.second.rearm(scope));
+    this.note({ kind: 'rearm', scope, lines: [], ...asked });
+    // Nothing was ever stopped: the order never reached the hub.
+    if (asked.code === 'not-found') return true;
+    return value?.instances.every(({ rearmed }) => rearmed) ?? false;
+  }
+
+  private get client(): HubClient {
+    return this.stage.mesh.client;
+  }
+
+  private async spawn(order: Extract<Order, { kind: 'spawn' }>): Promise<void> {
+    const { agentId, instance, work, expiresInMs } = order;
+    const repository = this.stage.mesh.repository?.path ?? '';
+    const body = {
+      ...{ instance, agentId, taskId: agentId, agentType: 'worker' as const, expiresInMs },
+      context: { repository, workItems: [workItem(agentId, work)] },
+      onHubLost: { keep: true as const },
+    };
+    // Whoever got no answer asks once more, by the same name.
+    for (const attempt of [1, 2]) {
+      const { asked, value } = await this.ask(this.client.spawn(body));
+      this.note({ kind: 'spawn', agentId, instance, work, ...asked, ...(value && { commandId: value.commandId }) });
+      if (asked.answer !== 'unknown' || attempt === 2) return;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+
+  private async status({ agentId, instance }: { agentId: string; instance: string }): Promise<void> {
+    const { asked } = await this.ask(this.client.status(agentId));
+    this.note({ kind: 'status', agentId, instance, ...asked });
+  }
+
+  private async killAll(scope: KillScope): Promise<void> {
+    const seen: Promise<KilledLine>[] = [];
+    const look = (line: KillAllLine): void => void seen.push(this.killedLine(line, scope));
+    const { asked } = await this.ask(this.client.killAll({ ...scope, reason: 'chaos' }, look));
+    this.note({ kind: 'kill-all', scope, lines: await Promise.all(seen), ...asked });
+  }
+
+  private async killedLine(line: KillAllLine, scope: KillScope): Promise<KilledLine> {
+    const { instance, commandId, confirmed } = line;
+    const register = confirmed ? await readRegister(this.stage.mesh.instance(instance).dir) : [];
+    const isRaised = (it: RegisterLine): boolean => it.kind === 'epoch' && it.scope?.scope === scope.scope;
+    const alive = livingOf(register.slice(0, register.findLastIndex(isRaised))).map(({ pid }) => pid);
+    return { instance, commandId, confirmed, alive };
+  }
+
+  private async living(instance: string, isMeant: (agentId: string) => boolean): Promise<number[]> {
+    const register = await readRegister(this.stage.mesh.instance(instance).dir);
+    return livingOf(register, isMeant).map(({ pid }) => pid);
+  }
+
+  private async ask<T>(answer: Promise<T>): Promise<{ asked: Asked; value?: T }> {
+    const askedAt = Date.now();
+    const asked = (rest: Pick<Asked, 'answer' | 'code'>): Asked => {
+      const answeredAt = Date.now();
+      return { askedAt, answeredAt, during: this.weather.during(askedAt, answeredAt), ...rest };
+    };
+    try {
+      const value = await answer;
+      return { asked: asked({ answer: 'accepted' }), value };
+    } catch (error) {
+      // Only a "no" of the hub's own is one; what it says of itself decides nothing about the order.
+      const isDecided = error instanceof HubProblem && error.status < 500;
+      const code = (error as { code?: unknown }).code;
+      return {
+        asked: asked({ answer: isDecided ? 'refused' : 'unknown', code: typeof code === 'string' ? code : '' }),
+      };
+    }
+  }
+
+  private note(record: OrderRecord): void {
+    this.stage.orders.push(record);
+  }
+}
