@@ -85,6 +85,16 @@ module.exports = {
       to: { path: '^apps/' },
     },
     {
+      name: 'conformance-alone',
+      comment: 'The hostile peer knows the document, ws and node: what it judges it must not share.',
+      severity: 'error',
+      from: { path: '^test/conformance/', pathNot: '\\.e2e\\.ts$' },
+      to: {
+        path: ['^(?:apps|libs|scripts|test)/', '(?:^|/)node_modules/'],
+        pathNot: ['^test/conformance/', '(?:^|/)node_modules/(?:@types/)?(?:ws|node)/'],
+      },
+    },
+    {
       name: 'product-imports-test',
       comment: 'Only specs import test support.',
       severity: 'error',

@@ -27,6 +27,9 @@ await main(async () => {
   // The reporter says it once more, above its closing line.
   if (sentences.length > 0) env.CAPSTAN_SKIPPED = sentences.join('\n');
   const reporters = ['--reporters=default', `--reporters=${join(root, 'scripts/proofs/reporter.ts')}`];
-  const args = [...reporters, ...leaveOut(skipped), ...process.argv.slice(2)];
+  const given = process.argv.slice(2);
+  // Last, because it takes every name behind it.
+  const projects = given.includes('--selectProjects') ? [] : ['--selectProjects', 'unit', 'mesh'];
+  const args = [...reporters, ...leaveOut(skipped), ...given, ...projects];
   await become(pinnedNode, [join(root, 'node_modules/jest/bin/jest.js'), ...args], { cwd: root, env });
 });

@@ -54,7 +54,7 @@ export function sentencesOf(skipped) {
 export function leaveOut(skipped) {
   const escaped = (path) => path.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
   const suites = [...new Set(skipped.flatMap(({ suites }) => suites))];
-  // The first one is jest's default, which a list of one's own replaces.
-  const patterns = ['/node_modules/', ...suites.map((suite) => `^${escaped(join(root, suite))}`)];
+  // The first ones are those of jest.config.mjs, which a list given here replaces.
+  const patterns = ['/node_modules/', '/planted/', ...suites.map((suite) => `^${escaped(join(root, suite))}`)];
   return suites.length === 0 ? [] : patterns.map((pattern) => `--testPathIgnorePatterns=${pattern}`);
 }

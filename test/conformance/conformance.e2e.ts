@@ -29,7 +29,9 @@ class Peer implements Disposable {
   private readonly child: ChildProcess;
 
   constructor(...args: string[]) {
-    const child = spawn(process.execPath, [CLI, 'conformance', ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [CLI, 'conformance', ...args, '--json'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.child = child;
     child.stderr.setEncoding('utf8').on('data', (said: string) => (this.said += said));
     this.report = text(child.stdout).then((json) => {
@@ -50,7 +52,7 @@ class Peer implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.child.kill('SIGKILL');
+    this.child.kill();
   }
 }
 

@@ -55,6 +55,7 @@ if (values.hub !== undefined && values.invite !== undefined) {
   say(`operator to pin: ${operator.id} ${operator.key.id} ${hex(operator.key.raw)}`);
   say(`waiting for the spoke to join: ${spoke.invite}`);
   say(`${(await spoke.joined()).id} has joined`);
+  await spoke.ready();
   const has = (need: Need): boolean =>
     (need === 'restart' && spoke.canRestart) || (need === 'operator' && values.operator);
   finish('spoke', await runAttacks(chosen(SPOKE_ATTACKS), spoke, has, (outcome) => say(lineOf(outcome))));

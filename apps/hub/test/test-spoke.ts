@@ -98,6 +98,8 @@ export class TestSpoke implements AsyncDisposable {
   readonly heard: Heartbeats[] = [];
   /** The last session epoch that a hub gave it. */
   sessionEpoch = 0n;
+  /** Other replicas of the hub, dialled in turn. */
+  replicas: readonly TestHub[] = [];
   private dialer: SpokeDialer | undefined;
   private readonly verdicts = new Map<string, (verdict: Verdict) => void>();
 
@@ -152,7 +154,8 @@ export class TestSpoke implements AsyncDisposable {
     const hubKey = fromHex(body.keys[0]?.publicKey ?? '');
     const { promise, resolve, reject } = Promise.withResolvers<Link>();
     this.dialer = new SpokeDialer({
-      url: `${hub.url.replace('http', 'ws')}/federation/link`,
+      url: linkUrl(hub),
+      moreUrls: this.replicas.map(linkUrl),
       tls: { pin: hub.tlsPin, ends: 'hub' },
       instanceId: this.instanceId,
       key,
@@ -341,6 +344,10 @@ export async function codeOfEnd(link: Link | undefined): Promise<string> {
 
 export function snapshot(agentId: string, state: AgentState, revision: bigint) {
   return { agentId, taskId: 'task-1', state, runtime: 'claude', queuedAtMs: BigInt(Date.now()), revision };
+}
+
+function linkUrl({ url }: TestHub): string {
+  return `${url.replace('http', 'ws')}/federation/link`;
 }
 
 function hex(bytes: Uint8Array): string {

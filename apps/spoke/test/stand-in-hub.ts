@@ -56,6 +56,10 @@ export class StandInHub implements AsyncDisposable {
   leaseRenewal: (peer: LinkPeer) => Uint8Array | undefined = () => undefined;
   /** Whether envelopes of the spoke are acknowledged. */
   acknowledges = true;
+  /** What the spoke said about its own key. */
+  readonly statements: Envelope[] = [];
+  /** The key that the spoke is believed with besides its first. */
+  newSpokeKey: KeyRecord | undefined;
   /** What the owner of the spoke wished, oldest first. */
   readonly wishes: { state: string; reason: string; envelope: Envelope }[] = [];
   /** Codes with which dials were refused. */
@@ -75,8 +79,14 @@ export class StandInHub implements AsyncDisposable {
     this.listener = new LinkListener({
       hubId: 'hub',
       key: this.key,
-      findSpoke: () =>
-        Promise.resolve(this.revokedAt === undefined ? this.spokeKey : { ...this.spokeKey, revokedAt: this.revokedAt }),
+      findSpoke: (_instance, keyId) =>
+        Promise.resolve(
+          keyId === this.newSpokeKey?.keyId
+            ? this.newSpokeKey
+            : this.revokedAt === undefined
+              ? this.spokeKey
+              : { ...this.spokeKey, revokedAt: this.revokedAt },
+        ),
       nextSessionEpoch: () =>
         this.isApproved
           ? Promise.resolve(++this.sessionEpoch)
@@ -198,6 +208,7 @@ export class StandInHub implements AsyncDisposable {
       const { commandDigest } = decodeStrict(ReceiptSchema, envelope.payload);
       this.receipts.push({ envelope, digest: toHex(commandDigest), lane });
     } else if (payloadKind(envelope.payloadType) === 'command') this.ordered.push({ envelope, lane });
+    else if (payloadKind(envelope.payloadType) === 'key-statement') this.statements.push(envelope);
     else {
       const event = decodeStrict(EventSchema, envelope.payload);
       if (event.body.case === 'agentChanged') this.events.push(event.body.value);

@@ -28,6 +28,8 @@ export interface SpokeTls {
 export interface SpokeDialerOptions {
   /** `wss://…/federation/link`; `ws:` only to this machine. */
   url: string;
+  /** Of other replicas of the same hub: dialled in turn once a link has ended or could not be had. */
+  moreUrls?: readonly string[];
   instanceId: string;
   /** Read anew for each dial. */
   readonly key: SigningKey;
@@ -61,6 +63,9 @@ interface BoundedClientOptions extends ClientOptions {
 export class SpokeDialer {
   private readonly limits: LinkLimits;
   private readonly terms: HandshakeTerms;
+  private readonly urls: readonly string[];
+  /** Which of the addresses is dialled now. */
+  private turn = 0;
   private readonly stopping = new AbortController();
   private running: Promise<void> | undefined;
   private link: SocketLink | undefined;
@@ -68,7 +73,8 @@ export class SpokeDialer {
 
   /** Throws LocalFault link-url for an address that is not a WebSocket's, or is neither TLS nor this machine. */
   constructor(private readonly o: SpokeDialerOptions) {
-    checkUrl(o.url);
+    this.urls = [o.url, ...(o.moreUrls ?? [])];
+    for (const url of this.urls) checkUrl(url);
     this.limits = { ...LINK_LIMITS, ...o.limits };
     this.terms = { ...TERMS, ...o.terms };
   }
@@ -85,16 +91,21 @@ export class SpokeDialer {
     await this.running;
   }
 
+  private get url(): string {
+    return this.urls[this.turn % this.urls.length] ?? this.o.url;
+  }
+
   private async run(): Promise<void> {
     const { signal } = this.stopping;
     let attempt = 0;
     while (!signal.aborted) {
-      this.o.onState?.('connecting', this.o.url);
+      this.o.onState?.('connecting', this.url);
       const began = performance.now();
       const why = await this.session();
       // A link that lived was no failure: the next attempt counts anew.
       if (performance.now() - began > this.limits.deadAfterMs) attempt = 0;
       if (signal.aborted) return;
+      this.turn += 1;
       const pause = reconnectDelayMs(attempt++, this.o.backoff ?? RECONNECT);
       this.o.onState?.('waiting', `${why}; again in ${String(pause)} ms`);
       await sleep(pause, undefined, { signal }).catch(() => undefined);
@@ -137,8 +148,8 @@ export class SpokeDialer {
       maxFragments: this.limits.fragments,
       maxBufferedChunks: this.limits.bufferedChunks,
     };
-    if (this.o.url.startsWith('ws:')) return new WebSocket(this.o.url, SUBPROTOCOL, options);
-    return new WebSocket(this.o.url, SUBPROTOCOL, { ...options, agent: new TlsAgent(this.o.tls ?? {}) });
+    if (this.url.startsWith('ws:')) return new WebSocket(this.url, SUBPROTOCOL, options);
+    return new WebSocket(this.url, SUBPROTOCOL, { ...options, agent: new TlsAgent(this.o.tls ?? {}) });
   }
 
   private async authenticate(socket: HandshakeSocket, stream: Promise<Duplex>): Promise<SocketLink> {

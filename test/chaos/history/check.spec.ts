@@ -68,6 +68,18 @@ describe('the checker of histories', () => {
     });
   });
 
+  it('may be missing from the record of the hub only where it is a kill that was proven without the database', () => {
+    const order = killOrder({ commandId: 'kill-1', during: ['freeze postgres', 'kill hub'] });
+    const answered = { kind: 'answer', at: 2050, agentId: AGENT, order: { id: 'kill-1' } };
+    const proven = home({ register: [...home().register, answered] });
+    expect(rulesOf({ orders: [spawnOrder(), order], instances: [proven] })).toEqual([]);
+    expect(rulesOf({ orders: [spawnOrder(), order] })).toEqual(['lost']);
+    const present = killOrder({ commandId: 'kill-1', during: ['kill hub'] });
+    expect(rulesOf({ orders: [spawnOrder(), present], instances: [proven] })).toEqual(['lost']);
+    const unproven = killOrder({ commandId: 'kill-1', during: ['freeze postgres', 'kill hub'], confirmed: false });
+    expect(rulesOf({ orders: [spawnOrder(), unproven], instances: [proven] })).toEqual(['lost']);
+  });
+
   it('may be forgotten by the ledger once it has expired', () => {
     expect(rulesOf({ commands: [spawnRow({ hasExpired: true })], instances: [home({ ledger: [] })] })).toEqual([]);
   });

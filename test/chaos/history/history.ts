@@ -66,6 +66,8 @@ export interface RegisterLine {
   agentId?: string;
   handle?: { processes: { pid: number; startTicks: string }[] };
   scope?: { scope: string; id: string };
+  /** The command that ordered a death; null for a local order. */
+  order?: { id: string } | null;
 }
 
 export interface InstanceEvidence {

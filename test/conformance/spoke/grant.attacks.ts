@@ -14,11 +14,13 @@ interface Party {
 }
 
 const HOUR_MS = 3_600_000;
+/** Of all of them: a grant that ends a millisecond after the one before it is wider. */
+const ENDS_AT_MS = Date.now() + HOUR_MS;
 const BOTH = ['command', 'grant'];
 
 /** One grant, as wide as it may be, with an attack's changes. */
 function grant(from: Party, to: Party, parent: Message | undefined, change: Message = {}, head: Message = {}): Message {
-  const times = { issued_at_ms: Date.now() - 1_000, expires_at_ms: Date.now() + 10 * 60_000 };
+  const times = { issued_at_ms: Date.now() - 1_000, expires_at_ms: ENDS_AT_MS };
   const payload = {
     header: header({ issuer: from.id, audience: to.id, direction: 'DIRECTION_OPERATOR_TO_SPOKE', ...times, ...head }),
     subject: to.id,
@@ -126,7 +128,7 @@ export const GRANTS: readonly SpokeAttack[] = [
     two(spoke, {}, { depth: 2 }),
   ),
   granted('widened-time', 'outlives the grant before it', 'rejection:grant-widened', (spoke) =>
-    two(spoke, {}, {}, { expires_at_ms: Date.now() + HOUR_MS }),
+    two(spoke, {}, {}, { expires_at_ms: ENDS_AT_MS + 1 }),
   ),
   granted(
     'spliced',

@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { text as readText } from 'node:stream/consumers';
 import { WebSocketServer } from 'ws';
@@ -32,7 +33,7 @@ export class SpokeUnderTest {
   /** The newest receipt of each command's digest. */
   readonly receipts = new Map<string, Message[]>();
   readonly rejections = new Map<string, string>();
-  private readonly secret = Buffer.from(newId()).toString('base64url');
+  private readonly secret = randomBytes(32).toString('base64url');
   private readonly server = createServer((request, response) => void this.serve(request, response));
   private readonly sockets = new WebSocketServer({
     noServer: true,
@@ -79,7 +80,7 @@ export class SpokeUnderTest {
   /** The open link; waits for the spoke to dial. */
   async link(): Promise<Wire> {
     // The spoke's pauses double with each link that ended early.
-    if (this.current?.end !== undefined && this.ended > 4) await this.restart();
+    if (this.current?.end !== undefined && this.ended > 3) await this.restart();
     return this.until('link', () => (this.current?.end === undefined ? this.current : undefined), 40_000);
   }
 
@@ -97,11 +98,12 @@ export class SpokeUnderTest {
     const link = await this.link();
     this.intercept = { answer, settle: resolve };
     await link.close();
-    if (this.ended > 4 && this.restartIt !== undefined) {
+    this.ended += 1;
+    if (this.ended > 3 && this.restartIt !== undefined) {
       this.ended = 0;
       await this.restartIt();
     }
-    return await await within(promise, 40_000);
+    return within(promise, 40_000);
   }
 
   command(body: Message, change: Message = {}, key: Key = this.key): Message {
@@ -151,6 +153,12 @@ export class SpokeUnderTest {
     this.server.closeAllConnections();
     this.server.close();
     await once(this.server, 'close');
+  }
+
+  /** Waits until what stands behind the spoke answers too. */
+  async ready(): Promise<void> {
+    const until = performance.now() + 30_000;
+    while ((await this.serves()) !== 'refused:agent-unknown' && performance.now() < until);
   }
 
   /** Whether the link is whole: an honest command is answered. */

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { WebSocket } from 'ws';
+import type { WebSocket } from 'ws';
 import { bytes, decode, encode, int, join, type Message, message, text } from './protobuf.ts';
 
 export const LANES = { kill: 1, control: 2, commands: 3, results: 4, events: 5 } as const;
@@ -150,7 +150,7 @@ export class Wire {
     if (lane === undefined) throw new Error(`a chunk on lane ${String(int(chunk, 'lane'))}`);
     const due = (this.received.get(lane) ?? 0n) + 1n;
     if (int(chunk, 'sequence') !== due)
-      throw new Error(`sequence ${String(chunk['sequence'])} where ${String(due)} is due`);
+      throw new Error(`sequence ${String(int(chunk, 'sequence'))} where ${String(due)} is due`);
     this.received.set(lane, due);
     const data = bytes(chunk, 'data');
     if (data.length > CHUNK_BYTES) throw new Error(`a chunk of ${String(data.length)} bytes`);

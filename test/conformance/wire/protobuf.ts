@@ -141,7 +141,7 @@ function number(value: Value): number | bigint {
   if (typeof value === 'number' || typeof value === 'bigint') return value;
   if (typeof value === 'boolean') return value ? 1 : 0;
   const named = typeof value === 'string' ? ENUM_VALUES.get(value) : undefined;
-  if (named === undefined) throw new Error(`no number: ${String(value)}`);
+  if (named === undefined) throw new Error(`no number: ${JSON.stringify(value)}`);
   return named;
 }
 

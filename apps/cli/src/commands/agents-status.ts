@@ -19,7 +19,7 @@ export async function agentStatus(
   const { agent: asked, receipt } = await client.status(id);
   const { issuer } = await checkReceipt(receipt, context);
   const agent = { ...asked, instance: issuer };
-  if (options.save !== undefined) await saveReceipt(receipt, options.save);
+  if (options.save !== undefined) await saveReceipt(receipt, options.save, context);
   output.result('agent', { agent, receipt: { kind: receipt.kind, verified: true, savedTo: options.save ?? null } }, [
     ...agentLines(agent),
     'The answer is signed by the instance, and was checked here with its pinned key.',
@@ -38,7 +38,7 @@ async function signed(
   if (told.result.case !== 'status') throw new LocalFault('receipt-mismatch', 'The answer is no status.');
   const asOf = new Date(Number(told.header?.issuedAtMs ?? 0n)).toISOString();
   const agent = { ...agentView(told.result.value), instance, asOf, leaseEndsAt: null };
-  if (options.save !== undefined) await saveReceipt(receipt, options.save);
+  if (options.save !== undefined) await saveReceipt(receipt, options.save, opened.context);
   output.result('agent', { agent, receipt: { kind: receipt.kind, verified: true, savedTo: options.save ?? null } }, [
     ...agentLines(agent),
     `Asked by ${signer.id}; the answer is signed by the instance, and was checked here with its pinned key.`,

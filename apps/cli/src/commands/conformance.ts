@@ -12,10 +12,15 @@ import type { Output } from '../output/output.js';
 export async function conformance(output: Output, args: readonly string[]): Promise<void> {
   const program = resolve(checkoutRoot(), 'test/conformance/main.ts');
   const child = spawn(process.execPath, [program, ...args, ...(output.isJson ? ['--json'] : [])], { stdio: 'inherit' });
+  const end = (): void => {
+    child.kill();
+  };
+  process.once('SIGTERM', end);
   output.exitCode = await new Promise<number>((done, fail) => {
     child.once('error', fail);
     child.once('close', (code) => {
       done(code ?? 1);
     });
   });
+  process.off('SIGTERM', end);
 }

@@ -28,6 +28,7 @@ afterAll(async () => {
 const OPEN = [
   'GET /api/v1/federation/instance', // public keys are public
   'POST /api/v1/federation/connections/wishes', // the owner's signature admits his wish
+  'POST /api/v1/federation/key-statements', // two signatures admit a statement
   'POST /api/v1/federation/enrollments/redeem', // the secret of the invitation is the token
   'GET /health',
   'GET /health/ready',

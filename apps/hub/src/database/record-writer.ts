@@ -185,7 +185,8 @@ export class RecordWriter implements OnApplicationShutdown {
       return;
     }
     for (const [at, item] of batch.entries()) {
-      if (await this.writeBatch([item])) continue;
+      // Where another hub was quicker with the one before, the chain's end is read again first.
+      if ((await this.isConnected()) && (await this.writeBatch([item]))) continue;
       this.refuseOrKeep(batch.slice(at + 1), error);
       return;
     }

@@ -77,7 +77,8 @@ async function pin(client: pg.Client, key: KeyRecord): Promise<KeyRecord> {
     .from(keys)
     .leftJoin(keyStatements, eq(keyStatements.oldKeyId, keys.keyId))
     .where(and(eq(keys.keyId, keyId), isSame));
-  if (kept === undefined || kept.replacedBy !== null)
+  // Without a statement that has replaced it the join leaves null.
+  if (kept?.replacedBy !== null)
     throw new WireFault('enrollment-mismatch', `key ${keyId} is pinned for somebody or something else`);
   return { ...key, epoch: kept.epoch };
 }

@@ -1,4 +1,4 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { openEnvelope } from '@capstan/identity';
 import { type AgentSnapshot, Direction, type Envelope, EventSchema, toHex, WireFault } from '@capstan/protocol';
 import { AgentDirectory } from '../agents/agent.directory.js';
@@ -9,13 +9,14 @@ import { ConnectionWishes } from '../connections/connection-wishes.js';
 import { RecordWriter } from '../database/record-writer.js';
 import { HubIdentity } from '../identity/hub-identity.js';
 import { LogWatches } from '../live-logs/log-watches.js';
+import { LinkRelay } from '../replicas/link-relay.js';
 
 /** Digests of events that are stored; a spoke repeats what it has not heard acknowledged. */
 const MOST_REMEMBERED = 5_000;
 
 /** Takes what instances tell unasked. */
 @Injectable()
-export class EventIntake {
+export class EventIntake implements OnModuleInit {
   private readonly stored = new RecentMap<string, true>(MOST_REMEMBERED);
 
   constructor(
@@ -25,7 +26,16 @@ export class EventIntake {
     private readonly writer: RecordWriter,
     private readonly watches: LogWatches,
     private readonly wishes: ConnectionWishes,
+    private readonly relay: LinkRelay,
   ) {}
+
+  onModuleInit(): void {
+    this.relay.onLines((instance, envelope) => {
+      const { body } = this.open(instance, envelope).payload;
+      if (body.case !== 'logsAppended' || !this.watches.knows(body.value.watchId)) return;
+      this.watches.take(instance, body.value);
+    });
+  }
 
   /**
    * Resolves once the event is on disk. An older revision than the one that is known changes nothing.
@@ -33,18 +43,7 @@ export class EventIntake {
    * @throws WireFault why it is refused
    */
   async take(instance: string, envelope: Envelope): Promise<void> {
-    const { keys } = this.connections.ofInstance(instance);
-    const { payload, header, digest } = openEnvelope(envelope, EventSchema, {
-      kind: 'event',
-      // What an instance says is signed with the key that signs its answers.
-      purpose: 'receipt',
-      keys,
-      audience: this.identity.hubId,
-      direction: Direction.SPOKE_TO_HUB,
-      nowMs: Date.now(),
-      // It may have waited for this link for days; revisions, not clocks, put events in order.
-      expiry: 'exempt',
-    });
+    const { payload, header, digest } = this.open(instance, envelope);
     switch (payload.body.case) {
       case 'agentChanged': {
         const hex = toHex(digest);
@@ -57,11 +56,28 @@ export class EventIntake {
         await this.wishes.take(instance, payload.body.value, header.issuedAtMs);
         return;
       case 'logsAppended':
+        // A reader at another replica: what is dropped on the way he is told as a gap.
+        if (!this.watches.knows(payload.body.value.watchId) && this.relay.told(instance, envelope)) return;
         this.watches.take(instance, payload.body.value);
         return;
       case undefined:
         throw new WireFault('payload-malformed', 'an event without a body');
     }
+  }
+
+  private open(instance: string, envelope: Envelope) {
+    const { keys } = this.connections.ofInstance(instance);
+    return openEnvelope(envelope, EventSchema, {
+      kind: 'event',
+      // What an instance says is signed with the key that signs its answers.
+      purpose: 'receipt',
+      keys,
+      audience: this.identity.hubId,
+      direction: Direction.SPOKE_TO_HUB,
+      nowMs: Date.now(),
+      // It may have waited for this link for days; revisions, not clocks, put events in order.
+      expiry: 'exempt',
+    });
   }
 
   private async agentChanged(instance: string, snapshot: AgentSnapshot, signedAtMs: bigint): Promise<void> {

@@ -33,8 +33,18 @@ export class HubKeys implements OnModuleInit {
   ) {}
 
   /** @throws LocalFault `key-file-…`, `hub-key-missing` where a key's file is not the key that the database names */
-  async onModuleInit(): Promise<void> {
+  onModuleInit(): Promise<void> {
+    return this.load();
+  }
+
+  /** Takes up the keys that another replica has made. @throws LocalFault as at the start */
+  reload(): Promise<void> {
+    return this.load(this.listeners);
+  }
+
+  private async load(listeners: readonly Listener[] = []): Promise<void> {
     for (const { envelope, newKeyId } of await readStatements(this.database.db, this.identity.hubId)) {
+      if (this.identity.ring.get(newKeyId) !== undefined) continue;
       const key = await SigningKey.load(this.fileOf(this.identity.epoch + 1));
       if (key.keyId !== newKeyId)
         throw new LocalFault(
@@ -42,7 +52,9 @@ export class HubKeys implements OnModuleInit {
           'The key of this hub is not the one that its database names.',
           newKeyId,
         );
+      const oldKeyId = this.identity.key.keyId;
       this.take(key, envelope, 'exempt');
+      for (const listener of listeners) listener(envelope, oldKeyId);
     }
   }
 

@@ -82,6 +82,14 @@ export class InstanceKeys implements OnModuleInit, OnModuleDestroy {
     return { instance };
   }
 
+  /** Another replica has taken a statement: what the old key holds here ends when its time does. */
+  adopted(id: string): void {
+    const connection = this.connections.get(id);
+    if (connection === undefined) return;
+    this.cut(connection);
+    this.watchEnd(connection);
+  }
+
   private async isStored(envelope: Envelope): Promise<boolean> {
     const isIt = eq(keyStatements.digest, envelopeDigest(envelope));
     return (await this.database.db.select({ owner: keyStatements.owner }).from(keyStatements).where(isIt)).length > 0;

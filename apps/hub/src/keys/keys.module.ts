@@ -10,6 +10,6 @@ import { StatementPush } from './statement-push.js';
   imports: [ConnectionsModule],
   controllers: [KeysController],
   providers: [HubKeys, InstanceKeys, StatementPush],
-  exports: [InstanceKeys, StatementPush],
+  exports: [HubKeys, InstanceKeys, StatementPush],
 })
 export class KeysModule {}

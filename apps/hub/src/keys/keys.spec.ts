@@ -1,5 +1,5 @@
 import { keyRecord, KeyRing, makeKeyStatement, pinSuccessor, SigningKey, verifyKeyStatement } from '@capstan/identity';
-import { type AuditEntryView } from '../audit/audit.service.js';
+import type { AuditEntryView } from '../audit/audit.service.js';
 import { AgentState, Direction, encodeEnvelope, fromHex, toBase64, type Envelope } from '@capstan/protocol';
 import { TestFederation } from '../../test/test-federation.js';
 import { codeOfEnd, readInvite, snapshot, TestSpoke } from '../../test/test-spoke.js';
@@ -81,14 +81,13 @@ describe('an instance that replaces its key', () => {
       await federation.other.disconnect();
       await hub.stop();
       const next = await hub.successor();
-      try {
+      Object.assign(federation, { hub: next });
+      {
         const { body } = await next.get<ConnectionView[]>('connections');
         const keys = body.find(({ instanceId }) => instanceId === 'harbor')?.keys.map(({ keyId }) => keyId);
         expect(keys).toEqual([newKey.keyId, spoke.key.keyId, spoke.reaper.keyId]);
         const { body: statements } = await next.get<{ newKeyId: string }[]>('key-statements');
         expect(statements).toMatchObject([{ oldKeyId: spoke.key.keyId, newKeyId: newKey.keyId }]);
-      } finally {
-        await next[Symbol.asyncDispose]();
       }
     }),
   );
@@ -261,15 +260,14 @@ describe('a hub that replaces its key', () => {
       await federation.other.disconnect();
       await hub.stop();
       const next = await hub.successor();
-      try {
+      Object.assign(federation, { hub: next });
+      {
         const { body: document } = await next.get<{ keys: { keyId: string }[] }>('instance');
         expect(document.keys[0]?.keyId).toBe(body.keyId);
         believe(keys, told);
         const again = new TestSpoke(next, 'harbor');
         await again.connect(spoke.key, keys);
         await again.disconnect();
-      } finally {
-        await next[Symbol.asyncDispose]();
       }
     }),
   );

@@ -1,4 +1,3 @@
-import type { Link } from '@capstan/link';
 import { isFaultCode, WireFault } from '@capstan/protocol';
 import type { LinkRegistry } from '../connections/link.registry.js';
 import type { Queries } from '../queries/queries.js';
@@ -13,10 +12,10 @@ const RETRY_MS = 1_000;
 /** Keeps the instance telling: asks again before the time is over, and at once on each new link. */
 export class LogLease {
   /** The link on which the instance was asked last. */
-  private link: Link | undefined;
+  private session: string | undefined;
   private askAtMs = 0;
   private asking: Promise<void> | undefined;
-  private answeredOn: Link | undefined;
+  private answeredOn: string | undefined;
   /** Why the instance will never tell. */
   refusal: WireFault | undefined;
 
@@ -29,7 +28,7 @@ export class LogLease {
 
   /** Whether the instance is there and tells. */
   get isLive(): boolean {
-    return this.answeredOn !== undefined && this.answeredOn === this.links.of(this.watch.instance);
+    return this.answeredOn !== undefined && this.answeredOn === this.links.sessionOf(this.watch.instance);
   }
 
   /** Asks for the first time. @throws WireFault why nothing can be watched */
@@ -39,10 +38,10 @@ export class LogLease {
 
   /** Called again and again: asks where it is time to, and waits for nothing. */
   tend(nowMs: number): void {
-    const link = this.links.of(this.watch.instance);
-    if (link === undefined) return;
+    const session = this.links.sessionOf(this.watch.instance);
+    if (session === undefined) return;
     // A question that waits on a link that is gone holds nothing up.
-    if (link === this.link && (this.asking !== undefined || nowMs < this.askAtMs)) return;
+    if (session === this.session && (this.asking !== undefined || nowMs < this.askAtMs)) return;
     const asking = this.ask()
       .catch((error: unknown) => {
         this.askAtMs = performance.now() + RETRY_MS;
@@ -63,11 +62,11 @@ export class LogLease {
 
   private async ask(): Promise<void> {
     const { instance, agentId, id: watchId, feed } = this.watch;
-    const link = this.links.of(instance);
-    this.link = link;
+    const session = this.links.sessionOf(instance);
+    this.session = session;
     this.askAtMs = performance.now() + RENEW_MS;
     await this.queries.watch(instance, { agentId, watchId, after: BigInt(feed.last), leaseMs: LEASE_MS }, this.by);
-    this.answeredOn = link;
+    this.answeredOn = session;
   }
 }
 

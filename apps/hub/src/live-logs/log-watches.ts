@@ -55,6 +55,11 @@ export class LogWatches {
     this.ended.set(id, instance);
   }
 
+  /** Whether it was opened here. */
+  knows(watchId: string): boolean {
+    return this.watches.has(watchId) || this.ended.has(watchId);
+  }
+
   /** @throws WireFault `not-found` where nobody asked, `wrong-issuer` where another instance was asked, `payload-malformed` */
   take(instance: string, { agentId, watchId, page }: LogsAppended): void {
     const watch = this.watches.get(watchId);

@@ -26,6 +26,8 @@ export type BusMessage =
   | { kind: 'ask'; instance: string; lane: LaneName; id: string; envelope: string }
   /** A receipt that the sender has taken and others wait for: of a kill, or of a question. */
   | { kind: 'answer'; instance: string; envelope: string }
+  /** Lines of a log that is watched somewhere else: an event. */
+  | { kind: 'lines'; instance: string; envelope: string }
   /** An instance would not take a question. */
   | { kind: 'rejected'; instance: string; digest: string; code: string }
   /** Kill epochs as an instance's reaper tells them, decimal. */
@@ -34,7 +36,7 @@ export type BusMessage =
 export type BusKind = BusMessage['kind'];
 export type MessageOf<K extends BusKind> = Extract<BusMessage, { kind: K }>;
 
-const KINDS: readonly BusKind[] = ['wrote', 'links', 'kill', 'ask', 'answer', 'rejected', 'told'];
+const KINDS: readonly BusKind[] = ['wrote', 'links', 'kill', 'ask', 'answer', 'lines', 'rejected', 'told'];
 
 /** A message and its sender; undefined where the text is none, say of another version. */
 export function readMessage(text: string): { from: string; message: BusMessage } | undefined {

@@ -1,5 +1,5 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { keyRecord, KeyRing, verifyEnvelope } from '@capstan/identity';
+import { verifyEnvelope } from '@capstan/identity';
 import { createLogger } from '@capstan/platform';
 import {
   agentOf,
@@ -34,7 +34,6 @@ import { ReplicaBus } from './replica-bus.js';
 @Injectable()
 export class ForeignKills implements OnModuleInit {
   private readonly log = createLogger('hub.replicas');
-  private readonly hubKeys: KeyRing;
 
   constructor(
     private readonly bus: ReplicaBus,
@@ -47,10 +46,7 @@ export class ForeignKills implements OnModuleInit {
     private readonly stopping: Stopping,
     private readonly answers: Answers,
     private readonly intake: ReceiptIntake,
-  ) {
-    const { hubId, key } = identity;
-    this.hubKeys = new KeyRing([keyRecord(hubId, key.publicKey, ['command'])]);
-  }
+  ) {}
 
   onModuleInit(): void {
     this.bus.on('kill', (message) => {
@@ -106,7 +102,7 @@ export class ForeignKills implements OnModuleInit {
   }
 
   private ownDigest(envelope: Envelope): Uint8Array {
-    return verifyEnvelope(envelope, { kind: 'command', purpose: 'command', keys: this.hubKeys }).digest;
+    return verifyEnvelope(envelope, { kind: 'command', purpose: 'command', keys: this.identity.ring }).digest;
   }
 
   private foreignDigest(envelope: Envelope, issuer: string): Uint8Array {

@@ -59,6 +59,20 @@ export class LinkRelay implements OnModuleInit {
     return true;
   }
 
+  /** Sends lines on that nobody here watches; false where there is no other replica that may. Nothing of them is stored. */
+  told(instance: string, envelope: Envelope): boolean {
+    if (!this.bus.isReplicated || !this.bus.isUp) return false;
+    this.bus.publish({ kind: 'lines', instance, envelope: envelopeText(envelope) });
+    return true;
+  }
+
+  /** `take` is called with lines that an instance has told another replica. */
+  onLines(take: (instance: string, envelope: Envelope) => void): void {
+    this.bus.on('lines', ({ instance, envelope }) => {
+      take(instance, decodeEnvelope(fromBase64(envelope)));
+    });
+  }
+
   /** Whether a rejection is of another replica's question; it is sent on then. */
   rejected(instance: string, { digest: bytes, code }: Rejection): boolean {
     const digest = toHex(bytes);

@@ -12,7 +12,11 @@ const RETRY_MS = 500;
 /** Each replica says something every second, and hears itself. */
 const SILENT_MS = 3_000;
 
-const up = new Gauge({ name: 'capstan_bus_up', help: 'Whether replicas hear each other.', registers: [metrics.registry] });
+const up = new Gauge({
+  name: 'capstan_bus_up',
+  help: 'Whether replicas hear each other.',
+  registers: [metrics.registry],
+});
 
 /** Brings messages to the other replicas as long as Valkey is there. Nothing waits for it and nothing is kept in it. */
 @Injectable()

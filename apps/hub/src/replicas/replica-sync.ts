@@ -8,6 +8,8 @@ import { readConnections } from '../connections/connection-rows.js';
 import { ConnectionStore } from '../connections/connection.store.js';
 import { RevocationEpoch } from '../connections/revocation-epoch.js';
 import { DatabaseService } from '../database/database.service.js';
+import { HubKeys } from '../keys/hub-keys.js';
+import { InstanceKeys } from '../keys/instance-keys.js';
 import { KillEpochs } from '../killswitch/kill-epochs.js';
 import { ProbeStore } from '../killswitch/probe.store.js';
 import { HeartbeatContents } from '../link/heartbeat-contents.js';
@@ -41,6 +43,8 @@ export class ReplicaSync implements OnApplicationBootstrap, OnApplicationShutdow
     private readonly commands: CommandSync,
     private readonly queries: Queries,
     private readonly heartbeats: HeartbeatContents,
+    private readonly hubKeys: HubKeys,
+    private readonly instanceKeys: InstanceKeys,
   ) {}
 
   async onApplicationBootstrap(): Promise<void> {
@@ -80,9 +84,12 @@ export class ReplicaSync implements OnApplicationBootstrap, OnApplicationShutdow
     const operators = of('operator.');
     const orders = of('command.');
     const receipts = of('receipt.stored');
-    await this.reloadConnections([...new Set(connections.map(({ subject }) => subject))]);
+    const replaced = of('key.replaced').map(({ subject }) => subject);
+    await this.reloadConnections([...new Set([...connections.map(({ subject }) => subject), ...replaced])]);
+    for (const id of replaced) this.instanceKeys.adopted(id);
+    if (replaced.length > 0) await this.hubKeys.reload();
     if (operators.length > 0) await this.operators.reload();
-    if (connections.length + operators.length > 0) await this.revocations.reload();
+    if (connections.length + operators.length + replaced.length > 0) await this.revocations.reload();
     if (of('token.').length > 0) await this.tokens.reload();
     const isStopped = orders.some(({ detail }) => detail.command === 'agent.kill-all');
     if (isStopped || of('killswitch.').length > 0) await this.epochs.reload();

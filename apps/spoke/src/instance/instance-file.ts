@@ -8,8 +8,8 @@ export interface InstanceFile {
   version: 1;
   instanceId: string;
   displayName: string;
-  /** `url` is the hub's HTTP address, without a path; `tls` what its TLS must be. */
-  hub: { id: string; url: string; tls?: HubTls };
+  /** `url` is the hub's HTTP address, without a path; `urls` those of further replicas; `tls` what its TLS must be. */
+  hub: { id: string; url: string; urls?: readonly string[]; tls?: HubTls };
   connectionId: string;
 }
 
@@ -36,27 +36,50 @@ export async function writeInstanceFile(file: string, instance: InstanceFile): P
 
 /** The address that the spoke dials. */
 export function linkUrl({ hub }: InstanceFile): string {
-  const url = new URL('/federation/link', hub.url);
+  return linkAt(hub.url);
+}
+
+/** The addresses of the hub's other replicas, which the spoke dials in turn. */
+export function moreLinkUrls({ hub }: InstanceFile): string[] {
+  return (hub.urls ?? []).map((url) => linkAt(url)).filter((url) => url !== linkAt(hub.url));
+}
+
+function linkAt(address: string): string {
+  const url = new URL('/federation/link', address);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   return url.href;
 }
 
 function parseInstance(json: unknown): InstanceFile {
   const { version, instanceId: id, displayName, hub, connectionId } = record(json);
-  const { id: hubName, url, tls } = record(hub);
+  const { id: hubName, url, urls, tls } = record(hub);
   if (version !== 1) throw new TypeError('version is not 1');
   if (!isHttp(text(url))) throw new TypeError('hub.url is not http(s)');
+  const more = urls === undefined ? {} : { urls: parseUrls(urls) };
   return {
     version,
     instanceId: instanceId(text(id)),
     displayName: text(displayName),
-    hub: { id: hubId(text(hubName)), url: text(url), ...(tls === undefined ? {} : { tls: parseTls(record(tls)) }) },
+    hub: {
+      id: hubId(text(hubName)),
+      url: text(url),
+      ...more,
+      ...(tls === undefined ? {} : { tls: parseTls(record(tls)) }),
+    },
     connectionId: text(connectionId),
   };
 }
 
 function parseTls({ pin, ends }: Record<string, unknown>): HubTls {
   return readHubTls({ tlsPin: pin, tlsEnds: ends });
+}
+
+function parseUrls(urls: unknown): string[] {
+  if (!Array.isArray(urls)) throw new TypeError('hub.urls is no list');
+  return urls.map((url: unknown) => {
+    if (!isHttp(text(url))) throw new TypeError('hub.urls holds what is not http(s)');
+    return text(url);
+  });
 }
 
 function isHttp(url: string): boolean {

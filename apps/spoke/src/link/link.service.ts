@@ -7,7 +7,7 @@ import { CommandReceiver } from '../commands/command.receiver.js';
 import { OwnerWishes } from '../connection/owner-wishes.js';
 import { Revocation } from '../connection/revocation.js';
 import { SpokeConfig } from '../config/spoke.config.js';
-import { linkUrl } from '../instance/instance-file.js';
+import { linkUrl, moreLinkUrls } from '../instance/instance-file.js';
 import { SpokeIdentity } from '../instance/spoke-identity.js';
 import { LogWatches } from '../live-logs/log-watches.js';
 import { QueryReceiver } from '../queries/query.receiver.js';
@@ -45,6 +45,7 @@ export class LinkService implements OnApplicationBootstrap, OnModuleDestroy {
   ) {
     this.dialer = new SpokeDialer({
       url: linkUrl(identity.instance),
+      moreUrls: moreLinkUrls(identity.instance),
       instanceId: identity.instanceId,
       get key() {
         return identity.key;

@@ -1,17 +1,18 @@
 import { join } from 'node:path';
-import { KeyRing, keyRecord, saveTrust, SigningKey } from '@capstan/identity';
+import { type KeyRecord, type KeyRing, keyRecord, loadTrustIfAny, saveTrust, SigningKey } from '@capstan/identity';
 
 /**
  * Pins the keys of the hub and of the instances on this machine, read from their own files and never from the network:
- * what `capstan verify` trusts.
+ * what `capstan verify` trusts. Keys that were pinned before stay: what they have signed holds after they were replaced.
  */
 export async function pinKeys(
   file: string,
   hub: { id: string; dir: string },
   instances: readonly { id: string; dir: string }[],
 ): Promise<void> {
-  const ring = new KeyRing();
-  ring.add(
+  const ring = await loadTrustIfAny(file);
+  pin(
+    ring,
     keyRecord(hub.id, (await SigningKey.load(join(hub.dir, 'identity.key'))).publicKey, [
       'link',
       'command',
@@ -25,8 +26,17 @@ export async function pinKeys(
       SigningKey.load(join(dir, 'reaper.key')),
     ]);
     // It signs commands too, for other instances.
-    ring.add(keyRecord(id, identity.publicKey, ['link', 'receipt', 'command']));
-    ring.add(keyRecord(id, reaper.publicKey, ['observe']));
+    pin(ring, keyRecord(id, identity.publicKey, ['link', 'receipt', 'command']));
+    pin(ring, keyRecord(id, reaper.publicKey, ['observe']));
   }
   await saveTrust(file, ring);
+}
+
+/** A further key of the same owner for the same is the next one. */
+function pin(ring: KeyRing, key: KeyRecord): void {
+  if (ring.get(key.keyId) !== undefined) return;
+  const before = ring
+    .records()
+    .filter(({ owner, purposes }) => owner === key.owner && purposes.some((purpose) => key.purposes.includes(purpose)));
+  ring.add({ ...key, epoch: 1 + Math.max(0, ...before.map(({ epoch }) => epoch)) });
 }

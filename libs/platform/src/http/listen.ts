@@ -1,7 +1,11 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import type { INestApplication } from '@nestjs/common';
 import { LocalFault } from '@capstan/protocol';
+
+/** Longer than clients and proxies keep an idle connection: it is theirs to close, else a request can meet the close. */
+const KEEP_ALIVE_MS = 65_000;
 
 /** Where a process listens: a unix socket (mode 0600) or a TCP port. */
 export type ListenTarget = { path: string } | { host: string; port: number };
@@ -25,6 +29,9 @@ export function parseListenTarget(text: string): ListenTarget {
  */
 export async function listen(app: INestApplication, target: ListenTarget): Promise<void> {
   if ('path' in target) await removeStaleSocket(target.path);
+  const server = app.getHttpServer() as Server;
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.headersTimeout = KEEP_ALIVE_MS + 1_000;
   // Before the mask: what the application makes on its start has modes of its own.
   await app.init();
   // No moment may exist in which another user could connect.

@@ -1,0 +1,3 @@
+import '../../libs/protocol/src/index.js';
+import '../support/builders.js';
+import 'fast-check';
