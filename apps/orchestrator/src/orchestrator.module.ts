@@ -44,7 +44,14 @@ export class OrchestratorModule {
     return {
       module: OrchestratorModule,
       imports: [HealthModule.register({ checks: () => parts.checks })],
-      controllers: [AgentsController, CommandsController, QueueController, EventsController, SecretsController, MetricsController],
+      controllers: [
+        AgentsController,
+        CommandsController,
+        QueueController,
+        EventsController,
+        SecretsController,
+        MetricsController,
+      ],
       providers,
     };
   }

@@ -67,7 +67,17 @@ export class TestApi implements AsyncDisposable {
     const settlement = new Settlement(store, audit, logger, stopped.signal);
     const files = new InstanceFiles(paths);
     const secrets = new AgentSecrets();
-    const admission = new Admission({ files, reaper, store, queue, audit, secrets, logger, queueLimit: 1000, keepDays: 30 });
+    const admission = new Admission({
+      files,
+      reaper,
+      store,
+      queue,
+      audit,
+      secrets,
+      logger,
+      queueLimit: 1000,
+      keepDays: 30,
+    });
     const killswitch = new Killswitch({ reaper, reaping, runs, store, queue, settlement, audit, logger });
     const checks = { valkey: () => valkey.ping() };
     const process = { drain: async () => undefined, close: async () => undefined };

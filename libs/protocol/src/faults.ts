@@ -75,7 +75,9 @@ export const FAULTS = {
   tombstoned: never('The agent was killed before it started; it will never run.'),
   'replica-stale': later('This hub replica cannot confirm just now that nothing was revoked; it only kills.'),
   'queue-unavailable': later("The instance's queue cannot be reached."),
-  'audit-unavailable': later('The instance cannot write its audit log; until its owner has mended that, it only kills.'),
+  'audit-unavailable': later(
+    'The instance cannot write its audit log; until its owner has mended that, it only kills.',
+  ),
   'repository-missing': never('The repository cannot be found.'),
   'repository-empty': never('The repository has no commit.'),
   'branch-missing': never('The repository has no such branch.'),

@@ -1,7 +1,8 @@
 import type { Envelope } from '@capstan/protocol';
 import type { CommandState } from './command-state.js';
 
-export type CommandKind = 'agent.spawn' | 'agent.status' | 'agent.kill' | 'agent.kill-all' | 'agent.rearm' | 'kill.probe';
+export type CommandKind =
+  'agent.spawn' | 'agent.status' | 'agent.kill' | 'agent.kill-all' | 'agent.rearm' | 'kill.probe';
 
 /** Why a command had no effect. */
 export interface Refusal {
