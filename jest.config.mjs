@@ -25,12 +25,21 @@ const shared = {
 
 /** Long ones: `npm run test:long`, part of `npm run test:all` and so of CI. `npm test` alone stays under ten minutes. */
 const LONG = [
-  'conformance/conformance',
-  ...['audit', 'kill-all', 'key-rotation', 'leases', 'live', 'replicas', 'revocation', 'routing', 'sealed-secrets'],
-  ...['stores', 'tls'],
-].map((name) => (name.includes('/') ? name : `mesh/${name}`));
+  ...['audit/audit', 'connections/revocation', 'keys/keys', 'killswitch/killswitch', 'killswitch/probes'].map(inHub),
+  ...['leases/leases', 'live-logs/live-logs', 'replicas/replicas', 'streams/streams'].map(inHub),
+  ...['connection/connection', 'kill/probe'].map((name) => `apps/spoke/src/${name}.spec`),
+  'test/conformance/conformance.e2e',
+  ...['audit', 'kill-all', 'leases', 'live', 'revocation', 'routing', 'sealed-secrets', 'stores', 'tls'].map(inMesh),
+];
+function inHub(name) {
+  return `apps/hub/src/${name}.spec`;
+}
+function inMesh(name) {
+  return `test/mesh/${name}.e2e`;
+}
 /** What the boundary check must refuse is no test. */
 const NO_TESTS = ['/node_modules/', '/planted/'];
+const BRIEF = [...NO_TESTS, `/(${LONG.join('|')})\\.ts$`];
 
 export default {
   projects: [
@@ -38,14 +47,9 @@ export default {
       ...shared,
       displayName: 'unit',
       testMatch: ['<rootDir>/{apps,libs,test}/**/*.spec.ts'],
-      testPathIgnorePatterns: NO_TESTS,
+      testPathIgnorePatterns: BRIEF,
     },
-    {
-      ...shared,
-      displayName: 'mesh',
-      testMatch: ['<rootDir>/test/**/*.e2e.ts'],
-      testPathIgnorePatterns: [...NO_TESTS, `/test/(${LONG.join('|')})\\.e2e\\.ts$`],
-    },
-    { ...shared, displayName: 'long', testMatch: LONG.map((name) => `<rootDir>/test/${name}.e2e.ts`) },
+    { ...shared, displayName: 'mesh', testMatch: ['<rootDir>/test/**/*.e2e.ts'], testPathIgnorePatterns: BRIEF },
+    { ...shared, displayName: 'long', testMatch: LONG.map((name) => `<rootDir>/${name}.ts`) },
   ],
 };
