@@ -1,6 +1,6 @@
 /** What one measurement has found; every figure stands beside the baseline of the same run where one exists. */
 export interface Figure {
-  /** Letter of the section, `a` to `h`. */
+  /** Letter of the section, `a` to `g`. */
   section: string;
   name: string;
   value: number;

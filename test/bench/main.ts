@@ -8,7 +8,6 @@ import { measureAlternatives } from './sections/alternatives.ts';
 import { measureCommands } from './sections/commands.ts';
 import { killLoad, measureKills, PLACES } from './sections/kills.ts';
 import { measureMemory } from './sections/memory.ts';
-import { measureRouting } from './sections/routing.ts';
 import { measureScale } from './sections/scale.ts';
 import { measureSignatures } from './sections/signatures.ts';
 import { measureSpawns } from './sections/spawns.ts';
@@ -17,7 +16,7 @@ import { startUpstream } from './upstream.ts';
 const { values } = parseArgs({
   options: { json: { type: 'boolean' }, only: { type: 'string' }, quick: { type: 'boolean' } },
 });
-const wanted = new Set((values.only ?? 'b,e,a,d,c,f,g,h').split(','));
+const wanted = new Set((values.only ?? 'b,e,a,d,c').split(','));
 /** `--quick` takes a tenth of the samples: to see that it runs, not to quote. */
 const samples = (count: number) => (values.quick === true ? Math.ceil(count / 10) : count);
 
@@ -53,7 +52,6 @@ await section('f', () => measureAlternatives({ nats: samples(20_000), ssh: sampl
 await section('g', () =>
   measureScale({ links: samples(2000), spokes: samples(200), trees: 5, idleMs: samples(30_000) }),
 );
-await section('h', () => measureRouting(samples(8_000)));
 if (values.json !== true) {
   console.log(formatTable(figures.toSorted((a, b) => a.section.localeCompare(b.section))));
   console.log(`\n${machine}`);

@@ -21,7 +21,6 @@ const places: MeshPlaces = {
   hubUrl: mesh.hub.url,
   token: mesh.hub.token,
   trustFile: mesh.trustFile,
-  hubStateDir: valueOf('CAPSTAN_HUB_STATE_DIR'),
   databaseUrl: valueOf('CAPSTAN_DATABASE_URL'),
   instances: mesh.instances.map(({ id, dir, orchestratorSocket }) => ({ id, dir, orchestratorSocket })),
   repository: mesh.repository?.path ?? '',

@@ -5,8 +5,6 @@ import { startChild } from './child.ts';
 export interface MeshPlaces {
   hubPid: number;
   hubUrl: string;
-  /** Where the hub keeps its files. */
-  hubStateDir: string;
   token: string;
   /** Pinned keys of hub and instances. */
   trustFile: string;

@@ -35,7 +35,6 @@ import {
   ReceiptSchema,
   toBase64,
   toBinary,
-  toHex,
 } from '@capstan/protocol';
 import { bootId, type KillHandle, readProcess, signalHandle, waitGone } from '@capstan/sandbox';
 import type { HttpPeer } from '../http.ts';
@@ -64,12 +63,6 @@ export class SimSpoke {
   private dialer: SpokeDialer | undefined;
   private hubId = '';
   link: Link | undefined;
-  /** Another's receipt, for a spoke that has asked; the digest of the command, hex. */
-  onReceipt: (commandDigest: string) => void = () => undefined;
-  /** A routed command has come; its digest, hex. */
-  onRouted: (commandDigest: string) => void = () => undefined;
-  /** Routed commands are answered only once this is settled. */
-  mayAnswer: Promise<void> = Promise.resolve();
 
   readonly instanceId: string;
   private readonly hubUrl: string;
@@ -111,22 +104,6 @@ export class SimSpoke {
     const processes = [{ pid: seen.pid, startTicks: seen.startTicks }];
     const handle: KillHandle = { driver: 'bubblewrap', bootId: bootId(), processes, pidNamespace: 0n, cgroup: '' };
     this.trees.push({ agentId, child, handle });
-  }
-
-  /** Orders another instance to say how an agent does, and answers with the digest of the command, hex. */
-  async order(target: string): Promise<string> {
-    const header = makeHeader({
-      issuer: this.instanceId,
-      audience: target,
-      direction: Direction.SPOKE_TO_SPOKE,
-      tenant: 'default',
-      hopLimit: 1,
-    });
-    const body = { case: 'status', value: { agentId: 'simulated' } } as const;
-    const payload = toBinary(CommandSchema, create(CommandSchema, { header, body }));
-    const envelope = signPayload(this.key, 'command', payload);
-    await this.send('commands', { case: 'envelope', value: envelope });
-    return toHex(envelopeDigest(envelope));
   }
 
   async send(lane: LaneName, body: LinkMessage['body']): Promise<void> {
@@ -185,18 +162,9 @@ export class SimSpoke {
   private async take(lane: LaneName, { body }: LinkMessage): Promise<void> {
     // Nothing that is sent here is to be refused: a measurement of refusals would be quick and wrong.
     if (body.case === 'rejection') throw new Error(`${this.instanceId}: refused with ${body.value.code}`);
-    const envelope = body.case === 'routed' ? body.value.envelope : body.case === 'envelope' ? body.value : undefined;
-    if (envelope === undefined) return;
-    if (payloadKind(envelope.payloadType) === 'receipt') {
-      this.onReceipt(toHex(decodeStrict(ReceiptSchema, envelope.payload).commandDigest));
-      return;
-    }
-    if (payloadKind(envelope.payloadType) !== 'command') return;
+    if (body.case !== 'envelope' || payloadKind(body.value.payloadType) !== 'command') return;
+    const envelope = body.value;
     const command = decodeStrict(CommandSchema, envelope.payload);
-    if (body.case === 'routed') {
-      this.onRouted(toHex(envelopeDigest(envelope)));
-      await this.mayAnswer;
-    }
     const result = await this.answer(command, envelopeDigest(envelope));
     if (result === undefined) return;
     const { header, body: ordered } = command;
