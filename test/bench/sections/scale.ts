@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { startChild } from '../child.ts';
+import { collectGarbage } from '../collect-garbage.ts';
 import { type Figure, percentile } from '../figures.ts';
 import { HttpPeer } from '../http.ts';
 import { type BenchMesh, startMesh } from '../mesh.ts';
@@ -28,19 +29,35 @@ async function idleLinks({ links, idleMs }: Scale): Promise<Figure[]> {
   await using mesh = await startMesh({ instances: ['harbor'] });
   // Once around, so that what the first link loads is not counted as a link's.
   await (await spokes(mesh, Math.min(50, links), 0))[Symbol.asyncDispose]();
-  const before = pssMb(mesh.hubPid);
+  const before = await heldMb(mesh.hubPid);
   await using _spokes = await spokes(mesh, links, 0, 'many');
-  await idle(idleMs / 3);
-  const kb = ((pssMb(mesh.hubPid) - before) * 1024) / links;
+  // Long enough for each to have been probed and to have told the head of its log.
+  await idle(idleMs);
+  const kb = ((pssMb(mesh.hubPid) - before.withGarbage) * 1024) / links;
+  const held = await heldMb(mesh.hubPid);
   const cpuBefore = cpuMs(mesh.hubPid);
   const began = performance.now();
   await idle(idleMs);
   const percent = ((cpuMs(mesh.hubPid) - cpuBefore) * 100) / (performance.now() - began);
   const name = `${String(links)} idle links`;
   return [
-    figure(`${name}: memory of the hub per link`, kb, 'kB', links, GOALS.linkKb),
+    figure(
+      `${name}: memory that the hub holds per link`,
+      ((held.mb - before.mb) * 1024) / links,
+      'kB',
+      links,
+      GOALS.linkKb,
+    ),
+    figure(`${name}: the same before a collection of garbage`, kb, 'kB', links),
     figure(`${name}: hub CPU, of one core`, percent, '%', links, GOALS.heartbeatPercent),
   ];
+}
+
+/** PSS as it is, and as it is once the garbage has been collected. */
+async function heldMb(pid: number): Promise<{ withGarbage: number; mb: number }> {
+  const withGarbage = pssMb(pid);
+  await collectGarbage(pid);
+  return { withGarbage, mb: pssMb(pid) };
 }
 
 interface KillAllLine {

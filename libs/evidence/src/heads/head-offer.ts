@@ -42,9 +42,10 @@ export class HeadOffer {
     this.preparedAtMs = nowMs;
     await this.log.refresh();
     const { tree } = this.log;
+    // Before the proof is made: the log may grow meanwhile.
     const { size } = tree;
-    const root = tree.root();
     if (size === 0 || !this.isNews(size, held)) return;
+    const root = tree.root();
     const isProvable = held > 0 && held < size;
     const proof = isProvable ? { treeProof: { from: held, hashes: await tree.consistencyProof(held, size) } } : {};
     this.next = { treeHead: encodeEnvelope(this.sign({ size, root })), ...proof };
