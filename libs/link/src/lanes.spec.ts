@@ -62,7 +62,7 @@ describe('lanes', () => {
       killSent = performance.now();
       await hubEnd.send('kill', envelopeMessage(randomBytes(500)));
       expect(hubEnd.stats.unconfirmedBytes).toBeLessThanOrEqual(65_536);
-      expect((await killReceived) - killSent).toBeLessThan(500);
+      expect((await killReceived) - killSent).toBeLessThan(5_000);
       expect(bytesBeforeKill).toBeLessThanOrEqual(1_000_000);
       expect(hubEnd.stats.waitingMessages).toBeGreaterThan(40);
     }),

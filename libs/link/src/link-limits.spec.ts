@@ -41,7 +41,7 @@ describe('before a peer has authenticated', () => {
       const began = performance.now();
       const [status, reason] = (await once(ws, 'close')) as [number, Buffer];
       expect([status, reason.toString()]).toEqual([4000, 'handshake-timeout']);
-      expect(performance.now() - began).toBeLessThan(1_000);
+      expect(performance.now() - began).toBeLessThan(4_000);
     }),
   );
 

@@ -9,7 +9,8 @@ import { isGone, members, signalHandle, waitGone } from './kill/handle.js';
 import type { PreparedSandbox, SandboxDriver, SandboxSpec } from './port.js';
 
 export interface ContractTerms {
-  driver: SandboxDriver;
+  /** Asked for once, when the tests begin: a daemon may have to be started first. */
+  driver: SandboxDriver | (() => SandboxDriver);
   /** Whether the driver must enforce memory, pids and cpus here. */
   limits: boolean;
 }
@@ -20,9 +21,14 @@ const UID = 234_567;
  * What every driver owes. Run inside a `describe` of a test file, with real sandboxes:
  * `describe('docker', () => sandboxContract({ driver, limits: true }))`.
  */
-export function sandboxContract({ driver, limits }: ContractTerms): void {
+export function sandboxContract({ driver: given, limits }: ContractTerms): void {
+  let driver: SandboxDriver;
   let room: string;
   const open = new Set<PreparedSandbox>();
+
+  beforeAll(() => {
+    driver = typeof given === 'function' ? given() : given;
+  });
 
   beforeEach(() => {
     room = mkdtempSync(join(tmpdir(), 'capstan-contract-'));
@@ -91,7 +97,7 @@ export function sandboxContract({ driver, limits }: ContractTerms): void {
       await delay(30);
       expect(existsSync(join(room, 'ran'))).toBe(false);
       await sandbox.go();
-      expect(await sandbox.exited).toEqual({ exitCode: 0, signal: null });
+      expect(await sandbox.exited).toEqual({ exitCode: 0, signal: null, outOfMemory: false });
       expect(readFileSync(join(room, 'ran'), 'utf8')).toBe('ran\n');
     });
 
@@ -248,12 +254,12 @@ export function sandboxContract({ driver, limits }: ContractTerms): void {
 
     it('never signals a process that took over a pid, nor one in a namespace that took over an inode', async () => {
       const other = await started('');
-      const [launcher, init] = other.handle.processes;
-      if (launcher === undefined || init === undefined) throw new Error('the handle is empty');
+      const { processes } = other.handle;
+      expect(processes.length).toBeGreaterThan(0);
       const stale = {
         ...other.handle,
         cgroup: '',
-        processes: [launcher, init].map(({ pid, startTicks }) => ({ pid, startTicks: startTicks - 1n })),
+        processes: processes.map(({ pid, startTicks }) => ({ pid, startTicks: startTicks - 1n })),
       };
       expect(isGone(stale)).toBe(true);
       await signalHandle(stale);
@@ -299,7 +305,7 @@ export function sandboxContract({ driver, limits }: ContractTerms): void {
     it('gives no more processor time than allowed', async () => {
       const { said } = await run('timeout 1 sh -c "while :; do :; done"; times', { limits: { cpus: 0.2 } });
       const seconds = /^0m([\d.]+)s 0m([\d.]+)s$/m.exec(said.split('\n')[1] ?? '');
-      expect(Number(seconds?.[1]) + Number(seconds?.[2])).toBeLessThan(0.5);
+      expect(Number(seconds?.[1]) + Number(seconds?.[2])).toBeLessThan(0.7);
     });
   });
 }

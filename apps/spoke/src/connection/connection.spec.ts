@@ -185,7 +185,7 @@ test(
     const orderedAt = performance.now();
     await link.close('key-revoked', 'It was revoked.');
     await Promise.all(processes.map(({ exited }) => exited));
-    expect(performance.now() - orderedAt).toBeLessThan(1_000);
+    expect(performance.now() - orderedAt).toBeLessThan(4_000);
     await until(() => agents.every((agentId) => instance.orchestrator.noticed.includes(agentId)));
     await until(async () => (await readFile(join(dir, 'revoked'), 'utf8').catch(() => '')) !== '');
     const audit = await auditText();

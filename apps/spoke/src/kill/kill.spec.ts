@@ -124,7 +124,7 @@ describe('with Valkey and the orchestrator dead', () => {
       const began = performance.now();
       const digest = await instance.hub.send(command, 'kill');
       const { observation } = await instance.receipt(command, 'killed');
-      expect(performance.now() - began).toBeLessThan(1_000);
+      expect(performance.now() - began).toBeLessThan(4_000);
       await exited;
       expect(observation).toMatchObject({ outcome: 'killed' });
       expect(instance.hub.acknowledged).toContain(digest);
