@@ -1,5 +1,5 @@
 const esmOnly =
-  '@nestjs|file-type|strtok3|token-types|uint8array-extras|@tokenizer|@borewit|@noble|uuid|commander|listr2|yaml|@anthropic-ai';
+  '@nestjs|file-type|strtok3|token-types|uint8array-extras|@tokenizer|@borewit|@noble|uuid|commander|listr2|yaml|@anthropic-ai|@secretlint';
 
 const shared = {
   testEnvironment: 'node',
@@ -29,7 +29,23 @@ const LONG = [
   ...['leases/leases', 'live-logs/live-logs', 'replicas/replicas', 'streams/streams'].map(inHub),
   ...['connection/connection', 'kill/probe'].map((name) => `apps/spoke/src/${name}.spec`),
   'test/conformance/conformance.e2e',
-  ...['audit', 'kill-all', 'leases', 'live', 'revocation', 'routing', 'sealed-secrets', 'stores', 'tls'].map(inMesh),
+  ...[
+    'audit',
+    'canary',
+    'execution',
+    'instance-client',
+    'kill-local',
+    'kill-all',
+    'key-rotation',
+    'kill-journal',
+    'leases',
+    'live',
+    'revocation',
+    'routing',
+    'sealed-secrets',
+    'stores',
+    'tls',
+  ].map(inMesh),
 ];
 function inHub(name) {
   return `apps/hub/src/${name}.spec`;

@@ -14,6 +14,8 @@ const POLICIES = [
   { name: 'policy', file: `${POLICY}/owner-policy.ts`, shape: 'OwnerPolicy' },
   { name: 'origins', file: `${POLICY}/origin-policy.ts`, shape: 'OriginPolicy' },
   { name: 'spawn', file: `${POLICY}/owner-policy.ts`, shape: 'SpawnPolicy' },
+  { name: 'stall', file: `${POLICY}/owner-policy.ts`, shape: 'StallPolicy' },
+  { name: 'programs', file: `${POLICY}/program-policy.ts`, shape: 'ProgramPolicy' },
   { name: 'peers', file: `${POLICY}/origin-policy.ts`, shape: 'PeerRule' },
 ];
 
@@ -39,7 +41,7 @@ export function configuration(): Section[] {
 function kindOf(type: string): string {
   if (type.endsWith('[]')) return type.endsWith('string[]') ? 'list of texts' : 'list';
   const words: Readonly<Record<string, string>> = { number: 'whole number', string: 'text' };
-  if (type.endsWith('Policy')) return 'mapping';
+  if (type.endsWith('Policy') || type.startsWith('Readonly<Record')) return 'mapping';
   return words[type] ?? (/^[A-Z]/.test(type) ? 'word' : `\`${type}\``);
 }
 

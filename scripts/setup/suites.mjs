@@ -8,6 +8,7 @@ const NEEDED_BY = {
     'test/conformance/',
     'apps/hub/src/replicas/',
     'apps/orchestrator/src/api/',
+    'apps/orchestrator/src/gateway/spend-ledger.spec.ts',
     'apps/orchestrator/src/killswitch/',
     'apps/orchestrator/src/orchestrator.spec.ts',
     'apps/orchestrator/src/queue/',

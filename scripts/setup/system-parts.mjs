@@ -14,6 +14,14 @@ const PARTS = [
   { name: 'bubblewrap', programs: ['bwrap'], onlyOn: 'linux', packages: () => ['bubblewrap'] },
 ];
 
+/** What only chaos needs: it moves the clocks of single processes. */
+export const FAKETIME = {
+  name: 'libfaketime',
+  programs: ['faketime'],
+  onlyOn: 'linux',
+  packages: (manager) => (manager === 'apt-get' ? ['faketime'] : ['libfaketime']),
+};
+
 const MANAGERS = {
   'apt-get': { install: ['install', '-y', '--no-install-recommends'], refresh: ['update'] },
   dnf: { install: ['install', '-y'] },
@@ -24,15 +32,16 @@ const MANAGERS = {
 };
 
 /**
- * Provides git, Valkey and bubblewrap by the system's package manager.
+ * Provides git, Valkey and bubblewrap, and the parts `also`, by the system's package manager.
  *
  * Nothing is installed without a word: as root with no terminal attached, or with `isAgreed`, the command is shown and
  * run; at a terminal it is shown and asked for; else it is only named.
  *
  * @returns the parts that are still missing, each with the command that provides it.
  */
-export async function provideSystemParts({ isAgreed }) {
-  const missing = PARTS.filter(isMissing);
+export async function provideSystemParts({ isAgreed, also = [] }) {
+  const parts = [...PARTS, ...also];
+  const missing = parts.filter(isMissing);
   if (missing.length === 0) return [];
   const manager = Object.keys(MANAGERS).find(isOnPath);
   if (manager === undefined)
@@ -44,7 +53,7 @@ export async function provideSystemParts({ isAgreed }) {
   if (await mayInstall(missing, command, isAgreed)) {
     for (const part of missing) await install(manager, part);
   }
-  return PARTS.filter(isMissing).map(({ name, packages }) => ({
+  return parts.filter(isMissing).map(({ name, packages }) => ({
     name,
     command: installCommand(manager, [packages(manager)[0]]).join(' '),
   }));

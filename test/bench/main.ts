@@ -1,24 +1,22 @@
-/** `npm run bench [-- --json] [--only a,c] [--quick]`: every figure of docs/benchmarks.md, in one run, with its baseline. */
+/** `npm run bench [-- OPTIONS]`: every figure of docs/benchmarks.md, in one run, with its baseline. */
 import { cpus, loadavg } from 'node:os';
-import { parseArgs } from 'node:util';
 import { Bench } from './agents.ts';
 import { type Figure, formatTable } from './figures.ts';
 import { startMesh } from './mesh.ts';
+import { readOptions } from './options.ts';
 import { measureAlternatives } from './sections/alternatives.ts';
 import { measureCommands } from './sections/commands.ts';
 import { killLoad, measureKills, PLACES } from './sections/kills.ts';
 import { measureMemory } from './sections/memory.ts';
+import { measureRouted } from './sections/routed.ts';
 import { measureScale } from './sections/scale.ts';
 import { measureSignatures } from './sections/signatures.ts';
 import { measureSpawns } from './sections/spawns.ts';
 import { startUpstream } from './upstream.ts';
 
-const { values } = parseArgs({
-  options: { json: { type: 'boolean' }, only: { type: 'string' }, quick: { type: 'boolean' } },
-});
-const wanted = new Set((values.only ?? 'b,e,a,d,c').split(','));
+const { sections: wanted, isQuick, isJson } = readOptions();
 /** `--quick` takes a tenth of the samples: to see that it runs, not to quote. */
-const samples = (count: number) => (values.quick === true ? Math.ceil(count / 10) : count);
+const samples = (count: number) => (isQuick ? Math.ceil(count / 10) : count);
 
 const load = loadavg()[0] ?? 0;
 const machine = `${String(cpus().length)} × ${cpus()[0]?.model ?? 'CPU'}, node ${process.version}, load ${load.toFixed(1)} before`;
@@ -30,7 +28,7 @@ async function section(letter: string, measure: () => Figure[] | Promise<Figure[
   process.stderr.write(`(${letter}) …\n`);
   const found = await measure();
   figures.push(...found);
-  if (values.json === true) for (const figure of found) console.log(JSON.stringify(figure));
+  if (isJson) for (const figure of found) console.log(JSON.stringify(figure));
 }
 
 await section('b', () => measureSignatures(samples(20_000)));
@@ -52,7 +50,8 @@ await section('f', () => measureAlternatives({ nats: samples(20_000), ssh: sampl
 await section('g', () =>
   measureScale({ links: samples(2000), spokes: samples(200), trees: 5, idleMs: samples(30_000) }),
 );
-if (values.json !== true) {
+await section('h', () => measureRouted(samples(8000)));
+if (!isJson) {
   console.log(formatTable(figures.toSorted((a, b) => a.section.localeCompare(b.section))));
   console.log(`\n${machine}`);
 }

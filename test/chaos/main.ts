@@ -1,5 +1,5 @@
 /**
- * `npm run chaos -- --runs N --seed S [--json] [--run I]`: real meshes, random orders and faults, and a reading of
+ * `npm run chaos -- --runs N --seed S [--lanes L] [--json] [--run I]`: real meshes, random orders and faults, and a reading of
  * everything that is left behind. Ends with 1 where a promise was broken; then the seed, the smallest schedule that still
  * fails and the place of the logs are printed.
  */
@@ -10,11 +10,11 @@ import { parseArgs } from 'node:util';
 import { makeSchedule, type Schedule } from './plan/schedule.ts';
 import { shrink } from './plan/shrink.ts';
 import { Tally } from './report.ts';
-import { BOUNDS, playRun } from './run.ts';
+import { boundsOf, playRun } from './run.ts';
 import { ChaosMesh } from './stage/chaos-mesh.ts';
 
 /** Starting a mesh takes longer than a run on it; one that has suffered that often is let go. */
-const RUNS_OF_A_MESH = 5;
+const RUNS_OF_A_MESH = 10;
 const SHRINK_MS = 180_000;
 
 const { values } = parseArgs({
@@ -23,32 +23,55 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     /** Plays this one run of the seed alone. */
     run: { type: 'string' },
+    /** Meshes at the same time. */
+    lanes: { type: 'string', default: '1' },
     json: { type: 'boolean', default: false },
   },
 });
-const runs = Number(values.runs);
+const [runs, lanes] = [Number(values.runs), Number(values.lanes)];
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
-if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(seed)) {
-  throw new Error('--runs and --seed are whole numbers');
+if (![runs, lanes].every((count) => Number.isSafeInteger(count) && count >= 1) || !Number.isSafeInteger(seed)) {
+  throw new Error('--runs, --lanes and --seed are whole numbers');
 }
 const chosen = values.run === undefined ? Array.from({ length: runs }, (_, index) => index) : [Number(values.run)];
 
-/** Ctrl-C lets the run that is under way end, and takes its mesh down in order. */
+/** Ctrl-C lets the runs that are under way end, and takes their meshes down in order. */
 let isInterrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => (isInterrupted = true));
 
 const tally = new Tally(seed, values.json);
-while (chosen.length > 0 && !isInterrupted) {
-  const failure = await playOnOneMesh(chosen.splice(0, RUNS_OF_A_MESH));
-  if (failure === undefined) continue;
-  const { schedule, logs, rules } = failure;
-  const deadline = Date.now() + SHRINK_MS;
-  const fails = (candidate: Schedule): Promise<boolean> => failsAlone(candidate, rules);
-  const smallest = await shrink(schedule, fails, () => Date.now() < deadline && !isInterrupted);
-  tally.failed(smallest, logs);
-  process.exitCode = 1;
-}
+await Promise.all(Array.from({ length: lanes }, playAll));
 tally.end();
+
+async function playAll(): Promise<void> {
+  while (chosen.length > 0 && !isInterrupted) {
+    const failure = await playOnOneMesh(nextTurn());
+    if (failure === undefined) continue;
+    const { schedule, logs, rules } = failure;
+    const deadline = Date.now() + SHRINK_MS;
+    const fails = (candidate: Schedule): Promise<boolean> => failsAlone(candidate, rules);
+    const smallest = await shrink(schedule, fails, () => Date.now() < deadline && !isInterrupted);
+    tally.failed(smallest, logs);
+    process.exitCode = 1;
+  }
+}
+
+/** The next runs that share a mesh. */
+function nextTurn(): number[] {
+  const [first = 0] = chosen;
+  const isShared = (run: number): boolean => meshOf(run) === meshOf(first);
+  const end = chosen.findIndex((run) => !isShared(run));
+  return chosen.splice(0, end === -1 ? chosen.length : end);
+}
+
+function meshOf(run: number): number {
+  return Math.floor(run / RUNS_OF_A_MESH);
+}
+
+/** Every second mesh has two hubs. */
+function hubsOf(run: number): number {
+  return (meshOf(run) % 2) + 1;
+}
 
 interface Failure {
   schedule: Schedule;
@@ -58,9 +81,10 @@ interface Failure {
 
 /** @returns the first run that broke a promise; those after it get a mesh of their own */
 function playOnOneMesh(turn: number[]): Promise<Failure | undefined> {
-  return onMesh(async (stage, logs) => {
+  const [first = 0] = turn;
+  return onMesh(hubsOf(first), async (stage, logs) => {
     for (let run = turn.shift(); run !== undefined && !isInterrupted; run = turn.shift()) {
-      const schedule = makeSchedule(seed, run, BOUNDS);
+      const schedule = makeSchedule(seed, run, boundsOf(stage));
       const startedAt = Date.now();
       const result = await playRun(stage, schedule);
       tally.played(schedule, result, Date.now() - startedAt);
@@ -75,7 +99,7 @@ function playOnOneMesh(turn: number[]): Promise<Failure | undefined> {
 
 async function failsAlone(schedule: Schedule, rules: readonly string[]): Promise<boolean> {
   let hasFailed = false;
-  await onMesh(async (stage) => {
+  await onMesh(hubsOf(schedule.run), async (stage) => {
     const { violations } = await playRun(stage, schedule);
     hasFailed = violations.some(({ rule }) => rules.includes(rule));
     return undefined;
@@ -84,13 +108,16 @@ async function failsAlone(schedule: Schedule, rules: readonly string[]): Promise
 }
 
 /** On a fresh mesh; its directory stays where `play` returns something, or throws. */
-async function onMesh<T>(play: (stage: ChaosMesh, stateDir: string) => Promise<T | undefined>): Promise<T | undefined> {
+async function onMesh<T>(
+  hubs: number,
+  play: (stage: ChaosMesh, stateDir: string) => Promise<T | undefined>,
+): Promise<T | undefined> {
   const stateDir = mkdtempSync(join(tmpdir(), 'capstan-chaos-'));
   // Agents run under uids of their own.
   chmodSync(stateDir, 0o711);
   let found: T | undefined;
   {
-    await using stage = await ChaosMesh.start(stateDir);
+    await using stage = await ChaosMesh.start(stateDir, hubs);
     found = await play(stage, stateDir);
   }
   if (found === undefined) rmSync(stateDir, { recursive: true, force: true });

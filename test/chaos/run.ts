@@ -1,6 +1,6 @@
 import { check } from './history/check.ts';
 import type { History, OrderRecord, Violation } from './history/history.ts';
-import type { KillScope, Schedule } from './plan/schedule.ts';
+import type { Bounds, KillScope, Schedule } from './plan/schedule.ts';
 import { type ChaosMesh, INSTANCES } from './stage/chaos-mesh.ts';
 import { Orders } from './stage/orders.ts';
 import { Weather } from './stage/weather.ts';
@@ -53,7 +53,7 @@ async function settle(stage: ChaosMesh, orders: Orders, schedule: Schedule): Pro
   };
   await until(() => isWhole(stage));
   const stopped = schedule.orders.filter(({ kind }) => kind === 'kill-all') as { scope: KillScope }[];
-  for (const { scope } of stopped) await until(() => orders.rearm(scope));
+  for (const { scope } of stopped) await until(() => orders.rearm(scope, 0));
   const killed = new Set<string>();
   await until(async () => {
     await endLasting(stage, orders, killed);
@@ -63,7 +63,7 @@ async function settle(stage: ChaosMesh, orders: Orders, schedule: Schedule): Pro
 
 /** Every part serves, and every instance has its link. */
 async function isWhole({ mesh, wires }: ChaosMesh): Promise<boolean> {
-  if (!(await mesh.client.isReady())) return false;
+  if (!(await Promise.all(mesh.hubs.map(({ client }) => client.isReady()))).every(Boolean)) return false;
   const connections = await mesh.client.connections();
   const online = connections.filter((connection) => connection.online).length;
   const parts = mesh.instances.flatMap(({ orchestrator, spoke, reaper }) => [orchestrator, spoke, reaper]);
@@ -79,7 +79,7 @@ async function endLasting(stage: ChaosMesh, orders: Orders, killed: Set<string>)
     if (killed.has(agentId)) continue;
     const agent = await stage.mesh.client.agent(agentId).catch(() => undefined);
     if (agent === undefined) continue;
-    if (TERMINAL.has(agent.state) || (await orders.kill({ agentId, instance }))) killed.add(agentId);
+    if (TERMINAL.has(agent.state) || (await orders.kill({ agentId, instance, via: 0 }))) killed.add(agentId);
   }
 }
 
@@ -96,5 +96,7 @@ async function isSettled(stage: ChaosMesh): Promise<boolean> {
   );
 }
 
-/** What schedules of this mesh may name. */
-export const BOUNDS = { instances: INSTANCES, lengthMs: 4000 };
+/** What schedules of a mesh may name. */
+export function boundsOf({ mesh, clocks }: ChaosMesh): Bounds {
+  return { instances: INSTANCES, hubs: mesh.hubs.length, hasClocks: clocks !== undefined, lengthMs: 4000 };
+}

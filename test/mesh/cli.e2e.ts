@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { Mesh } from '@capstan/localmesh';
+import { HubClient, Mesh } from '@capstan/localmesh';
 import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 
@@ -133,6 +133,29 @@ describe('the command line beside a mesh that runs', () => {
         .code,
     ).not.toBe(0);
   });
+
+  it(
+    'makes a token into a file of its own, lists names, and takes the token back',
+    proves('CLI-01', async () => {
+      const file = join(mesh.stateDir, 'alice.token');
+      const made = await capstan('auth', 'token', 'create', 'alice', '--out', file);
+      expect(made).toMatchObject({ code: 0, answer: { kind: 'capstan.token', name: 'alice', savedTo: file } });
+      expect(made.answer).not.toHaveProperty('token');
+      expect(statSync(file).mode & 0o777).toBe(0o600);
+      const alice = new HubClient(mesh.hub.url, readFileSync(file, 'utf8').trim());
+      expect((await alice.tokens()).map(({ name }) => name)).toEqual(['admin', 'alice']);
+      const listed = await capstan('auth', 'token', 'ls');
+      expect(listed).toMatchObject({ code: 0, answer: { tokens: await alice.tokens() } });
+      const other = join(mesh.stateDir, 'other.token');
+      expect(await capstan('auth', 'token', 'create', 'alice', '--out', other)).toMatchObject({ code: 2 });
+      expect(existsSync(other)).toBe(false);
+      expect(await capstan('auth', 'token', 'create', 'bob', '--out', file)).toMatchObject({ code: 5 });
+      expect(await capstan('auth', 'token', 'revoke', 'alice')).toMatchObject({ code: 0, answer: { revoked: true } });
+      await expect(alice.tokens()).rejects.toMatchObject({ status: 401 });
+      expect(await capstan('auth', 'token', 'revoke', 'alice')).toMatchObject({ code: 3 });
+      expect(await capstan('auth', 'token', 'revoke', 'admin')).toMatchObject({ code: 4 });
+    }),
+  );
 });
 
 describe('a second start', () => {

@@ -1,9 +1,8 @@
 import { join } from 'node:path';
-import { readdirSync, readFileSync } from 'node:fs';
 import { Mesh } from '@capstan/localmesh';
 import { newId } from '@capstan/protocol';
 import { agentIn, completed, spawnAgent } from '../support/agents.js';
-import { livingIn, placeOf, processesIn } from '../support/host-processes.js';
+import { childrenOf, livingIn, parentOf, placeOf, processesIn } from '../support/host-processes.js';
 import { InstanceApi } from '../support/instance-api.js';
 import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
@@ -120,20 +119,4 @@ describe('a store that dies under load', () => {
 
 function isPostmaster(pid: number): boolean {
   return parentOf(pid) === process.pid;
-}
-
-function childrenOf(parent: number): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => parentOf(pid) === parent);
-}
-
-function parentOf(pid: number): number | undefined {
-  try {
-    const stat = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-  } catch {
-    return undefined;
-  }
 }

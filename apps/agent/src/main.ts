@@ -11,7 +11,7 @@ const RUN = process.env['CAPSTAN_RUN_DIR'] ?? '/run/capstan';
 
 // The group of each tool call dies with the sandbox; nothing here needs to be told of the end.
 const reason = await runAgent(
-  { taskFile: `${RUN}/task.json`, gatewaySocket: `${RUN}/gateway.sock` },
+  { taskFile: `${RUN}/task.json`, gatewaySocket: `${RUN}/gateway.sock`, submitSocket: `${RUN}/submit.sock` },
   jsonLines(process.stdout),
 );
 process.exitCode = reason === 'submitted' ? 0 : 1;

@@ -1,6 +1,12 @@
 /** Why an agent ends; codes of the protocol, `submitted` aside. */
 export type EndReason =
-  'submitted' | 'agent-iterations' | 'agent-budget' | 'agent-timeout' | 'agent-no-submit' | 'model-unavailable';
+  | 'submitted'
+  | 'agent-iterations'
+  | 'agent-budget'
+  | 'agent-timeout'
+  | 'agent-no-submit'
+  | 'agent-crashed'
+  | 'model-unavailable';
 
 /** One line that the orchestrator reads. */
 export type OutputLine =

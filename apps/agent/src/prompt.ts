@@ -18,6 +18,17 @@ export function systemPrompt({ role, repositoryDir, skills }: Task): string {
   ].join('\n\n');
 }
 
+/** The task for a program that is an agent by itself: it has its own tools, and its end is its submission. */
+export function programPrompt(task: Task): string {
+  const { role, repositoryDir, skills } = task;
+  return [
+    `You are in a sandbox without a network. ${ROLES[role] ?? ''}`,
+    `The work tree of a git repository is at ${repositoryDir}. Its .git is read-only: do not commit or push; whatever differs in the work tree when you end is your work. End with a short summary of what you did: its first line becomes the title of the commit.`,
+    ...(skills.length === 0 ? [] : [`Skills you may draw on: ${skills.join(', ')}.`]),
+    taskPrompt(task),
+  ].join('\n\n');
+}
+
 /** The task as the first message. */
 export function taskPrompt({ taskId, workItems }: Task): string {
   const items = workItems.length === 1 ? workItems : workItems.map((item, index) => `${String(index + 1)}. ${item}`);

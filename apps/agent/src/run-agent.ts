@@ -2,7 +2,8 @@ import Anthropic, { AnthropicError, APIError } from '@anthropic-ai/sdk';
 import { AgentLoop } from './agent-loop.js';
 import { openForwarder } from './forwarder.js';
 import type { EndReason, Report } from './output.js';
-import { readTask } from './task.js';
+import { runProgram } from './run-program.js';
+import { readTask, type Task } from './task.js';
 import { bashTool } from './tools/bash.js';
 import { editTool } from './tools/edit.js';
 import { submitTool } from './tools/submit.js';
@@ -12,6 +13,8 @@ export interface AgentPlaces {
   taskFile: string;
   /** Unix socket of the model gateway. */
   gatewaySocket: string;
+  /** Unix socket at which work is submitted. */
+  submitSocket: string;
 }
 
 /** Longest delay that a timer of Node holds. */
@@ -20,26 +23,45 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const BUDGET_REFUSAL = 'agent-budget:';
 
 /** Runs one agent from its task to its end, and reports why it ended. @throws where the task cannot be read */
-export async function runAgent({ taskFile, gatewaySocket }: AgentPlaces, report: Report): Promise<EndReason> {
+export async function runAgent(
+  { taskFile, gatewaySocket, submitSocket }: AgentPlaces,
+  report: Report,
+): Promise<EndReason> {
   const task = await readTask(taskFile);
   await using forwarder = await openForwarder(gatewaySocket);
   const signal = AbortSignal.timeout(Math.min(task.limits.timeoutMs, LONGEST_TIMER_MS));
+  const { program } = task;
+  const reason =
+    program === undefined
+      ? await runLoop(task, { modelUrl: forwarder.url, submitSocket, report, signal })
+      : await runProgram({ task, program, modelUrl: forwarder.url, report, signal });
+  report({ type: 'end', reason });
+  return reason;
+}
+
+interface LoopPlaces {
+  modelUrl: string;
+  submitSocket: string;
+  report: Report;
+  signal: AbortSignal;
+}
+
+/** The built-in loop. */
+async function runLoop(task: Task, { modelUrl, submitSocket, report, signal }: LoopPlaces): Promise<EndReason> {
   const client = new Anthropic({
-    baseURL: forwarder.url,
+    baseURL: modelUrl,
     // The key is added outside of the sandbox; the SDK insists on one.
     apiKey: 'held-by-the-gateway',
     authToken: null,
     maxRetries: 4,
     logLevel: 'off',
   });
-  const tools = [bashTool(task.repositoryDir), editTool(task.repositoryDir), submitTool()];
-  const reason = await new AgentLoop({ client, task, tools, report, signal }).run().catch((error: unknown) => {
+  const tools = [bashTool(task.repositoryDir), editTool(task.repositoryDir), submitTool(submitSocket)];
+  return new AgentLoop({ client, task, tools, report, signal }).run().catch((error: unknown) => {
     const end = endOf(error, signal);
     report({ type: 'log', source: 'agent', text: error instanceof Error ? error.message : String(error) });
     return end;
   });
-  report({ type: 'end', reason });
-  return reason;
 }
 
 function endOf(error: unknown, signal: AbortSignal): EndReason {

@@ -12,6 +12,14 @@ export interface Task {
   limits: TaskLimits;
   /** The work tree. */
   repositoryDir: string;
+  /** The owner's program that this agent is; absent: the loop that is built in. */
+  program?: TaskProgram;
+}
+
+export interface TaskProgram {
+  /** Program and arguments. */
+  run: string[];
+  environment: Record<string, string>;
 }
 
 export interface TaskLimits {
@@ -40,6 +48,16 @@ export async function readTask(file: string): Promise<Task> {
       timeoutMs: countAt(limits, 'timeoutMs'),
     },
     repositoryDir: textAt(fields, 'repositoryDir'),
+    ...(fields['program'] === undefined ? {} : { program: programAt(fields) }),
+  };
+}
+
+function programAt(fields: Record<string, unknown>): TaskProgram {
+  const program = objectAt('program', fields['program']);
+  const entries = Object.entries(objectAt('environment', program['environment']));
+  return {
+    run: textsAt(program, 'run'),
+    environment: Object.fromEntries(entries.map(([name, value]) => [name, String(value)])),
   };
 }
 

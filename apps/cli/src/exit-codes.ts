@@ -24,6 +24,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'file-exists': ExitCode.conflict,
   'port-in-use': ExitCode.conflict,
   'agent-timeout': ExitCode.timeout,
+  'agent-stalled': ExitCode.timeout,
   'instance-away': ExitCode.timeout,
   'wait-timeout': ExitCode.timeout,
   'hub-unreachable': ExitCode.unreachable,

@@ -37,7 +37,16 @@ export function addKeys(
     .action(async (options: { overlap?: number }) =>
       (await import('./commands/keys.js')).rotateHubKey(output, { ...context(), ...options }),
     );
-  withJson(program.command('root-key').description("the owner's offline key").command('create'))
+  const rootKey = program.command('root-key').description("the owner's offline key");
+  withJson(rootKey.command('pin'))
+    .description('believe what an owner puts in the place of a lost key by his root key')
+    .argument('<file>', 'its public half, FILE.pub')
+    .requiredOption('--of <instance>', 'whose root key it is')
+    .option('--trust <file>', "where to pin it: trust.json of the context, or an instance's peers.json")
+    .action(async (file: string, options: { of: string; trust?: string }) =>
+      (await import('./commands/pin-root-key.js')).pinRootKey(output, file, { ...context(), ...options }),
+    );
+  withJson(rootKey.command('create'))
     .description('make a root key, and FILE.pub beside it')
     .argument('<file>')
     .action(async (file: string) => (await import('./commands/keys.js')).createRootKey(output, file));

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { believeStatements, type KeyRing } from '@capstan/identity';
+import { type Belief, believeStatements, type KeyRing } from '@capstan/identity';
 import type { HubClient } from '@capstan/localmesh';
 import { decodeEnvelope, type Envelope, fromBase64 } from '@capstan/protocol';
 
@@ -17,7 +17,7 @@ export async function ownStatements(directory: string): Promise<Envelope[]> {
   return statements.map((each) => decodeEnvelope(fromBase64(each)));
 }
 
-/** The pinned keys, and those that came after them by statements of their own; statements that do not hold are an error. */
-export async function currentKeys(pinned: KeyRing, client: HubClient): Promise<KeyRing> {
+/** The pinned keys, and those that came after them by statements that hold; what does not hold concerns its owner alone. */
+export async function currentKeys(pinned: KeyRing, client: HubClient): Promise<Belief> {
   return believeStatements(pinned, await hubStatements(client));
 }

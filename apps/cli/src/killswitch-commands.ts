@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { LocalKillOptions } from './commands/kill-local.js';
 import type { ScopeOptions } from './commands/scope.js';
 import type { Output } from './output/output.js';
 import { withJson } from './with-json.js';
@@ -9,16 +10,26 @@ type ContextOf = () => { context?: string };
 export function addKill(program: Command, output: Output, context: ContextOf): void {
   const command = withJson(program.command('kill'));
   command
-    .description('prove that a kill would reach the instances, without killing anything')
-    .option('--probe', 'ask each reaper on the way that a kill takes')
-    .option('--on <instance>', 'this one only')
-    .action(async (options: { probe?: true; on?: string }) => {
-      if (options.probe === undefined)
-        return command.error(
-          'error: to kill, say "capstan agents kill AGENT" or "capstan agents kill-all"; to test, --probe',
-        );
-      return (await import('./commands/kill-probe.js')).probe(output, { ...context(), ...options });
-    });
+    .description('kill by the reaper of an instance on this machine; or prove that a kill would reach the instances')
+    .argument('[agent]', 'with --local: this agent')
+    .option('--local <dir>', 'as the owner, straight to the reaper of the instance in this directory; never asks')
+    .option('--task <id>', 'with --local: every agent of this task')
+    .option('--tenant <id>', 'with --local: everything of this tenant here, and let nothing of it start')
+    .option('--all', 'with --local: everything here, and let nothing start')
+    .option('--probe', 'kill nothing: ask each reaper on the way that a kill takes')
+    .option('--on <instance>', 'with --probe: this one only')
+    .action(
+      async (agent: string | undefined, options: LocalKillOptions & { probe?: true; on?: string; local?: string }) => {
+        const { local, probe: _probe, on: _on, ...what } = options;
+        if (local !== undefined)
+          return (await import('./commands/kill-local.js')).killLocal(output, local, { ...what, agent });
+        if (options.probe === undefined || agent !== undefined)
+          return command.error(
+            'error: to kill, say "capstan agents kill AGENT" or "capstan agents kill-all", or name your own instance with --local; to test, --probe',
+          );
+        return (await import('./commands/kill-probe.js')).probe(output, { ...context(), ...options });
+      },
+    );
 }
 
 /** `capstan agents kill-all` and `rearm`. */

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { describeReceipt, makeBundle, type VerifiedReceipt, verifyReceipt } from '@capstan/evidence';
-import { type KeyRing, loadTrust } from '@capstan/identity';
+import { explainUnknown, type KeyRing, loadTrust } from '@capstan/identity';
 import { HubClient, type MeshContext, type ReceiptView } from '@capstan/localmesh';
 import { decodeEnvelope, type Envelope, fromBase64, WireFault } from '@capstan/protocol';
 import { currentKeys, hubStatements } from './key-statements.js';
@@ -9,7 +9,7 @@ import { currentKeys, hubStatements } from './key-statements.js';
  * Checks what the hub handed on, with the keys pinned here: the hub's own word for it is not enough. A key that is not
  * pinned may have taken the place of one that is; that is checked too.
  *
- * @throws WireFault
+ * @throws WireFault; LocalFault `key-unfollowed`, `key-fork` with what to do about this instance
  */
 export async function checkReceipt(view: ReceiptView, context: MeshContext): Promise<VerifiedReceipt> {
   const pinned = await loadTrust(context.trustFile);
@@ -17,7 +17,12 @@ export async function checkReceipt(view: ReceiptView, context: MeshContext): Pro
     return checkWith(view, context, pinned);
   } catch (error) {
     if (!(error instanceof WireFault && error.code === 'key-unknown')) throw error;
-    return checkWith(view, context, await currentKeys(pinned, await clientOf(context)));
+    const belief = await currentKeys(pinned, await clientOf(context));
+    try {
+      return checkWith(view, context, belief.keys);
+    } catch (again) {
+      throw explainUnknown(again, belief, envelopeOf(view.envelope));
+    }
   }
 }
 

@@ -28,7 +28,8 @@ const COMMANDS: string[] = [
   ...['create', 'show'].map((name) => `grant ${name}`),
   ...['rotate-key'].map((name) => `hub ${name}`),
   ...['add', 'init', 'ls', 'pin', 'revoke', 'send', 'sign', 'use'].map((name) => `operator ${name}`),
-  ...['create'].map((name) => `root-key ${name}`),
+  ...['pause', 'resume', 'show'].map((name) => `queue ${name}`),
+  ...['create', 'pin'].map((name) => `root-key ${name}`),
   ...['seal'].map((name) => `secrets ${name}`),
   ...[
     'approve',

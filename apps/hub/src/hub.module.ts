@@ -11,6 +11,8 @@ import { HubConfig } from './hub.config.js';
 import { HubTls } from './tls/hub-tls.js';
 import { TlsRenewal } from './tls/tls.renewal.js';
 import { IdentityModule } from './identity/identity.module.js';
+import { Freshness } from './replicas/freshness.js';
+import { ReplicaBus } from './replicas/replica-bus.js';
 import { ReplicaStateModule } from './replicas/replica-state.module.js';
 import { HeartbeatModule } from './link/heartbeat.module.js';
 
@@ -29,8 +31,12 @@ class ConfigModule {
 export class HubModule {
   static with(config: HubConfig, tls: HubTls = HubTls.off): DynamicModule {
     const health = HealthModule.register({
-      inject: [DatabaseService],
+      inject: [DatabaseService, ReplicaBus, Freshness],
       checks: (database: DatabaseService) => ({ database: () => database.ping() }),
+      degradations: (_database: DatabaseService, bus: ReplicaBus, freshness: Freshness) => ({
+        valkey: () => bus.isReplicated && !bus.isUp,
+        revocations: () => !freshness.isFresh,
+      }),
     });
     return {
       module: HubModule,

@@ -23,6 +23,8 @@ export interface Reply<T = Record<string, unknown>> {
 
 /** A whole hub in this process: real HTTP, real links, the database that it is given. */
 export class TestHub implements AsyncDisposable {
+  private stopping: Promise<void> | undefined;
+
   private constructor(
     readonly app: INestApplication,
     readonly url: string,
@@ -107,8 +109,10 @@ export class TestHub implements AsyncDisposable {
     return next;
   }
 
-  async stop(): Promise<void> {
-    await this.app.close();
+  /** Safe to call twice. */
+  stop(): Promise<void> {
+    this.stopping ??= this.app.close();
+    return this.stopping;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -211,7 +211,12 @@ export class TestSpoke implements AsyncDisposable {
     const { header, body } = order.command;
     const agentId = body.case === undefined ? '' : agentOf(body);
     const receipt = create(ReceiptSchema, {
-      header: makeHeader({ issuer: this.instanceId, audience: 'hub', direction: Direction.SPOKE_TO_HUB }),
+      header: makeHeader({
+        issuer: this.instanceId,
+        audience: 'hub',
+        direction: Direction.SPOKE_TO_HUB,
+        keyEpoch: this.epochOf(key),
+      }),
       commandIssuer: header?.issuer ?? '',
       commandId: header?.id ?? '',
       commandDigest: envelopeDigest(order.envelope),
@@ -244,16 +249,30 @@ export class TestSpoke implements AsyncDisposable {
     return encodeEnvelope(signPayload(key, 'observation', toBinary(ObservationSchema, payload)));
   }
 
+  /** It has its first key, and at most one after it. */
+  private epochOf(key: SigningKey): number {
+    return key === this.key ? 1 : 2;
+  }
+
   event(agentId: string, state: AgentState, revision: bigint, key: SigningKey = this.key): Envelope {
     const event = create(EventSchema, {
-      header: makeHeader({ issuer: this.instanceId, audience: 'hub', direction: Direction.SPOKE_TO_HUB }),
+      header: makeHeader({
+        issuer: this.instanceId,
+        audience: 'hub',
+        direction: Direction.SPOKE_TO_HUB,
+        keyEpoch: this.epochOf(key),
+      }),
       body: { case: 'agentChanged', value: snapshot(agentId, state, revision) },
     });
     return signPayload(key, 'event', toBinary(EventSchema, event));
   }
 
   /** What the instance's owner wishes for its connection. */
-  wish(state: string, change: { nowMs?: number; issuer?: string } = {}, key: SigningKey = this.key): Envelope {
+  wish(
+    state: string,
+    change: { nowMs?: number; issuer?: string; keyEpoch?: number } = {},
+    key: SigningKey = this.key,
+  ): Envelope {
     const base = { issuer: this.instanceId, audience: 'hub', direction: Direction.SPOKE_TO_HUB };
     const event = create(EventSchema, {
       header: makeHeader({ ...base, ...change }),

@@ -6,8 +6,10 @@ import { EventsController } from './api/events.controller.js';
 import { Killswitch } from './killswitch/killswitch.service.js';
 import { Lifecycle, type Drainable } from './lifecycle.js';
 import { SecretsController } from './api/secrets.controller.js';
+import { TasksController } from './api/tasks.controller.js';
 import { AgentSecrets } from './secrets/agent-secrets.js';
 import { Monitor } from './monitor/monitor.service.js';
+import { VitalsWatch } from './monitor/vitals-watch.js';
 import { AgentQueue } from './queue/agent.queue.js';
 import { Admission } from './spawner/admission.service.js';
 import { AgentEvents } from './valkey/agent.events.js';
@@ -20,6 +22,7 @@ export interface ApiParts {
   store: AgentStore;
   events: AgentEvents;
   monitor: Monitor;
+  vitals: VitalsWatch;
   killswitch: Killswitch;
   queue: AgentQueue;
   checks: ReadinessChecks;
@@ -37,6 +40,7 @@ export class OrchestratorModule {
       { provide: AgentStore, useValue: parts.store },
       { provide: AgentEvents, useValue: parts.events },
       { provide: Monitor, useValue: parts.monitor },
+      { provide: VitalsWatch, useValue: parts.vitals },
       { provide: Killswitch, useValue: parts.killswitch },
       { provide: AgentQueue, useValue: parts.queue },
       { provide: Lifecycle, useValue: new Lifecycle(parts.process) },
@@ -48,6 +52,7 @@ export class OrchestratorModule {
         AgentsController,
         CommandsController,
         QueueController,
+        TasksController,
         EventsController,
         SecretsController,
         MetricsController,

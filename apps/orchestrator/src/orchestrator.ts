@@ -6,7 +6,7 @@ import { BubblewrapDriver } from '@capstan/sandbox';
 import { InstanceFiles } from './config/instance-files.js';
 import type { Settings } from './config/settings.js';
 import { noGates } from './coordinator/gates.js';
-import { createProvider, ModelGateway } from './gateway/index.js';
+import { createProvider, ModelGateway, SpendLedger } from './gateway/index.js';
 import { RepositoryStore } from './git/index.js';
 import { Killswitch } from './killswitch/killswitch.service.js';
 import { LeaseWatch } from './killswitch/lease-watch.js';
@@ -14,16 +14,22 @@ import { Reaping } from './killswitch/reaping.js';
 import { withinTime } from './killswitch/within-time.js';
 import type { Drainable } from './lifecycle.js';
 import { Monitor } from './monitor/monitor.service.js';
+import { VitalsWatch } from './monitor/vitals-watch.js';
 import type { ApiParts } from './orchestrator.module.js';
 import { AgentQueue } from './queue/agent.queue.js';
 import { AgentWorker } from './queue/agent.worker.js';
 import { Sweep } from './queue/sweep.js';
+import { SecretScanner, type ScannerOptions } from './secret-scan/index.js';
 import { AgentSecrets } from './secrets/agent-secrets.js';
+import { answeringJudge } from './spawner/answering-judge.js';
+import { DEFAULT_AUTHOR } from './spawner/harvester.js';
 import { Admission } from './spawner/admission.service.js';
 import { AgentRuns } from './spawner/agent-run.js';
 import { Cleanup } from './spawner/cleanup.service.js';
 import { Harvester } from './spawner/harvester.js';
 import { Launcher } from './spawner/launcher.js';
+import { Orphans } from './spawner/orphans.js';
+import { ProgramStore } from './spawner/program.store.js';
 import { Recovery } from './spawner/recovery.service.js';
 import { Sessions } from './spawner/session.js';
 import { Settlement } from './spawner/settlement.js';
@@ -40,16 +46,25 @@ const CLOSE_MS = 1_000;
 export class Orchestrator implements Drainable {
   private constructor(
     readonly api: Omit<ApiParts, 'process'>,
-    private readonly inner: { runs: AgentRuns; worker: AgentWorker; sweep: Sweep; recovery: Recovery; logger: Logger },
+    private readonly inner: {
+      runs: AgentRuns;
+      worker: AgentWorker;
+      sweep: Sweep;
+      recovery: Recovery;
+      ledger: SpendLedger;
+      programs: ProgramStore;
+      logger: Logger;
+    },
     private readonly closers: readonly (() => unknown)[],
   ) {}
 
   /**
    * Connects and builds everything; starts nothing yet.
    *
+   * @param scan how secrets are looked for; a test runs the scanner from its source
    * @throws LocalFault where the policy, the audit log or Valkey cannot be used
    */
-  static async open(settings: Settings, logger: Logger): Promise<Orchestrator> {
+  static async open(settings: Settings, logger: Logger, scan: ScannerOptions = {}): Promise<Orchestrator> {
     const { paths, keepDays, queueLimit, runtimeDir, agentLimits, valkeyUrl } = settings;
     if (settings.coordinatorUrl !== undefined) {
       logger.warn({
@@ -74,15 +89,47 @@ export class Orchestrator implements Drainable {
     const runs = new AgentRuns();
     const settlement = new Settlement(store, audit, logger, stopped.signal);
     const secrets = new AgentSecrets();
-    settlement.onEnd = (agentId) => secrets.forget(agentId);
+    const held = settings.provider.name === 'anthropic' ? [settings.provider.apiKey] : [];
+    const scanner = new SecretScanner({ held, ...scan });
+    settlement.onEnd = (agentId) => {
+      secrets.forget(agentId);
+      scanner.forget(agentId);
+    };
     const sessions = new Sessions(paths.agents, settings.agentUidBase);
     const repositories = new RepositoryStore({ root: paths.repositories });
-    const gateway = new ModelGateway({ provider: createProvider(settings.provider), log: logger });
+    const ledger = new SpendLedger(valkey);
+    const gateway = new ModelGateway({
+      provider: createProvider(settings.provider),
+      log: logger,
+      ledger,
+      rules: async () => (await files.policy()).spawn,
+    });
     const driver = new BubblewrapDriver({ owner: paths.agents });
     const cleanup = new Cleanup({ sessions, repositories, store, driver, logger });
-    const recovery = new Recovery({ runs, store, reaper, reaping, settlement, cleanup, logger });
+    const orphans = new Orphans({
+      reaping,
+      sessions,
+      driver,
+      store,
+      audit,
+      repositories: paths.repositories,
+      logger,
+    });
+    const recovery = new Recovery({ runs, store, reaper, reaping, settlement, cleanup, orphans, logger });
+    const harvester = new Harvester({
+      driver,
+      repositories,
+      scanner,
+      gates: noGates(logger),
+      instanceId: () => files.instanceId(),
+      author: async () => (await files.policy()).author ?? DEFAULT_AUTHOR,
+      secretScan: async () => (await files.policy()).secretScan ?? { allow: [] },
+      logger,
+    });
+    const programs = new ProgramStore(paths.programs, () => files.policy());
     const launcher = new Launcher({
       sessions,
+      programs,
       repositories,
       gateway,
       driver,
@@ -91,9 +138,14 @@ export class Orchestrator implements Drainable {
       logger,
       runtimeDir,
       agentLimits,
+      judge: answeringJudge(harvester, logger),
     });
-    const harvester = new Harvester(driver, noGates(logger), logger);
     const supervisor = new Supervisor(reaping);
+    const vitals = new VitalsWatch({
+      policy: async () => (await files.policy()).onStall,
+      notify: (notice) => store.noticeStall(notice),
+      logger,
+    });
     const spawner = new Spawner({
       runs,
       store,
@@ -105,18 +157,20 @@ export class Orchestrator implements Drainable {
       monitor,
       reaping,
       leases: new LeaseWatch(reaper, logger),
+      vitals,
       secrets,
+      scanner,
       logger,
     });
     const worker = new AgentWorker(valkeyUrl, concurrency, (agentId) => spawner.start(agentId), logger);
     const sweep = new Sweep({ store, queue, worker, recovery, monitor, files, logger, keepDays });
-    const killswitch = new Killswitch({ reaper, reaping, runs, store, queue, settlement, audit, logger });
+    const killswitch = new Killswitch({ reaper, reaping, runs, sessions, store, queue, settlement, audit, logger });
     const admission = new Admission({ files, reaper, store, queue, audit, secrets, logger, queueLimit, keepDays });
     const checks = { valkey: () => valkey.ping(), reaper: () => reaper.describe() };
 
     return new Orchestrator(
-      { admission, secrets, store, events, monitor, killswitch, queue, checks },
-      { runs, worker, sweep, recovery, logger },
+      { admission, secrets, store, events, monitor, vitals, killswitch, queue, checks },
+      { runs, worker, sweep, recovery, ledger, programs, logger },
       [
         () => sweep.stop(),
         () => stopped.abort(),
@@ -132,8 +186,13 @@ export class Orchestrator implements Drainable {
 
   /** Ends what the last process left, then takes jobs. */
   async begin(): Promise<void> {
-    const { recovery, worker, sweep } = this.inner;
+    const { runs, recovery, worker, sweep, ledger, programs, logger } = this.inner;
     await recovery.recoverAtStart();
+    if (runs.all().length === 0) await programs.clear();
+    // No agent of the last process can ask any more.
+    const unheard = await ledger.settleLeft();
+    if (unheard > 0) logger.warn({ requests: unheard, msg: 'model requests of the last process count in full' });
+    await sweep.applyLimits();
     worker.start();
     sweep.start();
   }

@@ -13,12 +13,17 @@ import {
   ModelGateway,
   type GatewayOrder,
   type GatewaySession,
+  type BudgetCode,
+  type GatewayParts,
   type ProviderSettings,
+  type RetryClock,
   type Usage,
 } from '../src/gateway/index.js';
 
 /** The key that must never reach an agent. */
 export const SECRET_KEY = 'sk-ant-test-0123456789-never-inside';
+
+const IMPATIENT: RetryClock = { random: () => 0, wait: () => Promise.resolve() };
 
 /** A gateway for one agent, with a TCP port before it so that the real SDK can speak to it; gone at the end of its scope. */
 export class GatewayRoom implements AsyncDisposable {
@@ -29,17 +34,23 @@ export class GatewayRoom implements AsyncDisposable {
     readonly client: Anthropic,
     private readonly stopForwarder: () => Promise<void>,
     /** What the orchestrator was told. */
-    readonly told: { usages: Usage[]; budgetAlarms: number },
+    readonly told: { usages: Usage[]; budgetAlarms: BudgetCode[] },
   ) {}
 
-  static async open(settings: ProviderSettings, order: Partial<GatewayOrder> = {}): Promise<GatewayRoom> {
+  /** @param clock default: no pause is waited for. */
+  static async open(
+    settings: ProviderSettings,
+    order: Partial<GatewayOrder> = {},
+    { clock = IMPATIENT, ...parts }: Partial<GatewayParts> & { clock?: RetryClock } = {},
+  ): Promise<GatewayRoom> {
     const directory = mkdtempSync(join(tmpdir(), 'capstan-gateway-'));
     const socketPath = join(directory, 'gateway.sock');
     const gateway = new ModelGateway({
-      provider: createProvider(settings),
+      provider: createProvider(settings, clock),
       log: createLogger('gateway', { level: 'silent' }),
+      ...parts,
     });
-    const told = { usages: [] as Usage[], budgetAlarms: 0 };
+    const told = { usages: [] as Usage[], budgetAlarms: [] as BudgetCode[] };
     const session = await gateway.open({
       agentId: agentId('agent-one'),
       taskId: taskId('task-one'),
@@ -50,7 +61,7 @@ export class GatewayRoom implements AsyncDisposable {
       budgetMicroUsd: 1_000_000,
       model: '',
       onUsage: (usage) => told.usages.push(usage),
-      onBudget: () => (told.budgetAlarms += 1),
+      onBudget: (code) => told.budgetAlarms.push(code),
       ...order,
     });
     const { url, stop } = await forward(socketPath);

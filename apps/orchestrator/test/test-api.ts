@@ -20,11 +20,13 @@ import { configureApi } from '../src/configure-api.js';
 import { Killswitch } from '../src/killswitch/killswitch.service.js';
 import { Reaping } from '../src/killswitch/reaping.js';
 import { Monitor } from '../src/monitor/monitor.service.js';
+import { VitalsWatch } from '../src/monitor/vitals-watch.js';
 import { OrchestratorModule } from '../src/orchestrator.module.js';
 import { AgentQueue } from '../src/queue/agent.queue.js';
 import { AgentRuns } from '../src/spawner/agent-run.js';
 import { AgentSecrets } from '../src/secrets/agent-secrets.js';
 import { Admission } from '../src/spawner/admission.service.js';
+import { Sessions } from '../src/spawner/session.js';
 import { Settlement } from '../src/spawner/settlement.js';
 import { AgentEvents } from '../src/valkey/agent.events.js';
 import { AgentStore } from '../src/valkey/agent.store.js';
@@ -64,6 +66,7 @@ export class TestApi implements AsyncDisposable {
     const audit = await AuditLog.open(join(instance.directory, 'audit.log'));
     const runs = new AgentRuns();
     const reaping = new Reaping(reaper, logger, stopped.signal);
+    const sessions = new Sessions(paths.agents, undefined);
     const settlement = new Settlement(store, audit, logger, stopped.signal);
     const files = new InstanceFiles(paths);
     const secrets = new AgentSecrets();
@@ -78,10 +81,11 @@ export class TestApi implements AsyncDisposable {
       queueLimit: 1000,
       keepDays: 30,
     });
-    const killswitch = new Killswitch({ reaper, reaping, runs, store, queue, settlement, audit, logger });
+    const killswitch = new Killswitch({ reaper, reaping, runs, sessions, store, queue, settlement, audit, logger });
     const checks = { valkey: () => valkey.ping() };
     const process = { drain: async () => undefined, close: async () => undefined };
-    const parts = { admission, secrets, store, events, monitor, killswitch, queue, checks, process };
+    const vitals = new VitalsWatch({ policy: async () => undefined, notify: async () => undefined, logger });
+    const parts = { admission, secrets, store, events, monitor, vitals, killswitch, queue, checks, process };
     const app: INestApplication = await NestFactory.create(OrchestratorModule.register(parts), { logger: false });
     app.useGlobalFilters(new ProblemFilter(logger));
     app.useGlobalPipes(requestValidation());

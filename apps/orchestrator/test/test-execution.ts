@@ -6,6 +6,7 @@ import { git, TestRepository } from '../../../test/support/repository.js';
 import { until } from '../../../test/support/until.js';
 import { loadSettings, type Settings } from '../src/config/settings.js';
 import { Orchestrator } from '../src/orchestrator.js';
+import { SCAN_FROM_SOURCE } from './scan-program.js';
 import { TestInstance, type SpawnInit } from './test-instance.js';
 
 const logger = createLogger('test', { level: 'silent' });
@@ -20,8 +21,8 @@ export class TestExecution implements AsyncDisposable {
     public orchestrator: Orchestrator,
   ) {}
 
-  /** @param agentFile program that runs as the agent. */
-  static async start(agentFile: string): Promise<TestExecution> {
+  /** @param agentFile program that runs as the agent. @param playbooks directory of further playbooks */
+  static async start(agentFile: string, playbooks?: string): Promise<TestExecution> {
     const instance = await TestInstance.start();
     const { directory, valkey } = instance;
     const checkout = new TestRepository();
@@ -32,11 +33,13 @@ export class TestExecution implements AsyncDisposable {
     await mkdir(runtimeDir, { mode: 0o755 });
     await copyFile(process.execPath, join(runtimeDir, 'node'));
     await copyFile(agentFile, join(runtimeDir, 'agent.mjs'));
-    const settings = loadSettings({
+    const loaded = loadSettings({
       CAPSTAN_INSTANCE_DIR: directory,
       CAPSTAN_VALKEY_URL: valkey.url,
       CAPSTAN_RUNTIME_DIR: runtimeDir,
     });
+    const scripted = { name: 'scripted' as const, ...(playbooks === undefined ? {} : { playbooks }) };
+    const settings = { ...loaded, provider: scripted };
     return new TestExecution(instance, checkout, remote, settings, await begin(settings));
   }
 
@@ -44,10 +47,11 @@ export class TestExecution implements AsyncDisposable {
     return this.orchestrator.api.store;
   }
 
-  /** @param graceful false: as after a crash, the runs are not told. */
-  async restart(graceful: boolean): Promise<void> {
+  /** @param graceful false: as after a crash, the runs are not told. @param meanwhile while nobody runs. */
+  async restart(graceful: boolean, meanwhile: () => Promise<void> = async () => undefined): Promise<void> {
     if (graceful) await this.orchestrator.drain();
     await this.orchestrator.close();
+    await meanwhile();
     this.orchestrator = await begin(this.settings);
   }
 
@@ -82,7 +86,7 @@ export class TestExecution implements AsyncDisposable {
 }
 
 async function begin(settings: Settings): Promise<Orchestrator> {
-  const orchestrator = await Orchestrator.open(settings, logger);
+  const orchestrator = await Orchestrator.open(settings, logger, { program: SCAN_FROM_SOURCE });
   await orchestrator.begin();
   return orchestrator;
 }

@@ -146,9 +146,14 @@ export class StandInHub implements AsyncDisposable {
   }
 
   /** Sends what somebody else has signed, with an admission. */
-  async sendRouted(envelope: Envelope, admission: Envelope | undefined, lane: LaneName = 'commands'): Promise<string> {
+  async sendRouted(
+    envelope: Envelope,
+    admission: Envelope | undefined,
+    lane: LaneName = 'commands',
+    keyStatements: Envelope[] = [],
+  ): Promise<string> {
     const link = await this.link();
-    const value = admission === undefined ? { envelope } : { envelope, admission };
+    const value = { envelope, keyStatements, ...(admission === undefined ? {} : { admission }) };
     await link.send(lane, create(LinkMessageSchema, { body: { case: 'routed', value } }));
     return toHex(envelopeDigest(envelope));
   }

@@ -1,4 +1,4 @@
-import { believeStatements, checkIssuedInTime, verifyEnvelope, type KeyRing } from '@capstan/identity';
+import { believeStatements, checkIssuedInTime, explainUnknown, verifyEnvelope, type KeyRing } from '@capstan/identity';
 import {
   CommandSchema,
   decodeEnvelope,
@@ -81,11 +81,18 @@ function parseEnvelope(text: unknown): Envelope {
  * to which the statements in the bundle lead from there.
  *
  * @throws {WireFault} as `verifyReceipt`; `signature-invalid`, `key-revoked`, `key-purpose` of the command's signature
+ * @throws {LocalFault} `key-unfollowed`, `key-fork` where its key came after a pinned one, and not so that it is believed
  */
 export function verifyBundle(bundle: ParsedBundle, pinned: KeyRing): VerifiedBundle {
   const { command, receipt: envelope, keyStatements = [] } = bundle;
-  const keys = believeStatements(pinned, keyStatements);
-  const verified = verifyReceipt({ envelope, keys, ...(command === undefined ? {} : { command }) });
+  const belief = believeStatements(pinned, keyStatements);
+  const { keys } = belief;
+  let verified: VerifiedReceipt;
+  try {
+    verified = verifyReceipt({ envelope, keys, ...(command === undefined ? {} : { command }) });
+  } catch (error) {
+    throw explainUnknown(error, belief, envelope);
+  }
   return { ...verified, orderedBy: command === undefined ? null : orderedBy(command, keys, verified) };
 }
 

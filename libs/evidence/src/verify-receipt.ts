@@ -1,4 +1,4 @@
-import { checkHeader, checkIssuedInTime, envelopeDigest, verifyEnvelope, type KeyRing } from '@capstan/identity';
+import { checkHeader, checkIssuedInTime, envelopeDigest, verifyEnvelope, type KeyRecord, type KeyRing } from '@capstan/identity';
 import {
   bytesEqual,
   CommandSchema,
@@ -22,6 +22,8 @@ export interface VerifiedReceipt {
   receipt: Receipt;
   /** The instance that signed it. */
   issuer: string;
+  /** The key with which it did. */
+  key: KeyRecord;
   /** SHA-256 of the receipt's own PAE. */
   digest: Uint8Array;
   /** True when the command was given, and it is the one that the receipt answers. */
@@ -73,6 +75,7 @@ export function verifyReceipt({ envelope, keys, command, hubId }: ReceiptToVerif
     kind,
     receipt,
     issuer: key.owner,
+    key,
     digest,
     commandBound: command !== undefined,
     observations: kind === 'killed-all' ? observations : [],

@@ -10,3 +10,13 @@ export function checkIssuedInTime({ keyId, validUntil }: KeyRecord, { issuedAtMs
   if (validUntil !== undefined && issuedAtMs >= BigInt(validUntil))
     throw new WireFault('key-revoked', `${keyId} was replaced`);
 }
+
+/**
+ * What is said now names the epoch of the key that signs it: a header that was made under another key, or brought from
+ * another enrolment, is not said now.
+ *
+ * @throws {WireFault} `key-revoked`
+ */
+export function checkKeyEpoch({ keyId, epoch }: KeyRecord, { keyEpoch }: Pick<Header, 'keyEpoch'>): void {
+  if (keyEpoch !== epoch) throw new WireFault('key-revoked', `key epoch ${String(keyEpoch)} of ${keyId}`);
+}

@@ -3,9 +3,10 @@ import { keyIdOf } from './key-id.js';
 
 /**
  * What a key may be used for. `link`: handshakes. `command`: orders. `admit`: admission of others' orders. `receipt`:
- * answers. `lease`: renewals. `observe`: observed deaths. `grant`: delegation of what the owner may order.
+ * answers. `lease`: renewals. `observe`: observed deaths. `grant`: delegation of what the owner may order. `root`: puts
+ * another key in the place of one of the owner's that is lost, and nothing else; it is never replaced itself.
  */
-export const KEY_PURPOSES = ['link', 'command', 'admit', 'receipt', 'lease', 'observe', 'grant'] as const;
+export const KEY_PURPOSES = ['link', 'command', 'admit', 'receipt', 'lease', 'observe', 'grant', 'root'] as const;
 export type KeyPurpose = (typeof KEY_PURPOSES)[number];
 
 /** A pinned key: algorithm (always Ed25519), owner and purposes come from here, never from a message. */

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { WireFault, type KeyId } from '@capstan/protocol';
 import { keyIdOf } from './key-id.js';
-import type { KeyRecord } from './key-record.js';
+import type { KeyPurpose, KeyRecord } from './key-record.js';
 import { importPublicKey, verifyWith } from './verify-bytes.js';
 
 interface Entry {
@@ -62,6 +62,19 @@ export class KeyRing {
   /** As they were pinned, whatever the time. */
   records(): KeyRecord[] {
     return [...this.entries.values()].map((entry) => entry.record);
+  }
+
+  /** A ring of the same clock with this owner's keys of these purposes; undefined where none is pinned. */
+  ofOwner(owner: string, purposes: readonly KeyPurpose[]): KeyRing | undefined {
+    const records = this.records().filter(
+      (key) => key.owner === owner && key.purposes.some((purpose) => purposes.includes(purpose)),
+    );
+    return records.length === 0 ? undefined : new KeyRing(records, this.nowMs);
+  }
+
+  /** A ring of the same keys for what is said now. */
+  withClock(nowMs: () => number): KeyRing {
+    return new KeyRing(this.records(), nowMs);
   }
 
   /** Whether the signature over `bytes` is that of the pinned key; says nothing of purpose or revocation. */

@@ -13,6 +13,7 @@ import { verifyAdmission } from './admission.js';
 import { envelopeDigest } from './envelope-digest.js';
 import { commandGrants, type HeldChain } from './grants/index.js';
 import { checkHeader } from './header.js';
+import { checkIssuedInTime, checkKeyEpoch } from './issued-in-time.js';
 import type { KeyRecord } from './key-record.js';
 import { KeyRing } from './key-ring.js';
 import { fromPublicKeyRecord } from './public-key-record.js';
@@ -80,7 +81,8 @@ export function openRouted(
     throw new WireFault('key-unknown', `operator ${key.owner} is not pinned here`);
   }
   const header = checkHeader(claimed, { issuer: key.owner, audience, direction, nowMs: 0, expiry: 'exempt' });
-  if (header.keyEpoch !== key.epoch) throw new WireFault('key-revoked', `key epoch ${String(header.keyEpoch)}`);
+  checkIssuedInTime(key, header);
+  checkKeyEpoch(key, header);
   checkAdmitted(header, key, admission);
   if (!isRoutedBody(body)) throw new WireFault('wrong-direction', `${body.case ?? 'nothing'} is not routed`);
   const grants = commandGrants({ header, body, key }, trust.operators);
@@ -103,8 +105,8 @@ function believed(envelope: Envelope, { originKey }: Admission, { operators, pee
   const isOperator = envelope.signatures.some(({ keyId }) => operators.get(keyId) !== undefined);
   if (isOperator) return { keys: operators, origin: 'operator', isFirstUse: false };
   if (originKey === undefined) throw new WireFault('admission-invalid', 'no key of the origin');
-  const pinned = peers.records().filter(({ owner }) => owner === originKey.owner);
-  if (pinned.length > 0) return { keys: new KeyRing(pinned), origin: 'peer', isFirstUse: false };
+  const pinned = peers.ofOwner(originKey.owner, ['command']);
+  if (pinned !== undefined) return { keys: pinned, origin: 'peer', isFirstUse: false };
   const vouched = new KeyRing([fromPublicKeyRecord(originKey, ['command', 'receipt'])]);
   return { keys: vouched, origin: 'peer', isFirstUse: true };
 }

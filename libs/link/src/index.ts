@@ -5,6 +5,7 @@
  * verifies envelopes nor stores them; that is done in the apps. May import identity and protocol.
  */
 export type { HeartbeatContent, Heartbeats, Link, LinkEnd, LinkEpochs, LinkPeer, LinkStats } from './link.js';
+export { HeartbeatContents } from './heartbeat-contents.js';
 export { LinkClosed } from './link.js';
 export { LINK_LIMITS, SUBPROTOCOL, VERSIONS, type LinkLimits } from './limits.js';
 export { LinkListener, type LinkListenerOptions } from './link-listener.js';

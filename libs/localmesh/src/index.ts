@@ -8,6 +8,7 @@ export { type MeshOptions, type MeshModel, type MeshStep } from './mesh-options.
 export { MeshInstance } from './instance/mesh-instance.js';
 export { MeshHub } from './hub/mesh-hub.js';
 export { HubClient, HubProblem } from './client/hub-client.js';
+export { OrchestratorDoor, type QueueView } from './client/orchestrator-door.js';
 export {
   OwnerClient,
   type OwnConnectionView,

@@ -16,8 +16,16 @@ export interface MeshOptions {
   instances?: readonly string[];
   /** Path or URL that becomes a bare remote on this machine; see `Mesh.repository`. */
   repository?: string;
-  /** 0, the default: any free port. */
+  /** 0, the default: any free port. It is the first hub's; the others take any. */
   hubPort?: number;
+  /**
+   * Hub processes, default 1. More than one are replicas: one id and state directory, one PostgreSQL, and a Valkey of
+   * their own (database of `valkeyUrl` where that is given; publish and subscribe know no databases, so it must not carry
+   * another hub of the same id).
+   */
+  hubs?: number;
+  /** Indexes of the hubs that an instance dials, in this order; default all of them, each instance with another one first. */
+  dials?: Readonly<Record<string, readonly number[]>>;
   /** The hub serves https and wss, pinned by everybody; the same at each start of one state directory. */
   tls?: boolean;
   /** Default: the scripted provider. */
@@ -28,6 +36,8 @@ export interface MeshOptions {
   policy?: Partial<InstancePolicy>;
   /** Further environment of hub, spokes, orchestrators and reapers. */
   env?: Readonly<Record<string, string>>;
+  /** Further environment of one process, by its name: "hub", "postgres", "quay/spoke". */
+  envOf?: (process: string) => Readonly<Record<string, string>>;
   /** Gives up a start that is under way; everything that runs by then is ended. */
   signal?: AbortSignal;
   onStep?: (step: MeshStep) => void;
@@ -42,6 +52,8 @@ export interface InstancePolicy {
   tenants: string[];
   concurrency: number;
   budgetMicroUsd: number;
+  taskBudgetMicroUsd?: number;
+  tenantBudgetMicroUsdPerDay?: number;
   timeoutMs: number;
   sandboxes: string[];
 }

@@ -6,24 +6,27 @@ import type { HubClient } from './client/hub-client.js';
 import { addRemote, type Remote } from './git/remote.js';
 import { Guardian } from './guardian/guardian.js';
 import { MeshHub } from './hub/mesh-hub.js';
+import { dialled, type HubPorts } from './instance/hub-ports.js';
 import { MeshInstance } from './instance/mesh-instance.js';
 import { provideRuntime } from './instance/runtime-dir.js';
 import type { MeshOptions } from './mesh-options.js';
 import { startPostgres } from './postgres/postgres.js';
+import { allOf } from './process/all-of.js';
 import { childEnv } from './process/child-env.js';
-import { freePort } from './process/free-port.js';
+import { freePorts } from './process/free-port.js';
 import { ProcessRegister } from './process/process-register.js';
 import type { SupervisedProcess } from './process/supervised-process.js';
 import { saveContext } from './state/context.js';
 import { makePrivate, makeTraversable, prepareStateDir, stateRoot } from './state/state-dir.js';
 import { StateLock } from './state/state-lock.js';
 import { pinKeys } from './state/trust.js';
-import { type InstanceValkey, sharedValkey, startValkey } from './valkey/valkey.js';
+import { type InstanceValkey, sharedValkey, startHubValkey, startValkey } from './valkey/valkey.js';
 
 const INSTANCE_ID = /^[a-z0-9-]{1,32}$/;
 
 /**
- * A mesh that runs: `await using mesh = await Mesh.start({ instances: ['harbor', 'quay'] })`.
+ * A mesh that runs: `await using mesh = await Mesh.start({ instances: ['harbor', 'quay'] })`. With `hubs: 3` it has
+ * replicas, `mesh.hubs`: each is a process of its own to `stop`, `kill` and `start` (`mesh.hubs[1]?.process`).
  *
  * Everything in it is the real thing, in processes of its own. It ends with `stop`, and leaves no process; a temporary
  * state directory goes with it. Where the process that holds this object is killed, a guardian does the same.
@@ -32,7 +35,10 @@ export class Mesh implements AsyncDisposable {
   readonly instances: MeshInstance[] = [];
   /** The bare remote of `options.repository`. */
   repository: Remote | undefined;
-  private meshHub: MeshHub | undefined;
+  /** The hub and its replicas. */
+  readonly hubs: MeshHub[] = [];
+  /** The server through which the hubs hear of each other; undefined for one hub, and for a Valkey of somebody else. */
+  hubValkey: SupervisedProcess | undefined;
   /** Servers that go last: everything else writes to them. */
   private readonly servers: SupervisedProcess[] = [];
   private readonly register: ProcessRegister;
@@ -45,7 +51,7 @@ export class Mesh implements AsyncDisposable {
     private readonly options: MeshOptions,
     private readonly lock: StateLock,
   ) {
-    this.register = ProcessRegister.of(stateDir);
+    this.register = ProcessRegister.of(stateDir, options.envOf);
   }
 
   /**
@@ -79,9 +85,11 @@ export class Mesh implements AsyncDisposable {
     }
   }
 
+  /** The first of the hubs. */
   get hub(): MeshHub {
-    if (this.meshHub === undefined) throw new LocalFault('not-started', 'The hub was not started.');
-    return this.meshHub;
+    const [first] = this.hubs;
+    if (first === undefined) throw new LocalFault('not-started', 'The hub was not started.');
+    return first;
   }
 
   get client(): HubClient {
@@ -129,51 +137,80 @@ export class Mesh implements AsyncDisposable {
       env: this.env(),
       register: this.register,
     });
-    const port = await freePort(options.hubPort ?? 0);
+    const ports = await freePorts(options.hubPort ?? 0, options.hubs ?? 1);
     const runtimeDir = join(stateDir, 'runtime');
-    const hub = this.startHub(port);
+    const hubs = this.startHubs(ports);
     await allOf([
-      hub,
+      hubs,
       this.step('agent runtime', () => provideRuntime(runtimeDir, join(stateRoot(), 'runtime'))),
       options.repository === undefined ? undefined : this.takeRepository(options.repository),
-      ...ids.map((id, index) => this.startInstance(id, index, hub, port, runtimeDir)),
+      ...ids.map((id, index) =>
+        this.startInstance(id, index, hubs, dialled(ports, index, options.dials?.[id]), runtimeDir),
+      ),
     ]);
     // They came in the order in which they were ready.
     this.instances.sort((a, b) => ids.indexOf(a.id) - ids.indexOf(b.id));
-    await this.writeContext(await hub);
+    await this.writeContext(this.hub);
   }
 
-  private async startHub(port: number): Promise<MeshHub> {
+  private async startHubs(ports: HubPorts): Promise<readonly MeshHub[]> {
     const { stateDir } = this;
     const common = { env: this.env(), register: this.register };
-    const postgres = await this.step('PostgreSQL', () =>
-      startPostgres({
-        ...common,
-        dir: join(stateDir, 'postgres'),
-        binariesRoot: stateRoot(),
-        logFile: this.logFile('postgres'),
-      }),
-    );
+    const [postgres, valkeyUrl] = await allOf([
+      this.step('PostgreSQL', () =>
+        startPostgres({
+          ...common,
+          dir: join(stateDir, 'postgres'),
+          binariesRoot: stateRoot(),
+          logFile: this.logFile('postgres'),
+        }),
+      ),
+      ports.length === 1 ? undefined : this.step('hub: Valkey', () => this.startHubValkey()),
+    ]);
     this.servers.push(postgres.process);
-    this.meshHub = await this.step('hub', () =>
-      MeshHub.start({
-        ...common,
-        dir: join(stateDir, 'hub'),
-        port,
-        tls: this.options.tls ?? false,
-        databaseUrl: postgres.url,
-        logFile: this.logFile('hub'),
-        ...this.restarts(),
-      }),
-    );
-    return this.meshHub;
+    const start = async (port: number, index: number): Promise<void> => {
+      const name = index === 0 ? 'hub' : `hub-${String(index)}`;
+      this.hubs[index] = await this.step(name, () =>
+        MeshHub.start({
+          ...common,
+          name,
+          dir: join(stateDir, 'hub'),
+          port,
+          tls: this.options.tls ?? false,
+          databaseUrl: postgres.url,
+          ...(valkeyUrl === undefined ? {} : { valkeyUrl }),
+          logFile: this.logFile(name),
+          ...this.restarts(),
+        }),
+      );
+    };
+    // The first makes the keys that all of them have.
+    const [first, ...more] = ports;
+    await start(first, 0);
+    await allOf(more.map((port, at) => start(port, at + 1)));
+    return this.hubs;
+  }
+
+  /** @returns its URL */
+  private async startHubValkey(): Promise<string> {
+    const { valkeyUrl } = this.options;
+    if (valkeyUrl !== undefined && valkeyUrl !== '') return valkeyUrl;
+    const valkey = await startHubValkey({
+      dir: join(this.stateDir, 'hub-valkey'),
+      logFile: this.logFile('hub-valkey'),
+      env: this.env(),
+      register: this.register,
+    });
+    this.hubValkey = valkey.process;
+    this.servers.push(valkey.process);
+    return valkey.url;
   }
 
   private async startInstance(
     id: string,
     index: number,
-    hub: Promise<MeshHub>,
-    port: number,
+    hubs: Promise<readonly MeshHub[]>,
+    ports: HubPorts,
     runtimeDir: string,
   ): Promise<void> {
     const { options, stateDir } = this;
@@ -191,19 +228,18 @@ export class Mesh implements AsyncDisposable {
     this.instances.push(instance);
     const [valkey] = await allOf([
       this.step(`${id}: Valkey`, () => this.startValkey(instance, index)),
-      this.admit(instance, hub, port).then(() => this.step(`${id}: reaper`, () => instance.reaper.start())),
+      this.admit(instance, hubs, ports).then(() => this.step(`${id}: reaper`, () => instance.reaper.start())),
     ]);
-    await this.step(`${id}: orchestrator and spoke`, () => instance.start(hub, valkey));
+    await this.step(`${id}: orchestrator and spoke`, () => instance.start(hubs, valkey));
   }
 
   /** At the first start of an instance the hub must be there to enrol it; afterwards nothing waits for the hub. */
-  private async admit(instance: MeshInstance, hub: Promise<MeshHub>, port: number): Promise<void> {
-    if (instance.isJoined) {
-      await instance.noteHubPort(port);
-      return;
+  private async admit(instance: MeshInstance, hubs: Promise<readonly MeshHub[]>, ports: HubPorts): Promise<void> {
+    if (!instance.isJoined) {
+      await hubs;
+      await this.step(`${instance.id}: enrolment`, () => instance.join(this.hub));
     }
-    const admitting = await hub;
-    await this.step(`${instance.id}: enrolment`, () => instance.join(admitting));
+    await instance.noteHubPorts(ports);
   }
 
   private async startValkey({ id, dir }: MeshInstance, index: number): Promise<InstanceValkey> {
@@ -240,7 +276,7 @@ export class Mesh implements AsyncDisposable {
   private async takeDown(): Promise<void> {
     this.register.close();
     await Promise.allSettled(this.instances.map((instance) => instance.stop()));
-    await this.meshHub?.process.stop();
+    await Promise.allSettled(this.hubs.map(({ process }) => process.stop()));
     await Promise.allSettled(this.servers.map((server) => server.stop()));
     // Whatever did not get as far as being known by one of the above.
     await this.register.endProcesses();
@@ -278,13 +314,4 @@ export class Mesh implements AsyncDisposable {
       throw error;
     }
   }
-}
-
-/** Waits for all, also when one fails: what is still starting must be known before it can be ended. */
-async function allOf<T extends readonly unknown[]>(work: T): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
-  const results = await Promise.allSettled(work);
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
-  return results.map((result) => (result as PromiseFulfilledResult<unknown>).value) as {
-    -readonly [K in keyof T]: Awaited<T[K]>;
-  };
 }

@@ -9,6 +9,7 @@ export { NestLog } from './logging/nest-log.js';
 export { redactText, redactValue } from './logging/redaction.js';
 export { type Problem, problemOf } from './http/problem.js';
 export { ProblemFilter } from './http/problem.filter.js';
+export { hubLostOf } from './http/hub-lost.js';
 export { RequestFault, type FieldError, requestValidation } from './http/request-validation.js';
 export { BearerGuard, Caller, Open, bearerOf, tokenMatches } from './http/bearer.guard.js';
 export { loadOrCreateToken } from './http/token-file.js';
@@ -19,7 +20,7 @@ export { type RunAppOptions, runApp, runContext, runMain } from './lifecycle/run
 export { type ValkeyAddress, parseValkeyUrl } from './valkey/valkey-url.js';
 export { connectValkey, closeValkey } from './valkey/connect-valkey.js';
 export { Script } from './valkey/script.js';
-export { type OwnerPolicy, type SpawnPolicy, loadPolicy, parsePolicy } from './policy/owner-policy.js';
+export { type OwnerPolicy, type SpawnPolicy, type StallPolicy, loadPolicy, parsePolicy } from './policy/owner-policy.js';
 export {
   type CommandOrigin,
   type DemandableCommand,
@@ -28,7 +29,19 @@ export {
   type PeerRule,
   checkOrigin,
 } from './policy/origin-policy.js';
+export type { ProgramPolicy, ProgramsPolicy } from './policy/program-policy.js';
+export type { SecretAllowance, SecretScanPolicy } from './policy/secret-scan-policy.js';
 export { type SpawnRequestFacts, type SpawnLimits, checkPolicy } from './policy/check-policy.js';
+export { type LocalCall, openLocal, orchestratorAway, readLocal } from './orchestrator-client/local-http.js';
+export { refusalOf } from './orchestrator-client/refusal.js';
+export {
+  OrchestratorClient,
+  type OrchestratorClientOptions,
+  type OrchestratorEvent,
+  type OrchestratorEventFilter,
+  type OrchestratorKill,
+  type OrchestratorSpawn,
+} from './orchestrator-client/orchestrator-client.js';
 export { metrics } from './metrics/metrics.js';
 export { MetricsController } from './metrics/metrics.controller.js';
 export {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { create } from '@bufbuild/protobuf';
 import { AGENT_TRANSITIONS, agentState, agentStateName, isTerminal, type AgentStateName } from './agent-state.js';
-import { agentSnapshot, agentView, type AgentView } from './agent-view.js';
+import { agentSnapshot, agentView, type AgentView, type VitalsView } from './agent-view.js';
 import { AgentSnapshotSchema, AgentState } from './gen/capstan/v1/agent_pb.js';
 import { decodeStrict } from './strict-decode.js';
 import { toBinary } from './index.js';
@@ -41,11 +41,23 @@ const view: fc.Arbitrary<AgentView> = fc.record({
   unsandboxed: fc.boolean(),
   revision: count,
 });
+const moment = fc.integer({ min: 1, max: 4e12 }).map((ms) => new Date(ms).toISOString());
+const vitals: fc.Arbitrary<VitalsView> = fc.record({
+  heartbeatAt: moment,
+  progressAt: moment,
+  cpuMs: count,
+  cpuMilli: fc.nat(0xffff_ffff),
+  memoryBytes: count,
+  peakMemoryBytes: count,
+  processes: fc.nat(0xffff_ffff),
+  stalled: fc.option(fc.string({ minLength: 1 })),
+});
 
 describe('agentView', () => {
   it('comes back from the wire as it was', () => {
     fc.assert(
-      fc.property(view, (v) => {
+      fc.property(view, fc.option(vitals), (plain, seen) => {
+        const v = seen === null ? plain : { ...plain, vitals: seen };
         const bytes = toBinary(AgentSnapshotSchema, agentSnapshot(v));
         expect(agentView(decodeStrict(AgentSnapshotSchema, bytes))).toEqual(v);
       }),

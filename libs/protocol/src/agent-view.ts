@@ -1,6 +1,6 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { agentState, agentStateName, type AgentStateName } from './agent-state.js';
-import { AgentSnapshotSchema, type AgentSnapshot } from './gen/capstan/v1/agent_pb.js';
+import { AgentSnapshotSchema, type AgentSnapshot, type Vitals, type VitalsSchema } from './gen/capstan/v1/agent_pb.js';
 
 /** An agent as every HTTP API and the CLI show it. Times are ISO 8601, null where it has not happened. */
 export interface AgentView {
@@ -17,6 +17,25 @@ export interface AgentView {
   unsandboxed: boolean;
   /** Grows by one with each change; orders views of the same agent. */
   revision: number;
+  /** Only where the instance itself was asked, and while the agent lives. */
+  vitals?: VitalsView;
+}
+
+/** How an agent that runs was seen last. Times are ISO 8601. */
+export interface VitalsView {
+  /** Its processes were seen alive. */
+  heartbeatAt: string;
+  /** It printed a line, or the model answered it. */
+  progressAt: string;
+  /** Processor time so far, milliseconds. */
+  cpuMs: number;
+  /** Thousandths of a processor, since the sample before. */
+  cpuMilli: number;
+  memoryBytes: number;
+  peakMemoryBytes: number;
+  processes: number;
+  /** Why it counts as stalled, one sentence; null where it does not. */
+  stalled: string | null;
 }
 
 export interface HarvestView {
@@ -40,6 +59,7 @@ export interface UsageView {
 
 // The farthest moment that a Date can hold: ECMA-262, 21.4.1.1.
 const LAST_MS = 8_640_000_000_000_000n;
+const NEVER = new Date(0).toISOString();
 const iso = (ms: bigint): string | null => (ms <= 0n || ms > LAST_MS ? null : new Date(Number(ms)).toISOString());
 const milliseconds = (time: string | null): bigint => (time === null ? 0n : BigInt(Date.parse(time)));
 
@@ -58,6 +78,33 @@ export function agentView(s: AgentSnapshot): AgentView {
     usage: usageView(s.usage),
     unsandboxed: s.unsandboxed,
     revision: Number(s.revision),
+    ...(s.vitals === undefined ? {} : { vitals: vitalsView(s.vitals) }),
+  };
+}
+
+function vitalsView(v: Vitals): VitalsView {
+  return {
+    heartbeatAt: iso(v.heartbeatAtMs) ?? NEVER,
+    progressAt: iso(v.progressAtMs) ?? NEVER,
+    cpuMs: Number(v.cpuMs),
+    cpuMilli: v.cpuMilli,
+    memoryBytes: Number(v.memoryBytes),
+    peakMemoryBytes: Number(v.peakMemoryBytes),
+    processes: v.processes,
+    stalled: v.stalled === '' ? null : v.stalled,
+  };
+}
+
+function vitalsOf({ heartbeatAt, progressAt, stalled, ...v }: VitalsView): MessageInitShape<typeof VitalsSchema> {
+  return {
+    heartbeatAtMs: milliseconds(heartbeatAt),
+    progressAtMs: milliseconds(progressAt),
+    cpuMs: BigInt(v.cpuMs),
+    cpuMilli: v.cpuMilli,
+    memoryBytes: BigInt(v.memoryBytes),
+    peakMemoryBytes: BigInt(v.peakMemoryBytes),
+    processes: v.processes,
+    stalled: stalled ?? '',
   };
 }
 
@@ -99,5 +146,6 @@ export function agentSnapshot(v: AgentView): AgentSnapshot {
     },
     unsandboxed: v.unsandboxed,
     revision: BigInt(v.revision),
+    ...(v.vitals === undefined ? {} : { vitals: vitalsOf(v.vitals) }),
   });
 }

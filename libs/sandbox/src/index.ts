@@ -6,6 +6,7 @@
 export type * from './port.js';
 export { SandboxFault, type SandboxFaultCode } from './sandbox-fault.js';
 export { BubblewrapDriver, type BubblewrapOptions } from './bubblewrap/driver.js';
+export { DockerDriver, type DockerOptions } from './docker/driver.js';
 export { hostRuntime } from './bubblewrap/host-runtime.js';
 export type { ControlGroupKind } from './cgroup/hierarchy.js';
 export { removeControlGroups } from './cgroup/agent-groups.js';
@@ -21,3 +22,4 @@ export {
   type ProcessView,
 } from './kill/process.js';
 export { handleFault, isGone, members, signalHandle, waitGone, type KillHandle } from './kill/handle.js';
+export { resourceUse, type ResourceUse } from './usage/resource-use.js';

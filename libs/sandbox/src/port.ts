@@ -15,6 +15,8 @@ export interface SandboxLimits {
   pids?: number;
   /** Processors' worth of time, e.g. 1.5. */
   cpus?: number;
+  /** Bytes that it may add to what it can write on the host's disk. No driver enforces it yet: see `Enforcement.disk`. */
+  diskBytes?: number;
 }
 
 /** What runs inside, as whom, and what it sees. Everything that is not named here is absent inside. */
@@ -43,21 +45,30 @@ export interface Enforcement {
   memory: boolean;
   pids: boolean;
   cpus: boolean;
+  /** How much it may write into its mounts. Neither driver can: a bind mount has no quota of its own. */
+  disk: boolean;
   /** Denial of kernel interfaces that an agent has no use for. */
   seccomp: boolean;
   /** A host uid that no other agent has. */
   ownUid: boolean;
 }
 
+/** Everything that can be demanded of a sandbox. */
+export type EnforcedLimit = keyof Enforcement;
+
 export interface SandboxExit {
+  /** null where nobody can tell any more: the agent is gone, and its launcher or Docker has said nothing of how. */
   exitCode: number | null;
   signal: string | null;
+  /** The kernel ended something in it because the sandbox had used all its memory. */
+  outOfMemory: boolean;
 }
 
 /**
  * A sandbox that exists, in its control group, whose first process waits for GO. Nothing of the agent's has run.
  *
- * Its owner either gives `go()` or calls `abort()`; when the owner dies, the sandbox dies with it.
+ * Its owner either gives `go()` or calls `abort()`; when the owner dies before GO, the sandbox dies with it. Afterwards that is
+ * so for bubblewrap; a container of Docker's outlives its owner, without output or model, until it is killed or swept.
  */
 export interface PreparedSandbox {
   /** Names the sandbox's processes for ever; what the reaper registers. */
@@ -86,7 +97,7 @@ export interface SandboxProbe {
 
 /** A way to run an agent so that it is confined and can be killed for certain. */
 export interface SandboxDriver {
-  readonly name: 'bubblewrap';
+  readonly name: KillHandle['driver'];
   /** Tries a real sandbox, so that "available" is a fact. */
   probe(): Promise<SandboxProbe>;
   /** Throws SandboxFault `sandbox-failed` with what the sandbox's program said; nothing is left behind then. */
@@ -98,4 +109,6 @@ export interface SandboxDriver {
    * @returns pids that were still there.
    */
   removeLeftovers(agentId: string): Promise<number[]>;
+  /** Agents of the driver's own owner of whom any sandbox exists, running or not. */
+  agentsWithSandboxes(): Promise<string[]>;
 }

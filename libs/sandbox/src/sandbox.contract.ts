@@ -1,5 +1,6 @@
+import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chownSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -128,6 +129,36 @@ export function sandboxContract({ driver: given, limits }: ContractTerms): void 
       expect(await text(sandbox.stdout)).toBe('got word\n');
     });
 
+    it('gives the environment to the agent as it is, whatever is in it', async () => {
+      const value = `it's "quoted" $(echo run) \`echo run\` \\ \n$HOME  two`;
+      const { said } = await run('printf "%s|" "$ODD"; env | cut -d= -f1 | sort | tr "\\n" " "', {
+        env: { PATH: '/usr/bin:/bin', ODD: value },
+      });
+      expect(said).toBe(`${value}|${'ODD PATH PWD '}`);
+    });
+
+    it('loses nothing of 20 MB of output, though its reader is slow to begin', async () => {
+      const bytes = 20_000_000;
+      const sandbox = await prepare(`seq 1 3000000 | head -c ${String(bytes)}; echo end >&2`);
+      await sandbox.go();
+      await delay(200);
+      const hash = createHash('sha256');
+      let length = 0;
+      const [complained] = await Promise.all([
+        text(sandbox.stderr),
+        (async () => {
+          for await (const piece of sandbox.stdout) {
+            length += (piece as Buffer).length;
+            hash.update(piece as Buffer);
+          }
+        })(),
+      ]);
+      expect(complained).toBe('end\n');
+      expect(length).toBe(bytes);
+      expect(hash.digest('hex')).toBe(createHash('sha256').update(sequence(bytes)).digest('hex'));
+      expect(await sandbox.exited).toMatchObject({ exitCode: 0 });
+    }, 30_000);
+
     it('refuses a spec that it cannot honour, and leaves nothing behind', async () => {
       const missing = { source: join(room, 'missing'), target: '/missing', mode: 'ro' as const };
       await expect(prepare('true', { mounts: [missing] })).rejects.toMatchObject({ code: 'sandbox-failed' });
@@ -175,7 +206,7 @@ export function sandboxContract({ driver: given, limits }: ContractTerms): void 
           `cat ${canary} /etc/shadow /root/.profile 2>/dev/null; ls /home /root /work /var /sys 2>/dev/null
            env; cat /etc/passwd /etc/hosts; hostname; tr '\\0\\n' '  ' < /proc/1/cmdline | sed 's/capstan-gate.*//'; echo
            for f in /proc/[0-9]*; do echo pid; done
-           for f in /proc/self/fd/*; do case $(readlink $f) in ''|/dev/null|/proc/*|pipe:*|socket:*) ;; *) echo leak $(readlink $f);; esac; done`,
+           for f in /proc/self/fd/*; do case $(readlink $f) in ''|/dev/null|/proc/*|pipe:*|socket:*|/run/capstan-gate/*) ;; *) echo leak $(readlink $f);; esac; done`,
         );
         expect(said).not.toMatch(/secret|CANARY|leak/);
         expect(said).not.toContain(room);
@@ -200,6 +231,28 @@ export function sandboxContract({ driver: given, limits }: ContractTerms): void 
       const room_ = { source: room, target: '/room', mode: 'rw' as const };
       const { said, complained } = await run('', { argv: ['/opt/node', '-e', script], mounts: [node, room_] });
       expect({ said, complained }).toEqual({ said: 'lo ECONNREFUSED ENETUNREACH\n', complained: '' });
+    });
+
+    it('reaches a socket in its own mounts, though they are read-only, and no other of the host', async () => {
+      const directory = join(room, 'gateway');
+      mkdirSync(directory);
+      await using gateway = createServer((socket) => socket.end('model')).listen(join(directory, 'gateway.sock'));
+      await once(gateway, 'listening');
+      chmodSync(join(directory, 'gateway.sock'), 0o777);
+      const script = `
+        const net = require('node:net');
+        const attempt = (path) => new Promise((done) => net.connect(path).on('error', (e) => done(e.code)).on('data', (said) => done(String(said))));
+        (async () => { for (const path of ['/run/gateway/gateway.sock', '/var/run/docker.sock', '/run/containerd/containerd.sock', '/run/dbus/system_bus_socket', '\\0/tmp/.X11-unix/X0']) console.log(await attempt(path)); })();`;
+      const { said, complained } = await run('', {
+        argv: ['/opt/node', '-e', script],
+        mounts: [
+          { source: process.execPath, target: '/opt/node', mode: 'ro' },
+          { source: room, target: '/room', mode: 'rw' },
+          { source: directory, target: '/run/gateway', mode: 'ro' },
+        ],
+      });
+      expect(complained).toBe('');
+      expect(said.trim().split('\n')).toEqual(['model', 'ENOENT', 'ENOENT', 'ENOENT', 'ECONNREFUSED']);
     });
 
     it('cannot make namespaces, mount, or enter what is not its own', async () => {
@@ -269,6 +322,31 @@ export function sandboxContract({ driver: given, limits }: ContractTerms): void 
     });
   });
 
+  describe('what its owner left', () => {
+    it('is found and ended by the agent’s id, whether it waits for GO or runs', async () => {
+      const [agentId, other] = [`left-${randomUUID()}`, `other-${randomUUID()}`];
+      const waiting = await prepare('true', { agentId });
+      const running = await started('trap "" TERM', { agentId });
+      const others = await prepare('true', { agentId: other });
+      const canBeFound = waiting.handle.cgroup !== '';
+      const agents = await driver.agentsWithSandboxes();
+      expect(agents.filter((it) => it === agentId || it === other).sort()).toEqual(canBeFound ? [agentId, other] : []);
+      const found = await driver.removeLeftovers(agentId);
+      if (!canBeFound) return;
+      for (const { handle } of [waiting, running]) {
+        expect(found).toContain(handle.processes.at(-1)?.pid);
+        expect(isGone(handle)).toBe(true);
+      }
+      expect(isGone(others.handle)).toBe(false);
+      expect(await driver.agentsWithSandboxes()).not.toContain(agentId);
+      expect(await driver.removeLeftovers(agentId)).toEqual([]);
+    });
+  });
+
+  it('says that nobody bounds what it writes to the disk', async () => {
+    expect((await prepare('true', { limits: { diskBytes: 1 << 30 } })).enforced.disk).toBe(false);
+  });
+
   if (!limits) return;
 
   describe('limits', () => {
@@ -302,12 +380,29 @@ export function sandboxContract({ driver: given, limits }: ContractTerms): void 
       expect(complained).toMatch(/Killed|memory/i);
     });
 
+    it('says that the memory was used up', async () => {
+      const sandbox = await prepare('exec tail < /dev/zero', { limits: { memoryBytes: 48 << 20 } });
+      await sandbox.go();
+      expect(await sandbox.exited).toMatchObject({ outOfMemory: true });
+    });
+
     it('gives no more processor time than allowed', async () => {
       const { said } = await run('timeout 1 sh -c "while :; do :; done"; times', { limits: { cpus: 0.2 } });
       const seconds = /^0m([\d.]+)s 0m([\d.]+)s$/m.exec(said.split('\n')[1] ?? '');
       expect(Number(seconds?.[1]) + Number(seconds?.[2])).toBeLessThan(0.7);
     });
   });
+}
+
+/** The first bytes of what `seq 1 …` prints. */
+function sequence(bytes: number): Buffer {
+  const lines: string[] = [];
+  for (let number = 1, length = 0; length < bytes; number += 1) {
+    const line = `${String(number)}\n`;
+    lines.push(line);
+    length += line.length;
+  }
+  return Buffer.from(lines.join('')).subarray(0, bytes);
 }
 
 async function until(condition: () => boolean, timeoutMs = 5000): Promise<void> {

@@ -62,7 +62,7 @@ async function cpuFigures(
   hubCpu: { first: number; settled: number },
   count: number,
 ): Promise<Figure[]> {
-  const crypto = cryptoFloorMs(2000);
+  const crypto = cryptoFloorMs(2000, { signatures: 1, verifications: 2 });
   const post = await measureNestPost(JSON.stringify({ reason: 'x'.repeat(200) }), count, 32);
   await using inserts = await startChild<{ cpuMsPerInsert: number }>('baselines/insert.program.ts', [
     mesh.databaseUrl,

@@ -5,13 +5,17 @@ import {
   envelopeDigest,
   handshakePae,
   keyRecord,
+  type KeyRecord,
   KeyRing,
   makeHeader,
+  openRouted,
   signPayload,
   SigningKey,
 } from '@capstan/identity';
 import { type Link, SpokeDialer } from '@capstan/link';
 import {
+  AcknowledgementSchema,
+  agentOf,
   AgentSnapshotSchema,
   AgentState,
   type Command,
@@ -32,12 +36,15 @@ import {
   type MessageInitShape,
   ObservationSchema,
   payloadKind,
+  ProbeAnswerSchema,
   ReceiptSchema,
+  type Routed,
   toBase64,
   toBinary,
 } from '@capstan/protocol';
 import { bootId, type KillHandle, readProcess, signalHandle, waitGone } from '@capstan/sandbox';
 import type { HttpPeer } from '../http.ts';
+import { RoutedOrders, type Until } from './routed-orders.ts';
 
 /** What the hub's invitation says, as far as it is needed here. */
 interface Invite {
@@ -46,6 +53,7 @@ interface Invite {
   secret: string;
 }
 
+type Ordered = Pick<Command, 'header' | 'body'>;
 type ReceiptInit = MessageInitShape<typeof ReceiptSchema>;
 
 /** A long sleep with a child of its own: what there is of an agent here. */
@@ -54,10 +62,19 @@ const GONE_MS = 10_000;
 
 /**
  * An instance of which only the link is there, to load a hub with many: real keys, the real enrolment and the real link;
- * it answers a status with a receipt, and a kill-all by killing real processes, watching them go, and signing that.
+ * it answers a spawn and a status with a receipt, and a kill-all by killing real processes, watching them go, and signing
+ * that. What another instance has ordered it verifies as a real one does.
  */
 export class SimSpoke {
   readonly key = SigningKey.generate();
+  readonly orders = new RoutedOrders(this);
+  /** How far it goes with a status: to the acknowledgement, or to the receipt. */
+  takesStatus: Until = 'answered';
+  /** Keys of the other instances. */
+  peers = new KeyRing();
+  hubKeys = new KeyRing();
+  /** Commands of others that have come over the link and hold. */
+  routedIn = 0;
   private readonly reaper = SigningKey.generate();
   private readonly trees: { agentId: string; child: ChildProcess; handle: KillHandle }[] = [];
   private dialer: SpokeDialer | undefined;
@@ -89,10 +106,15 @@ export class SimSpoke {
       '/api/v1/federation/enrollments/redeem',
       JSON.stringify({ secret: terms.secret, enrollment }),
     );
-    const hubKeys = new KeyRing([
+    this.hubKeys = new KeyRing([
       keyRecord(terms.hubId, fromHex(terms.hubKey), ['link', 'command', 'admit', 'lease', 'receipt']),
     ]);
-    this.dial(terms.hubId, hubKeys);
+    this.dial(terms.hubId, this.hubKeys);
+  }
+
+  /** What another instance pins of it. */
+  get record(): KeyRecord {
+    return keyRecord(this.instanceId, this.key.publicKey, ['command', 'receipt']);
   }
 
   /** Starts a process tree that a kill-all has to end. */
@@ -159,21 +181,43 @@ export class SimSpoke {
     return signPayload(this.key, 'enrollment', toBinary(EnrollmentSchema, enrollment));
   }
 
-  private async take(lane: LaneName, { body }: LinkMessage): Promise<void> {
-    // Nothing that is sent here is to be refused: a measurement of refusals would be quick and wrong.
-    if (body.case === 'rejection') throw new Error(`${this.instanceId}: refused with ${body.value.code}`);
-    if (body.case !== 'envelope' || payloadKind(body.value.payloadType) !== 'command') return;
-    const envelope = body.value;
-    const command = decodeStrict(CommandSchema, envelope.payload);
-    const result = await this.answer(command, envelopeDigest(envelope));
+  private async take(lane: LaneName, message: LinkMessage): Promise<void> {
+    const { body } = message;
+    if (body.case === 'envelope' && payloadKind(body.value.payloadType) === 'command')
+      await this.obey(lane, body.value, decodeStrict(CommandSchema, body.value.payload));
+    else if (body.case === 'routed') await this.takeRouted(lane, body.value);
+    else this.orders.heard(message);
+  }
+
+  private async takeRouted(lane: LaneName, { envelope, admission, keyStatements }: Routed): Promise<void> {
+    if (envelope === undefined) throw new Error('nothing was routed');
+    if (payloadKind(envelope.payloadType) === 'receipt') {
+      this.orders.answered({
+        $typeName: 'capstan.v1.Routed',
+        envelope,
+        keyStatements,
+        ...(admission && { admission }),
+      });
+      return;
+    }
+    const trust = { hub: this.hubKeys, operators: new KeyRing(), peers: this.peers };
+    const { header, body } = openRouted({ envelope, admission }, trust, this.instanceId);
+    this.routedIn += 1;
+    if (body.case === 'status' && this.takesStatus === 'acknowledged')
+      await this.send('control', { case: 'acknowledgement', value: acknowledgement(envelope) });
+    else await this.obey(lane, envelope, { header, body });
+  }
+
+  private async obey(lane: LaneName, envelope: Envelope, { header, body }: Ordered): Promise<void> {
+    const digest = envelopeDigest(envelope);
+    const result = await this.answer(body, digest);
     if (result === undefined) return;
-    const { header, body: ordered } = command;
     const receipt = create(ReceiptSchema, {
       header: makeHeader({ issuer: this.instanceId, audience: this.hubId, direction: Direction.SPOKE_TO_HUB }),
       commandIssuer: header?.issuer ?? '',
       commandId: header?.id ?? '',
-      commandDigest: envelopeDigest(envelope),
-      agentId: ordered.case === 'status' ? ordered.value.agentId : '',
+      commandDigest: digest,
+      agentId: body.case === undefined ? '' : agentOf(body),
       acceptedAtMs: BigInt(Date.now()),
       result,
     });
@@ -181,17 +225,30 @@ export class SimSpoke {
     await this.send(lane === 'kill' ? 'kill' : 'results', { case: 'envelope', value: signed });
   }
 
-  private async answer({ body }: Command, digest: Uint8Array): Promise<ReceiptInit['result'] | undefined> {
-    if (body.case === 'status') {
-      const { agentId } = body.value;
+  private async answer(body: Command['body'], digest: Uint8Array): Promise<ReceiptInit['result'] | undefined> {
+    if (body.case === 'spawn') return { case: 'spawned', value: snapshotOf(body.value.agentId, AgentState.QUEUED) };
+    if (body.case === 'status') return { case: 'status', value: snapshotOf(body.value.agentId, AgentState.RUNNING) };
+    if (body.case === 'probe')
       return {
-        case: 'status',
-        value: create(AgentSnapshotSchema, { agentId, taskId: 't', state: AgentState.RUNNING }),
+        case: 'probed',
+        value: { $typeName: 'capstan.v1.ProbeResult', answer: this.probed(body.value.nonce, digest) },
       };
-    }
     if (body.case !== 'killAll') return undefined;
     const agents = await Promise.all(this.trees.splice(0).map((tree) => this.killTree(tree, digest)));
     return { case: 'killedAll', value: { $typeName: 'capstan.v1.KillAllResult', epoch: body.value.epoch, agents } };
+  }
+
+  /** What a reaper says of itself: the kill path is there. */
+  private probed(nonce: Uint8Array, commandDigest: Uint8Array): Uint8Array {
+    const answer = create(ProbeAnswerSchema, {
+      header: makeHeader({ issuer: this.instanceId, audience: this.instanceId, direction: Direction.LOCAL }),
+      nonce,
+      commandDigest,
+      takenAtMs: BigInt(Date.now()),
+      bootId: bootId(),
+      livingAgents: this.trees.length,
+    });
+    return encodeEnvelope(signPayload(this.reaper, 'probe', toBinary(ProbeAnswerSchema, answer)));
   }
 
   private async killTree(
@@ -221,6 +278,10 @@ export class SimSpoke {
   }
 }
 
+const snapshotOf = (agentId: string, state: AgentState) => create(AgentSnapshotSchema, { agentId, taskId: 't', state });
+
+const acknowledgement = (envelope: Envelope) => create(AcknowledgementSchema, { digest: envelopeDigest(envelope) });
+
 /** The shell's children too; they are in its process group. */
 function endGroup(child: ChildProcess): void {
   try {
@@ -228,4 +289,10 @@ function endGroup(child: ChildProcess): void {
   } catch {
     // None is left.
   }
+}
+
+/** Lets instances know each other's keys, as if each had pinned them. */
+export function introduce(spokes: readonly SimSpoke[]): void {
+  const peers = new KeyRing(spokes.map(({ record }) => record));
+  for (const spoke of spokes) spoke.peers = peers;
 }

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { uptime } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { RegisterLine } from '../history/history.ts';
@@ -6,6 +7,8 @@ import type { RegisterLine } from '../history/history.ts';
 const MAGIC = 0x43524631;
 const HEAD_BYTES = 20;
 const ALIGNMENT = 8;
+/** USER_HZ, the same on every Linux that Node runs on. */
+const TICKS_A_SECOND = 100;
 
 /**
  * What a reaper has on its disk, read without it: it may be dead or stopped. The file has two areas, of which the one with
@@ -17,6 +20,13 @@ export async function readRegister(instanceDir: string): Promise<RegisterLine[]>
   const areas = [file.subarray(0, half), file.subarray(half)].map(readArea);
   const [newest] = areas.toSorted((a, b) => b.generation - a.generation);
   return newest?.lines ?? [];
+}
+
+/** An agent's processes are as old as the kernel says: the reaper's clock may have been wrong. */
+function byTheKernel(line: RegisterLine): RegisterLine {
+  const ticks = (line.handle?.processes ?? []).map(({ startTicks }) => Number(startTicks));
+  if (line.kind !== 'agent' || ticks.length === 0) return line;
+  return { ...line, at: Date.now() - uptime() * 1000 + (Math.max(...ticks) * 1000) / TICKS_A_SECOND };
 }
 
 function readArea(area: Buffer): { generation: number; lines: RegisterLine[] } {
@@ -31,7 +41,7 @@ function readArea(area: Buffer): { generation: number; lines: RegisterLine[] } {
       area.readUInt32BE(at + 8) === sequence && (sequence === 0 || area.readUInt32BE(at + 4) === generation);
     if (!isNext || payload.length !== length || sum !== area.readUInt32BE(at + 16)) break;
     generation = area.readUInt32BE(at + 4);
-    lines.push(...(JSON.parse(payload.toString()) as RegisterLine[]));
+    lines.push(...(JSON.parse(payload.toString()) as RegisterLine[]).map(byTheKernel));
     at += Math.ceil((HEAD_BYTES + length) / ALIGNMENT) * ALIGNMENT;
   }
   return { generation, lines };

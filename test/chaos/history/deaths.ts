@@ -2,8 +2,10 @@ import type { History, InstanceEvidence, OrderRecord, RegisterLine, Violation } 
 
 /** From order to proof, while nothing but a store is away. */
 const KILL_MS = 5000;
-/** What a kill must not need. */
-const STORES = /^(?:kill|freeze) (?:postgres|[a-z0-9-]+\/valkey)$/;
+/** What a kill must not need; it needs no clock either. */
+const STORES = /^(?:kill|freeze) (?:postgres|hub-valkey|[a-z0-9-]+\/valkey)$/;
+/** Where both are away, two hubs cannot tell each other of a kill. */
+const WAYS_BETWEEN_HUBS = ['postgres', 'hub-valkey'];
 
 /** No proof of a death that has not happened; nothing starts after an epoch; kills do without the stores. */
 export function deadlyRules({ orders, instances }: History): Violation[] {
@@ -27,9 +29,13 @@ function falseDeath(subject: string, alive: readonly number[]): Violation {
 
 type KillRecord = Extract<OrderRecord, { kind: 'kill' }>;
 
-/** A kill that was ordered while a store was away or came back, and nothing else was. */
+/** A kill that was ordered while a store was away or came back or a clock was wrong, and nothing else was. */
 export function isKillWithoutStore(order: OrderRecord): order is KillRecord {
-  return order.kind === 'kill' && order.during.length > 0 && order.during.every((fault) => STORES.test(fault));
+  if (order.kind !== 'kill' || order.during.length === 0) return false;
+  const isHit = (part: string): boolean => order.during.some((fault) => fault.endsWith(` ${part}`));
+  return (
+    order.during.every((fault) => STORES.test(fault) || fault.startsWith('clock ')) && !WAYS_BETWEEN_HUBS.every(isHit)
+  );
 }
 
 function slowKills(order: OrderRecord): Violation[] {

@@ -62,6 +62,7 @@ export interface CommandRow {
 /** A line of a reaper's register. */
 export interface RegisterLine {
   kind: string;
+  /** Of an agent: when its processes began. */
   at: AtMs;
   agentId?: string;
   handle?: { processes: { pid: number; startTicks: string }[] };

@@ -5,25 +5,12 @@ const TERMINAL = new Set(['completed', 'failed', 'killed']);
 /** Each acknowledged command is on disk, and has exactly one outcome in the end, the same at hub and instance. */
 export function outcomeRules(history: History): Violation[] {
   const rows = new Map(history.commands.map((row) => [row.id, row]));
-  const isProven = (order: OrderRecord): boolean => isProvenWithoutDatabase(order, history);
-  const accepted = history.orders.filter((order) => order.answer === 'accepted' && !isProven(order));
-  const asked = accepted.flatMap(commandsOf);
+  const asked = history.orders.filter(({ answer }) => answer === 'accepted').flatMap(commandsOf);
   return [
     ...asked.filter(({ commandId }) => !rows.has(commandId)).map(lost),
     ...history.commands.filter((row) => isUnsettled(row)).map(unsettled),
     ...history.commands.filter(({ kind }) => kind === 'agent.spawn').flatMap((row) => spawnFaults(row, history)),
   ];
-}
-
-/**
- * A kill does without the database, and so does its answer: where the hub dies before PostgreSQL is back, its record is
- * with the reaper, and the proof with whoever asked.
- */
-function isProvenWithoutDatabase(order: OrderRecord, { instances }: History): boolean {
-  if (order.kind !== 'kill' || !order.confirmed || !order.during.some((fault) => fault.endsWith(' postgres')))
-    return false;
-  const register = instances.find(({ id }) => id === order.instance)?.register ?? [];
-  return register.some(({ kind, order: ordered }) => kind === 'answer' && ordered?.id === order.commandId);
 }
 
 function commandsOf(order: OrderRecord): { kind: string; commandId: string }[] {

@@ -1,7 +1,7 @@
 import { type Fault, makeSchedule, type Schedule } from './schedule.ts';
 import { shrink } from './shrink.ts';
 
-const BOUNDS = { instances: ['harbor', 'quay'], lengthMs: 4000 };
+const BOUNDS = { instances: ['harbor', 'quay'], hubs: 2, hasClocks: true, lengthMs: 4000 };
 const many = Array.from({ length: 300 }, (_, run) => makeSchedule(1, run, BOUNDS));
 const nameOf = (fault: Fault): string => ('target' in fault ? `${fault.kind} ${fault.target}` : fault.kind);
 
@@ -16,10 +16,21 @@ describe('a schedule', () => {
 
   it('hits every part in both ways, and spoils links in four, within some hundred runs', () => {
     const parts = ['spoke', 'orchestrator', 'reaper', 'valkey'];
-    const targets = ['hub', 'postgres', ...BOUNDS.instances.flatMap((id) => parts.map((part) => `${id}/${part}`))];
-    const all = targets.flatMap((target) => [`kill ${target}`, `freeze ${target}`]);
+    const ofInstances = BOUNDS.instances.flatMap((id) => parts.map((part) => `${id}/${part}`));
+    const clocks = ['hub', 'hub-1', 'hub-valkey', ...ofInstances];
+    const all = [...clocks, 'postgres'].flatMap((target) => [`kill ${target}`, `freeze ${target}`]);
     const seen = new Set(many.flatMap(({ faults }) => faults.map(nameOf)));
-    expect([...seen].sort()).toEqual([...all, 'cut', 'silent', 'one-way', 'slow'].sort());
+    expect([...seen].sort()).toEqual(
+      [...all, ...clocks.map((target) => `clock ${target}`), 'cut', 'silent', 'one-way', 'slow'].sort(),
+    );
+  });
+
+  it('moves no clock where none can be moved, and names no second hub where there is one', () => {
+    const plain = { ...BOUNDS, hubs: 1, hasClocks: false };
+    const names = Array.from({ length: 300 }, (_, run) => makeSchedule(1, run, plain)).flatMap((it) =>
+      it.faults.map(nameOf),
+    );
+    expect(names.filter((name) => /clock|hub-/.test(name))).toEqual([]);
   });
 
   it('orders agents by distinct names, and nothing of an agent before it', () => {

@@ -7,45 +7,65 @@ import { HubDatabase } from '../evidence/hub-record.ts';
 import { instanceRecord } from '../evidence/instance-record.ts';
 import { environmentOf, livingOf } from '../evidence/processes.ts';
 import type { History, OrderRecord } from '../history/history.ts';
+import { Clocks } from './clocks.ts';
 import { Model } from './model.ts';
 import { Wire } from './wire.ts';
 
 export const INSTANCES = ['harbor', 'quay'];
 const TEARDOWN_MS = 60_000;
 
-/** A real mesh of one hub and two instances whose wires, processes and model are in our hands. */
+/** A real mesh of one hub or two, and two instances, whose wires, clocks, processes and model are in our hands. */
 export class ChaosMesh implements AsyncDisposable {
   /** Everything that was ordered since it was started, in all runs. */
   readonly orders: OrderRecord[] = [];
   readonly mesh: Mesh;
   readonly model: Model;
-  readonly wires: ReadonlyMap<string, Wire>;
-  /** Another admin: who stops a scope does not re-arm it. */
-  readonly second: HubClient;
+  /** Those of each instance, one to each hub. */
+  readonly wires: ReadonlyMap<string, readonly Wire[]>;
+  /** Undefined where clocks cannot be moved. */
+  readonly clocks: Clocks | undefined;
   private readonly repository: Disposable;
+  /** Of another admin: who stops a scope does not re-arm it. */
+  private readonly secondToken: string;
 
-  private constructor(parts: Pick<ChaosMesh, 'mesh' | 'model' | 'wires' | 'second'> & { repository: Disposable }) {
+  private constructor(
+    parts: Pick<ChaosMesh, 'mesh' | 'model' | 'wires' | 'clocks'> & { repository: Disposable; secondToken: string },
+  ) {
     this.mesh = parts.mesh;
     this.model = parts.model;
     this.wires = parts.wires;
-    this.second = parts.second;
+    this.clocks = parts.clocks;
     this.repository = parts.repository;
+    this.secondToken = parts.secondToken;
   }
 
   /** @param stateDir stays when it has ended: its logs may be wanted */
-  static async start(stateDir: string): Promise<ChaosMesh> {
+  static async start(stateDir: string, hubs: number): Promise<ChaosMesh> {
+    const clocks = await Clocks.of(stateDir);
     const model = await Model.start();
     const repository = makeRepository();
     const mesh = await Mesh.start({
       stateDir,
+      hubs,
       instances: INSTANCES,
       repository: repository.path,
+      envOf: (name) => clocks?.envOf(name) ?? {},
       model: { provider: 'anthropic', apiKey: 'chaos', url: model.url },
       policy: { concurrency: 4 },
     });
-    const wires = new Map(await Promise.all(INSTANCES.map(async (id) => [id, await layWire(mesh, id)] as const)));
-    const { token } = await mesh.client.makeToken('second');
-    return new ChaosMesh({ mesh, model, wires, second: new HubClient(mesh.hub.url, token), repository });
+    const wires = new Map(await Promise.all(INSTANCES.map(async (id) => [id, await layWires(mesh, id)] as const)));
+    const { token: secondToken } = await mesh.client.makeToken('second');
+    return new ChaosMesh({ mesh, model, wires, clocks, repository, secondToken });
+  }
+
+  /** One of the hubs, as an admin reaches it. */
+  client(via: number): HubClient {
+    return this.hub(via).client;
+  }
+
+  /** The same for another admin. */
+  second(via: number): HubClient {
+    return new HubClient(this.hub(via).url, this.secondToken);
   }
 
   /** The process that bears this name now; undefined while it is being started again. */
@@ -83,17 +103,26 @@ export class ChaosMesh implements AsyncDisposable {
     }, TEARDOWN_MS);
     await this.mesh.stop();
     clearTimeout(late);
-    for (const wire of this.wires.values()) await wire[Symbol.asyncDispose]();
+    for (const wire of [...this.wires.values()].flat()) await wire[Symbol.asyncDispose]();
     await this.model[Symbol.asyncDispose]();
     this.repository[Symbol.dispose]();
+    this.clocks?.[Symbol.dispose]();
+  }
+
+  private hub(via: number): Mesh['hub'] {
+    return this.mesh.hubs[via % this.mesh.hubs.length] ?? this.mesh.hub;
   }
 }
 
-async function layWire(mesh: Mesh, id: string): Promise<Wire> {
-  const wire = await Wire.start(mesh.hub.port);
+/** Each instance dials another hub first, where there are two. */
+async function layWires(mesh: Mesh, id: string): Promise<Wire[]> {
+  const first = INSTANCES.indexOf(id) % mesh.hubs.length;
+  const inTurn = [...mesh.hubs.slice(first), ...mesh.hubs.slice(0, first)];
+  const wires = await Promise.all(inTurn.map(({ port }) => Wire.start(port)));
+  const [port = 0, ...others] = wires.map((wire) => wire.port);
   const instance = mesh.instance(id);
   await instance.spoke.stop();
-  await instance.noteHubPort(wire.port);
+  await instance.noteHubPorts([port, ...others]);
   await instance.spoke.start();
-  return wire;
+  return wires;
 }

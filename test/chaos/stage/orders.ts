@@ -1,4 +1,4 @@
-import { HubProblem, type HubClient, type KillAllLine } from '@capstan/localmesh';
+import { HubProblem, type KillAllLine } from '@capstan/localmesh';
 import { livingOf } from '../evidence/processes.ts';
 import { readRegister } from '../evidence/register-file.ts';
 import type { Asked, KilledLine, OrderRecord, RegisterLine } from '../history/history.ts';
@@ -30,15 +30,15 @@ export class Orders {
         await this.kill(order);
         return;
       case 'kill-all':
-        return this.killAll(order.scope);
+        return this.killAll(order.scope, order.via);
       case 'rearm':
-        await this.rearm(order.scope);
+        await this.rearm(order.scope, order.via);
     }
   }
 
   /** @returns whether the reaper's proof of the death has come */
-  async kill({ agentId, instance }: { agentId: string; instance: string }): Promise<boolean> {
-    const { asked, value } = await this.ask(this.client.kill(agentId, { instance, reason: 'chaos' }));
+  async kill({ agentId, instance, via }: { agentId: string; instance: string; via: number }): Promise<boolean> {
+    const { asked, value } = await this.ask(this.stage.client(via).kill(agentId, { instance, reason: 'chaos' }));
     const confirmed = value?.confirmed === true;
     const alive = confirmed ? await this.living(instance, (id) => id === agentId) : [];
     const outcome = value === undefined ? {} : { outcome: value.outcome, commandId: value.commandId };
@@ -47,44 +47,41 @@ export class Orders {
   }
 
   /** @returns whether every instance of the scope is armed again */
-  async rearm(scope: KillScope): Promise<boolean> {
-    const { asked, value } = await this.ask(this.stage.second.rearm(scope));
+  async rearm(scope: KillScope, via: number): Promise<boolean> {
+    const { asked, value } = await this.ask(this.stage.second(via).rearm(scope));
     this.note({ kind: 'rearm', scope, lines: [], ...asked });
     // Nothing was ever stopped: the order never reached the hub.
     if (asked.code === 'not-found') return true;
     return value?.instances.every(({ rearmed }) => rearmed) ?? false;
   }
 
-  private get client(): HubClient {
-    return this.stage.mesh.client;
-  }
-
   private async spawn(order: Extract<Order, { kind: 'spawn' }>): Promise<void> {
-    const { agentId, instance, work, expiresInMs } = order;
+    const { agentId, instance, work, expiresInMs, killAfterMs, via } = order;
     const repository = this.stage.mesh.repository?.path ?? '';
     const body = {
       ...{ instance, agentId, taskId: agentId, agentType: 'worker' as const, expiresInMs },
       context: { repository, workItems: [workItem(agentId, work)] },
-      onHubLost: { keep: true as const },
+      onHubLost: killAfterMs === undefined ? { keep: true as const } : { killAfterMs },
     };
-    // Whoever got no answer asks once more, by the same name.
+    // Whoever got no answer asks once more, by the same name, and another hub where there is one.
     for (const attempt of [1, 2]) {
-      const { asked, value } = await this.ask(this.client.spawn(body));
+      const { asked, value } = await this.ask(this.stage.client(via + attempt - 1).spawn(body));
       this.note({ kind: 'spawn', agentId, instance, work, ...asked, ...(value && { commandId: value.commandId }) });
       if (asked.answer !== 'unknown' || attempt === 2) return;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 
-  private async status({ agentId, instance }: { agentId: string; instance: string }): Promise<void> {
-    const { asked } = await this.ask(this.client.status(agentId));
+  private async status(order: { agentId: string; instance: string; via: number }): Promise<void> {
+    const { agentId, instance, via } = order;
+    const { asked } = await this.ask(this.stage.client(via).status(agentId));
     this.note({ kind: 'status', agentId, instance, ...asked });
   }
 
-  private async killAll(scope: KillScope): Promise<void> {
+  private async killAll(scope: KillScope, via: number): Promise<void> {
     const seen: Promise<KilledLine>[] = [];
     const look = (line: KillAllLine): void => void seen.push(this.killedLine(line, scope));
-    const { asked } = await this.ask(this.client.killAll({ ...scope, reason: 'chaos' }, look));
+    const { asked } = await this.ask(this.stage.client(via).killAll({ ...scope, reason: 'chaos' }, look));
     this.note({ kind: 'kill-all', scope, lines: await Promise.all(seen), ...asked });
   }
 

@@ -19,12 +19,13 @@ export class Weather {
   async bring(fault: Fault): Promise<void> {
     const lasts = fault.kind === 'kill' ? 0 : fault.forMs;
     this.spells.push({ name: nameOf(fault), from: Date.now(), until: Date.now() + lasts });
-    const wire = 'instance' in fault ? this.stage.wires.get(fault.instance) : undefined;
     if (fault.kind === 'kill') return this.strike(fault.target);
     if (fault.kind === 'freeze') return this.freeze(fault.target, fault.forMs);
-    wire?.spoil(fault);
+    if (fault.kind === 'clock') return this.jump(fault.target, fault.byMs, fault.forMs);
+    const wires = this.stage.wires.get(fault.instance) ?? [];
+    for (const wire of wires) wire.spoil(fault);
     await passing(fault.forMs);
-    wire?.mend();
+    for (const wire of wires) wire.mend();
   }
 
   /** Names of the faults that were felt between two times. */
@@ -36,12 +37,19 @@ export class Weather {
   /** Ends whatever still holds. */
   clear(): void {
     for (const pid of this.stopped) signal(pid, 'SIGCONT');
-    for (const wire of this.stage.wires.values()) wire.mend();
+    for (const wire of [...this.stage.wires.values()].flat()) wire.mend();
+    this.stage.clocks?.clear();
   }
 
   private strike(target: string): void {
     const pid = this.stage.pidOf(target);
     if (pid !== undefined) signal(pid, 'SIGKILL');
+  }
+
+  private async jump(target: string, byMs: number, forMs: number): Promise<void> {
+    this.stage.clocks?.set(target, byMs);
+    await passing(forMs);
+    this.stage.clocks?.set(target, 0);
   }
 
   private async freeze(target: string, forMs: number): Promise<void> {
@@ -62,6 +70,7 @@ export class Weather {
 }
 
 export function nameOf(fault: Fault): string {
+  if (fault.kind === 'clock') return `clock ${fault.target} ${fault.byMs < 0 ? '' : '+'}${String(fault.byMs / 1000)}s`;
   return `${fault.kind} ${'target' in fault ? fault.target : fault.instance}`;
 }
 

@@ -96,12 +96,12 @@ describe('the tools of an agent', () => {
   });
 
   it('submit takes a summary, and nothing else for one', async () => {
-    expect(await submitTool().run({ summary: ' Done ' }, signal)).toEqual({
+    expect(await submitTool('/nonexistent').run({ summary: ' Done ' }, signal)).toEqual({
       text: 'submitted',
       isError: false,
       summary: 'Done',
     });
-    expect((await submitTool().run({ summary: ' ' }, signal)).isError).toBe(true);
+    expect((await submitTool('/nonexistent').run({ summary: ' ' }, signal)).isError).toBe(true);
   });
 
   it('a tail buffer drops from the middle only', () => {

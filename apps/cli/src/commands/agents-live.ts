@@ -4,6 +4,7 @@ import { connectionOf } from '../connection-of.js';
 import { openContext } from '../open-context.js';
 import type { Output } from '../output/output.js';
 import { table } from '../output/table.js';
+import { vitalCells } from '../output/vitals.js';
 
 /** More than this is no list for people; the API gives all of them, by pages. */
 const MOST_PAGES = 20;
@@ -17,13 +18,15 @@ export async function listLive(
   if (instance === undefined) throw new LocalFault('usage', '--live needs --on INSTANCE.');
   const { client } = await openContext(options);
   const { agents, isAll } = await allPages(client, await connectionOf(client, instance));
-  const rows = agents.map(({ agentId, state, harvest, error, queuedAt }) => [
+  const rows = agents.map(({ agentId, state, harvest, error, queuedAt, vitals }) => [
     agentId,
-    state,
+    vitals?.stalled ? `${state} (stalled)` : state,
     harvest?.branch ?? error?.code ?? '',
+    ...vitalCells(vitals),
     queuedAt ?? '',
   ]);
-  const lines = rows.length === 0 ? ['No agents.'] : table([['AGENT', 'STATE', 'RESULT', 'QUEUED'], ...rows]);
+  const head = ['AGENT', 'STATE', 'RESULT', 'CPU', 'MEMORY', 'LAST PROGRESS', 'QUEUED'];
+  const lines = rows.length === 0 ? ['No agents.'] : table([head, ...rows]);
   output.result('agents', { instance, live: true, agents, complete: isAll }, [
     ...lines,
     ...(isAll ? [] : ['(older ones are not shown)']),

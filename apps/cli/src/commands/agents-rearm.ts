@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HubClient } from '@capstan/localmesh';
-import { KillScope } from '@capstan/protocol';
+import { KillScope, LocalFault } from '@capstan/protocol';
 import { askReaper } from '../ask-reaper.js';
 import { ExitCode } from '../exit-codes.js';
 import { openContext } from '../open-context.js';
@@ -39,7 +39,10 @@ export async function rearmLocal(output: Output, directory: string, options: Sco
   const { scope: name, tenant = '' } = scopeOf(scope);
   const scopes = { mesh: KillScope.MESH, instance: KillScope.INSTANCE, tenant: KillScope.TENANT };
   const value = { scope: scopes[name], scopeId: tenant };
-  const epoch = await askReaper(join(directory, 'run', 'reaper.sock'), value);
+  const answer = await askReaper(join(directory, 'run', 'reaper.sock'), { case: 'rearm', value });
+  if (answer.case !== 'rearmed')
+    throw new LocalFault('reaper-malformed', 'The reaper has refused to re-arm.', answer.case);
+  const { epoch } = answer.value;
   output.result('rearm', { scope: name, rearmed: true, epoch: epoch.toString() }, [
     `Re-armed: agents of the scope ${name} may start here again.`,
   ]);

@@ -39,6 +39,7 @@ export async function createRootKey(output: Output, file: string): Promise<void>
   await writeFile(`${path}.pub`, `${toHex(publicKey)}\n`, { mode: 0o644 });
   output.result('root-key', { file: path, publicKeyFile: `${path}.pub`, keyId }, [
     `${path} is the root key: keep it away from every machine that is on a network.`,
+    `To have its recoveries followed where you verify: npx capstan root-key pin ${path}.pub --of INSTANCE`,
     `To name it when an instance joins: npx capstan spoke join INVITATION --dir DIRECTORY --root-key ${path}.pub`,
   ]);
 }

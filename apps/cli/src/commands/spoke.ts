@@ -4,20 +4,12 @@ import { checkoutRoot } from '@capstan/localmesh';
 import { LocalFault } from '@capstan/protocol';
 import { openContext } from '../open-context.js';
 import type { Output } from '../output/output.js';
-import { stoppableText } from '../output/stoppable-text.js';
-import { table } from '../output/table.js';
+import { spokeLines } from '../output/spoke-lines.js';
 
 export async function listSpokes(output: Output, options: { context?: string }): Promise<void> {
   const { client } = await openContext(options);
   const connections = await client.connections();
-  const rows = connections.map(({ id, instanceId, state, online, stoppable }) => [
-    instanceId,
-    state,
-    online ? 'online' : 'away',
-    stoppableText(stoppable),
-    id,
-  ]);
-  output.result('spokes', { connections }, table([['INSTANCE', 'STATE', 'LINK', 'KILL PATH', 'CONNECTION'], ...rows]));
+  output.result('spokes', { connections }, spokeLines(connections));
 }
 
 export async function invite(

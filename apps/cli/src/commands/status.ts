@@ -1,5 +1,6 @@
 import { openContext } from '../open-context.js';
 import type { Output } from '../output/output.js';
+import { conflictLines } from '../output/spoke-lines.js';
 import { stoppableText } from '../output/stoppable-text.js';
 import { table } from '../output/table.js';
 
@@ -13,12 +14,13 @@ export async function status(output: Output, options: { context?: string }): Pro
     'status',
     {
       hub: { id: hub.id, displayName: hub.displayName, url: context.hubUrl, tokenFile: context.tokenFile },
-      instances: connections.map(({ instanceId, state, online, stoppable, lastSeenAt }) => ({
+      instances: connections.map(({ instanceId, state, online, stoppable, lastSeenAt, auditConflict }) => ({
         id: instanceId,
         state,
         online,
         stoppable,
         lastSeenAt,
+        auditConflict,
       })),
       agents: Object.fromEntries(counts),
     },
@@ -32,6 +34,7 @@ export async function status(output: Output, options: { context?: string }): Pro
           stoppableText(stoppable),
         ]),
       ),
+      ...conflictLines(connections),
       `agents: ${counts.size === 0 ? 'none' : [...counts].map(([state, count]) => `${String(count)} ${state}`).join(', ')}`,
     ],
   );

@@ -74,8 +74,9 @@ export class AgentOrders {
     const body = { case: 'kill', value: { agentId, reason: reason ?? '' } } as const;
     const order = orderOf(instance, agentId, body, KILL_LIFETIME_MS, by);
     using listener = this.answers.listen(order.id);
-    this.desk.kill(order);
+    const recorded = this.desk.kill(order);
     const answer = (await listener.next(waitMs, isFinal)) ?? (await listener.next(0));
+    await recorded;
     const refusal = refusalOf(answer);
     if (refusal !== undefined) throw refusal;
     const outcome = outcomeOf(answer);

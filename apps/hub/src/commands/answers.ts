@@ -1,6 +1,9 @@
-import { Injectable } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
 import type { TakenReceipt } from '../receipts/taken-receipt.js';
 import type { CommandRecord } from './command-record.js';
+
+/** A hub that goes down does not wait longer for answers: whoever asked asks again, maybe another replica. */
+const LAST_WAIT_MS = 3_000;
 
 /** News of a command: a verified receipt, or an end without one. */
 export interface Answer {
@@ -18,13 +21,21 @@ export interface AnswerListener extends Disposable {
 
 /** Brings answers to the requests that wait for them. */
 @Injectable()
-export class Answers {
+export class Answers implements BeforeApplicationShutdown {
+  private readonly closing = new AbortController();
   private readonly listeners = new Map<string, Set<Listener>>();
   private readonly others: ((answer: Answer) => void)[] = [];
 
   /** `hear` is called for the answers to all commands; it must not throw. */
   onAny(hear: (answer: Answer) => void): void {
     this.others.push(hear);
+  }
+
+  /** The server waits for its requests to end. */
+  beforeApplicationShutdown(): void {
+    setTimeout(() => {
+      this.closing.abort();
+    }, LAST_WAIT_MS).unref();
   }
 
   /** Whether somebody waits for answers to this command. */
@@ -40,7 +51,7 @@ export class Answers {
   /** Begin to listen before the command is sent, and an answer cannot be missed. */
   listen(commandId: string): AnswerListener {
     const all = this.listeners.get(commandId) ?? new Set<Listener>();
-    const listener = new Listener(() => {
+    const listener = new Listener(this.closing.signal, () => {
       all.delete(listener);
       if (all.size === 0 && this.listeners.get(commandId) === all) this.listeners.delete(commandId);
     });
@@ -54,7 +65,10 @@ class Listener implements AnswerListener {
   private readonly heard: Answer[] = [];
   private tell: ((answer: Answer) => void) | undefined;
 
-  constructor(private readonly leave: () => void) {}
+  constructor(
+    private readonly closing: AbortSignal,
+    private readonly leave: () => void,
+  ) {}
 
   hear(answer: Answer): void {
     this.heard.push(answer);
@@ -63,11 +77,13 @@ class Listener implements AnswerListener {
 
   async next(ms: number, isEnough: (answer: Answer) => boolean = () => true): Promise<Answer | undefined> {
     const known = this.heard.find(isEnough);
-    if (known !== undefined || ms <= 0) return known;
+    if (known !== undefined || ms <= 0 || this.closing.aborted) return known;
     const { promise, resolve } = Promise.withResolvers<Answer | undefined>();
-    const timer = setTimeout(() => {
+    const giveUp = (): void => {
       resolve(undefined);
-    }, ms);
+    };
+    const timer = setTimeout(giveUp, ms);
+    this.closing.addEventListener('abort', giveUp, { once: true });
     this.tell = (answer) => {
       if (isEnough(answer)) resolve(answer);
     };
@@ -75,6 +91,7 @@ class Listener implements AnswerListener {
       return await promise;
     } finally {
       clearTimeout(timer);
+      this.closing.removeEventListener('abort', giveUp);
       this.tell = undefined;
     }
   }

@@ -49,16 +49,16 @@ export class CommandDesk {
   /**
    * Sends a kill at once; its row is written meanwhile, or later where the database is away.
    *
-   * @throws WireFault `instance-unknown`, `connection-not-active`
+   * @returns a promise that resolves once the kill is on one disk, in a second at most: who ordered it is not answered before
+   * @throws WireFault `instance-unknown`, `connection-not-active`, at once
    */
-  kill(order: Order): CommandRecord {
+  kill(order: Order): Promise<void> {
     const { state, instanceId } = this.connections.ofInstance(order.instance);
     if (state !== 'ACTIVE' && state !== 'SUSPENDED')
       throw new WireFault('connection-not-active', `${instanceId} is ${state}`);
     const record = this.factory.make(order);
     // First on its way, then on paper.
     this.outbox.offer(record);
-    this.store.addKill(record, order.onBehalfOf);
-    return record;
+    return this.store.addKill(record, order.onBehalfOf);
   }
 }

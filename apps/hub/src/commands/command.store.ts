@@ -4,7 +4,7 @@ import { createLogger } from '@capstan/platform';
 import { DatabaseService } from '../database/database.service.js';
 import { hurtConstraint, isTakenId } from '../database/database-faults.js';
 import type { AuditEntry } from '../audit/audit-chain.js';
-import { RecordWriter } from '../database/record-writer.js';
+import { KILL_RECORD_MS, RecordWriter } from '../database/record-writer.js';
 import { LeaseTerms } from '../leases/lease-terms.js';
 import { commands } from '../database/schema.js';
 import { WireFault } from '@capstan/protocol';
@@ -13,8 +13,6 @@ import { type CommandRecord, KILL_KINDS, type Refusal } from './command-record.j
 import { commandMove, commandOfRow, newCommandRow } from './command-rows.js';
 import { type CommandState, mayBecome } from './command-state.js';
 
-/** The audit entry before a kill waits no longer than this. */
-const KILL_AUDIT_MS = 50;
 const AGENT_EXISTS = ['agents_pkey', 'commands_spawn_of_agent'];
 
 /** Commands on disk, with the book of those that matter now kept in step. */
@@ -58,13 +56,18 @@ export class CommandStore implements OnModuleInit {
     this.book.keep(record);
   }
 
-  /** A kill is known at once and written when the database can: it must work without one. */
-  addKill(record: CommandRecord, issuedBy: string): void {
+  /**
+   * A kill is known at once and written when the database can: it must work without one. Resolves once it is on one disk, in
+   * a second at most; nobody is answered before. Never rejects.
+   */
+  addKill(record: CommandRecord, issuedBy: string): Promise<void> {
     this.book.keep(record);
-    const audit = [{ ...issued(record, issuedBy), lateAfterMs: KILL_AUDIT_MS }];
-    this.writer.write({ command: newCommandRow(record), audit }, { whenAway: 'keep' }).catch((err: unknown) => {
+    const audit = [{ ...issued(record, issuedBy), lateAfterMs: KILL_RECORD_MS }];
+    const { recorded, committed } = this.writer.writeKill({ command: newCommandRow(record), audit });
+    committed.catch((err: unknown) => {
       this.log.error({ err, command: record.id, msg: 'a kill was sent but could not be written' });
     });
+    return recorded;
   }
 
   /** The command, from memory only. */

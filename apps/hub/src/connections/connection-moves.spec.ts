@@ -211,6 +211,14 @@ test(
     await spoke.connect();
     expect(await spoke.offer(old, 'events')).toEqual({ is: 'acknowledged' });
     expect(await viewOf(spoke)).toMatchObject({ state: 'ACTIVE', online: true });
+    // The connection that has ended has no link, whatever key the instance has: nothing can be killed by it.
+    const { body: all } = await hub.get<ConnectionView[]>('connections');
+    expect(all.find((each) => each.id === id)).toMatchObject({
+      state: 'DISCONNECTED',
+      online: false,
+      stoppable: { proven: false, ageMs: null },
+      auditConflict: null,
+    });
     // Its keys are those of the connection that it has now.
     expect(await order(id, 'revoke')).toMatchObject({ status: 409, body: { code: 'connection-transition' } });
     await spoke.disconnect();

@@ -2,7 +2,7 @@ import { eq, inArray } from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
 import type { KeyPurpose, KeyRecord } from '@capstan/identity';
 import { LocalFault } from '@capstan/platform';
-import { keyId } from '@capstan/protocol';
+import { type Envelope, keyId } from '@capstan/protocol';
 import type { Database } from '../database/database.service.js';
 import { connections, keys } from '../database/schema.js';
 import { readStatements, type StoredStatement } from '../keys/statement-rows.js';
@@ -25,13 +25,17 @@ export async function readConnections(db: Database, ids?: readonly string[]): Pr
     .where(ids === undefined ? undefined : inArray(connections.id, [...ids]))
     .orderBy(connections.createdAt);
   return rows.map((row) =>
-    connectionOf(row.connection, row.identityKey, row.reaperKey, formerKeys(row.identityKey, statements, replaced)),
+    connectionOf(row.connection, row.identityKey, row.reaperKey, historyOf(row.identityKey, statements, replaced)),
   );
 }
 
-/** By key id, each with its end. */
+type KeyHistory = Pick<Connection, 'formerKeys' | 'keyStatements'>;
+
+/** By key id, each with its end: the earliest, where the root key has spoken after the key itself. */
 async function replacedKeys(db: Database, statements: readonly StoredStatement[]): Promise<Map<string, KeyRecord>> {
-  const ends = new Map(statements.map(({ oldKeyId, oldUntilMs }) => [oldKeyId, oldUntilMs]));
+  const ends = new Map<string, number>();
+  for (const { oldKeyId, oldUntilMs } of statements)
+    ends.set(oldKeyId, Math.min(oldUntilMs, ends.get(oldKeyId) ?? oldUntilMs));
   if (ends.size === 0) return new Map();
   const rows = await db
     .select()
@@ -40,27 +44,25 @@ async function replacedKeys(db: Database, statements: readonly StoredStatement[]
   return new Map(rows.map((row) => [row.keyId, { ...keyOf(row), validUntil: ends.get(row.keyId) ?? 0 }]));
 }
 
-/** The keys before this one, oldest first. */
-function formerKeys(
+/** The keys before this one, and what led from one to the next, oldest first. */
+function historyOf(
   { keyId: newest }: KeyRow,
   statements: readonly StoredStatement[],
   replaced: ReadonlyMap<string, KeyRecord>,
-): KeyRecord[] {
-  const former: KeyRecord[] = [];
+): KeyHistory {
+  const formerKeys: KeyRecord[] = [];
+  const keyStatements: Envelope[] = [];
   for (let at = newest; ;) {
-    const old = replaced.get(statements.find(({ newKeyId }) => newKeyId === at)?.oldKeyId ?? '');
-    if (old === undefined) return former;
-    former.unshift(old);
+    const statement = statements.find(({ newKeyId }) => newKeyId === at);
+    const old = replaced.get(statement?.oldKeyId ?? '');
+    if (statement === undefined || old === undefined) return { formerKeys, keyStatements };
+    formerKeys.unshift(old);
+    keyStatements.unshift(statement.envelope);
     at = old.keyId;
   }
 }
 
-function connectionOf(
-  row: ConnectionRow,
-  identityKey: KeyRow,
-  reaperKey: KeyRow,
-  former: readonly KeyRecord[],
-): Connection {
+function connectionOf(row: ConnectionRow, identityKey: KeyRow, reaperKey: KeyRow, history: KeyHistory): Connection {
   const { id, instanceId, displayName, state, capabilities, createdAt, changedAt, lastSeenAt, wishedAt } = row;
   if (!isConnectionState(state)) throw new LocalFault('database-content', `Connection ${id} has no known state.`);
   return makeConnection({
@@ -71,7 +73,7 @@ function connectionOf(
     suspendedBy: row.suspendedBy.filter(isMover),
     wishedAt,
     identityKey: keyOf(identityKey),
-    formerKeys: former,
+    ...history,
     rootKey: row.rootKey,
     reaperKey: keyOf(reaperKey),
     sealingKey: row.sealingKey,

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { openEnvelope } from '@capstan/identity';
+import { checkKeyEpoch, openEnvelope } from '@capstan/identity';
 import { type ConnectionWish, decodeStrict, Direction, type Envelope, EventSchema, WireFault } from '@capstan/protocol';
 import { HubIdentity } from '../identity/hub-identity.js';
 import type { Connection } from './connection.js';
@@ -45,7 +45,7 @@ export class ConnectionWishes {
     const claimed = decodeStrict(EventSchema, envelope.payload).header?.issuer ?? '';
     const connection = this.connections.find(claimed);
     if (connection === undefined) throw new WireFault('key-unknown', 'no such instance');
-    const { payload, header } = openEnvelope(envelope, EventSchema, {
+    const { payload, header, key } = openEnvelope(envelope, EventSchema, {
       kind: 'event',
       purpose: 'receipt',
       keys: connection.keys,
@@ -55,6 +55,7 @@ export class ConnectionWishes {
       // It may have waited for its hub; wishes are put in order by their own times.
       expiry: 'exempt',
     });
+    checkKeyEpoch(key, header);
     if (payload.body.case !== 'connectionWish') throw new WireFault('payload-malformed', 'no wish');
     return this.take(header.issuer, payload.body.value, header.issuedAtMs);
   }

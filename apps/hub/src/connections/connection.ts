@@ -1,6 +1,6 @@
 import { CONFLICT_SENTENCES, type ConflictKind, type LogConflict } from '@capstan/evidence';
 import { type KeyRecord, KeyRing } from '@capstan/identity';
-import { toHex } from '@capstan/protocol';
+import { type Envelope, toHex } from '@capstan/protocol';
 import type { StoppableView } from '../killswitch/probe.store.js';
 import type { ConnectionState, Mover } from './connection-state.js';
 
@@ -18,6 +18,8 @@ export interface Connection {
   readonly identityKey: KeyRecord;
   /** Those whose place it has taken, oldest first, each with the end of its time. */
   readonly formerKeys: readonly KeyRecord[];
+  /** The statements that led from the first key to `identityKey`, oldest first. */
+  readonly keyStatements: readonly Envelope[];
   /** Raw Ed25519 of the owner's offline root key, which may replace a lost identity key; null where there is none. */
   readonly rootKey: Uint8Array | null;
   /** Signs observations of death only. */

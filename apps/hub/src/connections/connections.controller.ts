@@ -13,6 +13,8 @@ import { ConnectionStore } from './connection.store.js';
 import { ConnectionWishes } from './connection-wishes.js';
 import { LinkRegistry } from './link.registry.js';
 
+const NEVER_PROVEN = { proven: false, ageMs: null, latencyMs: null };
+
 @ApiTags('connections')
 @ApiBearerAuth()
 @Controller('api/v1/federation/connections')
@@ -98,10 +100,14 @@ export class ConnectionsController {
     return this.view(moved, Date.now());
   }
 
+  /** Link, probes and log are the instance's, so they stand at the connection under which it is known now, at no older one. */
   private view(connection: Connection, nowMs: number): ConnectionView {
-    const conflict = this.conflicts.of(connection.instanceId);
+    const { id, instanceId } = connection;
+    if (this.connections.find(instanceId)?.id !== id)
+      return { ...connectionView(connection, false, nowMs), stoppable: NEVER_PROVEN };
+    const conflict = this.conflicts.of(instanceId);
     const isOnline = this.links.isOnline(connection);
-    const stoppable = this.probes.stoppable(connection.instanceId, isOnline, nowMs);
+    const stoppable = this.probes.stoppable(instanceId, isOnline, nowMs);
     return { ...connectionView(connection, isOnline, nowMs, conflict), stoppable };
   }
 }

@@ -1,9 +1,16 @@
+import { join } from 'node:path';
 import { Global, Module } from '@nestjs/common';
 import { HubConfig } from '../hub.config.js';
+import { KillJournal } from '../kill-journal/kill-journal.js';
 import { DatabaseService } from './database.service.js';
+import { replayKills } from './kill-replay.js';
+import type { RecordChange } from './record-change.js';
 import { RecordWriter } from './record-writer.js';
 
-/** PostgreSQL, the hub's only durable state besides its key. Whoever injects the service finds the schema up to date. */
+/**
+ * PostgreSQL, the hub's only durable state besides its keys. Whoever injects the service finds the schema up to date, and
+ * the kills in it that an earlier life had not brought there.
+ */
 @Global()
 @Module({
   providers: [
@@ -16,7 +23,17 @@ import { RecordWriter } from './record-writer.js';
       },
       inject: [HubConfig],
     },
-    RecordWriter,
+    {
+      provide: RecordWriter,
+      useFactory: async (config: HubConfig, database: DatabaseService) => {
+        const journal = new KillJournal<RecordChange>(join(config.stateDirectory, 'kills'));
+        const writer = new RecordWriter(config, journal);
+        await replayKills(journal, writer, database);
+        await journal.prepare();
+        return writer;
+      },
+      inject: [HubConfig, DatabaseService],
+    },
   ],
   exports: [DatabaseService, RecordWriter],
 })

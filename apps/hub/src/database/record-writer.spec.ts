@@ -4,6 +4,7 @@ import { startTestPostgres, type TestPostgres } from '../../../../test/support/p
 import { hubId, newId } from '@capstan/protocol';
 import { type StoredAuditRow, verifyChain } from '../audit/audit-chain.js';
 import { HubConfig } from '../hub.config.js';
+import { KillJournal } from '../kill-journal/kill-journal.js';
 import { DatabaseService } from './database.service.js';
 import type { RecordChange } from './record-change.js';
 import { RecordWriter } from './record-writer.js';
@@ -30,7 +31,7 @@ beforeEach(async () => {
   config = new HubConfig(hubId('hub'), 'Hub', '127.0.0.1', 0, '/nowhere', await postgres.freshDatabase(), undefined);
   database = new DatabaseService(config);
   await database.migrate();
-  writer = new RecordWriter(config);
+  writer = new RecordWriter(config, new KillJournal('/nowhere'));
   client = new pg.Client({ connectionString: config.databaseUrl });
   await client.connect();
 });
@@ -162,7 +163,7 @@ test('a transaction that fails leaves nothing, and the chain goes on', async () 
 });
 
 test('two hubs on one database keep one chain', async () => {
-  const other = new RecordWriter(config);
+  const other = new RecordWriter(config, new KillJournal('/nowhere'));
   try {
     for (let turn = 0; turn < 5; turn++) await Promise.all([writer.write(change()), other.write(change())]);
     expect(await verifyChain(await chain())).toMatchObject({ ok: true, head: { sequence: 10n } });

@@ -4,15 +4,21 @@ import { createLogger } from '@capstan/platform';
 import { bytesEqual, WireFault } from '@capstan/protocol';
 import { type AuditEntry, type AuditHead, EMPTY_HEAD, linkEntries } from '../audit/audit-chain.js';
 import { HubConfig } from '../hub.config.js';
+import { KillJournal } from '../kill-journal/kill-journal.js';
 import { databaseUnavailable, hurtConstraint, isDataFault } from './database-faults.js';
 import { connectionOptions } from './database.service.js';
 import type { RecordChange } from './record-change.js';
 import { type QueuedChange, type QueuedWork, WriteQueue } from './write-queue.js';
 import { WRITE_STATEMENT, writeParameters } from './write-statement.js';
 
+/** What a kill waits at most for a disk before it is sent, where it waits at all; later it is on record late. */
+export const KILL_RECORD_MS = 50;
+/** What its answer waits at most for a disk: nobody is killed later for it. */
+const KILL_ANSWER_MS = 1_000;
 /** How long a change that nobody waits for may wait for company. */
 const SOON_MS = 20;
 const RETRY_MS = 250;
+const IDLE_LOOK_MS = 5;
 const MOST_WAITING = 10_000;
 const DRAIN_MS = 2_000;
 const AUDIT_KEY = 'audit_pkey';
@@ -28,6 +34,14 @@ export interface WriteOptions {
   whenAway?: 'refuse' | 'keep';
   /** Nobody waits for it: it may wait a moment for company. */
   isLazy?: boolean;
+}
+
+/** A change that belongs to a kill, on its way to two disks. */
+export interface KillWrite {
+  /** Resolves once one disk has it, and after a second in any case. Never rejects. */
+  readonly recorded: Promise<void>;
+  /** Resolves once the database has it. @throws DatabaseError for wrong data */
+  readonly committed: Promise<void>;
 }
 
 /**
@@ -48,9 +62,15 @@ export class RecordWriter implements OnApplicationShutdown {
   private draining: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private wasAway = false;
+  /** Nothing new is taken; what waits is written still. */
   private isClosing = false;
+  /** Nothing is written any more. */
+  private isClosed = false;
 
-  constructor(private readonly config: HubConfig) {}
+  constructor(
+    private readonly config: HubConfig,
+    private readonly journal: KillJournal<RecordChange>,
+  ) {}
 
   /** Whether so much waits that nothing more should be taken from peers. */
   get isFull(): boolean {
@@ -60,10 +80,26 @@ export class RecordWriter implements OnApplicationShutdown {
   /** Resolves once the change is committed. @throws LocalFault `database-unavailable`, DatabaseError for wrong data */
   write(change: RecordChange, options: WriteOptions = {}): Promise<void> {
     if (this.isFull || this.isClosing) return Promise.reject(databaseUnavailable());
-    const settle = Promise.withResolvers<void>();
-    this.queue.push({ change, isKept: options.whenAway === 'keep', settle });
-    this.schedule(options.isLazy === true ? SOON_MS : 0);
-    return settle.promise;
+    return this.enqueue(change, options);
+  }
+
+  /** Writes what belongs to a kill: kept while the database is away, and in the journal meanwhile, which outlives this process. */
+  writeKill(change: RecordChange): KillWrite {
+    const entry = this.journal.append(change);
+    const committed = this.isClosing
+      ? Promise.reject(databaseUnavailable())
+      : this.enqueue(change, { whenAway: 'keep' });
+    const settled = (err?: unknown): void => {
+      // What the database will never take is not to be offered to it again; what it could not take now is.
+      if (err === undefined || isDataFault(err)) entry.done();
+    };
+    committed.then(() => {
+      settled();
+    }, settled);
+    entry.written.catch((err: unknown) => {
+      this.log.error({ err, msg: 'a kill is not in the journal' });
+    });
+    return { recorded: firstOf([committed, entry.written], KILL_ANSWER_MS), committed };
   }
 
   /** Runs `work` in a transaction of its own, together with the audit entries that it returns. */
@@ -89,16 +125,27 @@ export class RecordWriter implements OnApplicationShutdown {
   async idle(): Promise<void> {
     this.schedule(0);
     while (this.queue.length > 0 || this.draining !== undefined) {
-      await (this.draining ?? new Promise((resolve) => setImmediate(resolve)));
+      await (this.draining ?? new Promise((resolve) => setTimeout(resolve, IDLE_LOOK_MS)));
     }
   }
 
   async onApplicationShutdown(): Promise<void> {
     this.isClosing = true;
     await Promise.race([this.idle(), new Promise((resolve) => setTimeout(resolve, DRAIN_MS).unref())]);
+    this.isClosed = true;
     clearTimeout(this.timer);
-    for (const item of this.queue.drain()) item.settle.reject(databaseUnavailable());
+    this.refuseAll();
     this.disconnect();
+    // What was on its way has its answer too, now that the connection is gone.
+    await this.draining;
+    await this.journal.close();
+  }
+
+  private enqueue(change: RecordChange, { whenAway, isLazy }: WriteOptions): Promise<void> {
+    const settle = Promise.withResolvers<void>();
+    this.queue.push({ change, isKept: whenAway === 'keep', settle });
+    this.schedule(isLazy === true ? SOON_MS : 0);
+    return settle.promise;
   }
 
   private schedule(afterMs: number): void {
@@ -122,6 +169,7 @@ export class RecordWriter implements OnApplicationShutdown {
       .then(() => this.drain())
       .finally(() => {
         this.draining = undefined;
+        if (this.isClosed) this.refuseAll();
         if (this.queue.length > 0 && this.timer === undefined) this.schedule(this.wasAway ? RETRY_MS : 0);
       });
   }
@@ -186,22 +234,30 @@ export class RecordWriter implements OnApplicationShutdown {
     }
     for (const [at, item] of batch.entries()) {
       // Where another hub was quicker with the one before, the chain's end is read again first.
-      if ((await this.isConnected()) && (await this.writeBatch([item]))) continue;
-      this.refuseOrKeep(batch.slice(at + 1), error);
+      const isThere = await this.isConnected();
+      if (isThere && (await this.writeBatch([item]))) continue;
+      // What was tried has its answer already.
+      this.refuseOrKeep(batch.slice(isThere ? at + 1 : at), error);
       return;
     }
   }
 
-  /** The connection broke with the commit in flight: the chain's end tells whether it was done. */
+  /** The connection broke with the commit in flight: the chain tells whether it was done, however far it has grown since. */
   private async isOnDisk(wanted: AuditHead, batch: readonly QueuedChange[]): Promise<boolean> {
     if (batch.every((item) => item.change.audit.length === 0) || !(await this.isConnected())) return false;
-    const { head } = this.connected();
-    return head.sequence === wanted.sequence && bytesEqual(head.hash, wanted.hash);
+    try {
+      const written = await readHash(this.connected().client, wanted.sequence);
+      return written !== undefined && bytesEqual(written, wanted.hash);
+    } catch {
+      this.disconnect();
+      return false;
+    }
   }
 
   private refuseOrKeep(items: readonly QueuedChange[], error: unknown): void {
-    this.queue.putBack(items.filter((item) => item.isKept));
-    for (const item of items) if (!item.isKept) item.settle.reject(databaseUnavailable(error));
+    const isKept = (item: QueuedChange): boolean => item.isKept && !this.isClosed;
+    this.queue.putBack(items.filter(isKept));
+    for (const item of items) if (!isKept(item)) item.settle.reject(databaseUnavailable(error));
   }
 
   private async runWork({ work, settle }: QueuedWork): Promise<boolean> {
@@ -239,6 +295,7 @@ export class RecordWriter implements OnApplicationShutdown {
 
   /** Connects where it must. While the database is away, what does not wait for it is refused at once. */
   private async isConnected(): Promise<boolean> {
+    if (this.isClosed) return false;
     if (this.client !== undefined && (await this.knowsHead(this.client))) return true;
     const client = new pg.Client({ ...connectionOptions(this.config), options: BY_KEY_ONLY });
     client.on('error', () => {
@@ -281,11 +338,31 @@ export class RecordWriter implements OnApplicationShutdown {
     for (const item of waiting) if (!isKept(item)) item.settle.reject(databaseUnavailable(error));
   }
 
+  private refuseAll(): void {
+    for (const item of this.queue.drain()) item.settle.reject(databaseUnavailable());
+  }
+
   /** Waits for nothing: a server that hangs would keep the goodbye as well. */
   private disconnect(): void {
     void this.client?.end().catch(() => undefined);
     this.client = undefined;
   }
+}
+
+/** Resolves with the first that does, and when the time is over; never rejects. */
+async function firstOf(work: readonly Promise<void>[], ms: number): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, ms);
+  await Promise.race([Promise.any(work).catch(() => late.promise), late.promise]);
+  clearTimeout(timer);
+}
+
+async function readHash(client: pg.Client, sequence: bigint): Promise<Uint8Array | undefined> {
+  const { rows } = await client.query<{ hash: Buffer }>('SELECT hash FROM audit WHERE sequence = $1', [
+    String(sequence),
+  ]);
+  const [row] = rows;
+  return row === undefined ? undefined : new Uint8Array(row.hash);
 }
 
 async function readHead(client: pg.Client): Promise<AuditHead> {

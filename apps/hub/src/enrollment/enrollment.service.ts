@@ -168,6 +168,7 @@ export class EnrollmentService {
       reaperKey: keyRecord(instanceId, proven.reaperKey, ['observe']),
       sealingKey: proven.sealingKey,
       formerKeys: [],
+      keyStatements: [],
       rootKey: proven.rootKey,
       capabilities,
       createdAt: now,

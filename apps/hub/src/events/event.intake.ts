@@ -1,5 +1,5 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
-import { openEnvelope } from '@capstan/identity';
+import { checkKeyEpoch, openEnvelope } from '@capstan/identity';
 import { type AgentSnapshot, Direction, type Envelope, EventSchema, toHex, WireFault } from '@capstan/protocol';
 import { AgentDirectory } from '../agents/agent.directory.js';
 import { reported } from '../agents/agent-report.js';
@@ -67,7 +67,7 @@ export class EventIntake implements OnModuleInit {
 
   private open(instance: string, envelope: Envelope) {
     const { keys } = this.connections.ofInstance(instance);
-    return openEnvelope(envelope, EventSchema, {
+    const opened = openEnvelope(envelope, EventSchema, {
       kind: 'event',
       // What an instance says is signed with the key that signs its answers.
       purpose: 'receipt',
@@ -78,6 +78,8 @@ export class EventIntake implements OnModuleInit {
       // It may have waited for this link for days; revisions, not clocks, put events in order.
       expiry: 'exempt',
     });
+    checkKeyEpoch(opened.key, opened.header);
+    return opened;
   }
 
   private async agentChanged(instance: string, snapshot: AgentSnapshot, signedAtMs: bigint): Promise<void> {

@@ -1,4 +1,12 @@
-import { keyRecord, KeyRing, makeKeyStatement, pinSuccessor, SigningKey, verifyKeyStatement } from '@capstan/identity';
+import {
+  keyRecord,
+  KeyRing,
+  makeHeader,
+  makeKeyStatement,
+  pinSuccessor,
+  SigningKey,
+  verifyKeyStatement,
+} from '@capstan/identity';
 import type { AuditEntryView } from '../audit/audit.service.js';
 import { AgentState, Direction, encodeEnvelope, fromHex, toBase64, type Envelope } from '@capstan/protocol';
 import { TestFederation } from '../../test/test-federation.js';
@@ -118,6 +126,53 @@ describe('an instance that replaces its key', () => {
     expect(await audited('key.replaced')).toEqual([]);
   });
 
+  test(
+    'is refused where a header is of another key epoch than its key, receipts and events alike',
+    proves('FED-11', async () => {
+      const { agentId, order } = await federation.spawned();
+      expect(await spoke.offer(statement(), 'control')).toEqual({ is: 'acknowledged' });
+      const header = (keyEpoch: number) =>
+        makeHeader({ issuer: 'harbor', audience: 'hub', direction: Direction.SPOKE_TO_HUB, keyEpoch });
+      const spawned = { case: 'spawned' as const, value: snapshot(agentId, AgentState.RUNNING, 1n) };
+      const refused = { is: 'rejected', code: 'key-revoked', retryable: false };
+      for (const [key, keyEpoch] of [
+        [spoke.key, 2],
+        [newKey, 1],
+        [newKey, 3],
+      ] as const) {
+        expect(await spoke.offer(spoke.receipt(order, spawned, { header: header(keyEpoch) }, key))).toMatchObject(
+          refused,
+        );
+        const wish = spoke.wish('SUSPENDED', { keyEpoch }, key);
+        expect(await spoke.offer(wish, 'events')).toMatchObject(refused);
+      }
+      for (const key of [spoke.key, newKey])
+        expect(await spoke.offer(spoke.receipt(order, spawned, {}, key))).toEqual({ is: 'acknowledged' });
+    }),
+  );
+
+  test(
+    'that signs for a second key in the place of one is refused loudly: audited once, and nothing changes',
+    proves('FED-11', async () => {
+      expect(await spoke.offer(statement(), 'control')).toEqual({ is: 'acknowledged' });
+      for (let each = 0; each < 2; each++) {
+        const fork = statement({ key: SigningKey.generate() });
+        expect(await spoke.offer(fork, 'control')).toMatchObject({ is: 'rejected', code: 'key-fork' });
+      }
+      expect(await audited('key.forked')).toMatchObject([
+        { detail: { instance: 'harbor', oldKey: spoke.key.keyId, believed: newKey.keyId } },
+      ]);
+      // Nor back to the first, nor from it once more.
+      const second = { ...keyRecord('harbor', newKey.publicKey, ['link', 'receipt', 'command']), epoch: 2 };
+      const back = statement({ old: second, key: spoke.key, by: newKey });
+      expect(await spoke.offer(back, 'control')).toMatchObject({ is: 'rejected', code: 'key-statement' });
+      const again = statement({ oldUntilMs: Date.now() + 50_000 });
+      expect(await spoke.offer(again, 'control')).toMatchObject({ is: 'rejected', code: 'key-statement' });
+      const keys = (await connection())?.keys.map(({ keyId }) => keyId);
+      expect(keys).toEqual([newKey.keyId, spoke.key.keyId, spoke.reaper.keyId]);
+    }),
+  );
+
   test('does not enrol again with a key that it has replaced', async () => {
     expect(await spoke.offer(statement(), 'control')).toEqual({ is: 'acknowledged' });
     await hub.post(`connections/${(await connection())?.id ?? ''}/disconnect`);
@@ -160,6 +215,33 @@ describe('an instance whose key is lost', () => {
         pier.heard.some(({ revocationEpoch }) => revocationEpoch === 1n),
       );
       expect(await audited('key.replaced')).toMatchObject([{ detail: { by: 'root-key', revocationEpoch: '1' } }]);
+    }),
+  );
+
+  test(
+    'comes back also where a thief has put a key of his own there first, and once only',
+    proves('FED-11', async () => {
+      await using pier = await enrolled({ rootKey: root.publicKey });
+      const thief = SigningKey.generate();
+      expect((await post(statement({ key: thief }, pier))).status).toBe(200);
+      await pier.connect(thief);
+      const stolen = pier.link;
+      const recovery = statement({ by: root, oldUntilMs: 0 }, pier);
+      expect((await post(recovery)).status).toBe(200);
+      expect(await codeOfEnd(stolen)).toBe('key-revoked');
+      // As where the answer was lost: the same statement, and one that says the same.
+      for (const again of [recovery, statement({ by: root, oldUntilMs: 0 }, pier)])
+        expect((await post(again)).status).toBe(200);
+      expect((await connection('pier'))?.keys.map(({ keyId }) => keyId)).toEqual([
+        newKey.keyId,
+        pier.key.keyId,
+        pier.reaper.keyId,
+      ]);
+      const another = statement({ key: SigningKey.generate(), by: root, oldUntilMs: 0 }, pier);
+      expect((await post(another)).body.code).toBe('key-fork');
+      await pier.disconnect();
+      await pier.connect(newKey);
+      expect(await connection('pier')).toMatchObject({ online: true });
     }),
   );
 

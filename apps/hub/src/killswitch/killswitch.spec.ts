@@ -6,6 +6,7 @@ import { TestHub } from '../../test/test-hub.js';
 import { type Ordered, readInvite, type Result, TestSpoke } from '../../test/test-spoke.js';
 import { DatabaseService } from '../database/database.service.js';
 import { killEpochs } from '../database/schema.js';
+import { KillEpochs } from './kill-epochs.js';
 import type { KillAllLine, KillAllTotals } from './kill-all-line.js';
 import type { RearmLine } from './rearming.js';
 import { Stopping } from './stopping.js';
@@ -315,6 +316,19 @@ it(
     expect(rows.every(({ armed, epoch, orderedBy }) => !armed && epoch === 1n && orderedBy === 'admin')).toBe(true);
   }),
 );
+
+it('keeps the last order on disk also where the clock was set back since the one before', async () => {
+  for (const spoke of [harbor, quay, wharf]) obey(spoke);
+  const mesh = { instance: '', scope: 'mesh', scopeId: '', epoch: 0n, armed: true, orderedBy: 'admin' } as const;
+  const anHourAhead = new Date(Date.now() + 3_600_000);
+  await hub.app.get(KillEpochs, { strict: false }).set([{ ...mesh, changedAt: anHourAhead }], []);
+  await killAll({ scope: 'mesh' });
+  const { db } = hub.app.get(DatabaseService, { strict: false });
+  await until('the mesh is disarmed on disk', async () => {
+    const rows = await db.select().from(killEpochs);
+    return rows.find(({ instance, armed }) => instance === '' && !armed);
+  });
+});
 
 it('renews no lease of an instance that has not proven that it obeys', async () => {
   const stopping = hub.app.get(Stopping, { strict: false });

@@ -8,6 +8,7 @@ import type { CommandRecord } from '../commands/command-record.js';
 import { mayLink } from '../connections/connection-state.js';
 import { ConnectionStore } from '../connections/connection.store.js';
 import { LinkRegistry } from '../connections/link.registry.js';
+import { KILL_RECORD_MS } from '../database/record-writer.js';
 import { Leases } from '../leases/leases.js';
 import { isSettled, type KillAllLine, lineOf } from './kill-all-line.js';
 import { KillEpochs, type OrderedEpoch } from './kill-epochs.js';
@@ -16,8 +17,6 @@ import { orderedScope } from './ordered-scope.js';
 import { Stopping } from './stopping.js';
 import { WithdrawnSpawns } from './withdrawn-spawns.js';
 
-/** What a kill waits at most for the disk. */
-const PERSIST_MS = 50;
 /** An instance may be away that long and gets it first thing on its return; no receiver looks at a kill's expiry. */
 const LIFETIME_MS = 30 * 24 * 60 * 60 * 1000;
 /** How often a number that the reaper has refused is corrected. */
@@ -32,6 +31,8 @@ interface Issued {
   commandId: string;
   attempt: number;
   listener: AnswerListener;
+  /** Resolves once the order is on one disk, in a second at most. */
+  recorded: Promise<void>;
 }
 
 export interface KillAllOrder extends ScopeOrder {
@@ -119,14 +120,12 @@ export class Killswitch implements OnApplicationBootstrap {
     const rows = scope === 'instance' ? own : [...own, this.row('', order, by)];
     const detail = { scope, scopeId, by, reason, instances: own.length };
     const subject = order.instance ?? (scopeId === '' ? scope : scopeId);
-    const audit = [{ kind: 'killswitch.disarmed', subject, atMs: Date.now(), detail, lateAfterMs: PERSIST_MS }];
-    const written = this.epochs.set(rows, audit);
+    const audit = [{ kind: 'killswitch.disarmed', subject, atMs: Date.now(), detail, lateAfterMs: KILL_RECORD_MS }];
+    const recorded = this.epochs.set(rows, audit);
     this.spawns.withdraw(order);
-    const { promise, resolve } = Promise.withResolvers<undefined>();
-    const timer = setTimeout(() => {
-      resolve(undefined);
-    }, PERSIST_MS);
-    await Promise.race([written, promise]);
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, KILL_RECORD_MS);
+    await Promise.race([recorded, late.promise]);
     clearTimeout(timer);
   }
 
@@ -159,14 +158,15 @@ export class Killswitch implements OnApplicationBootstrap {
     const body = { case: 'killAll', value: { scope: killScope(scope), scopeId, epoch, reason } } as const;
     const tenant = scope === 'tenant' ? scopeId : 'default';
     const listener = this.answers.listen(commandId);
+    let recorded: Promise<void>;
     try {
       const order = { id: commandId, instance, agentId: '', tenant, onBehalfOf: by, lifetimeMs: LIFETIME_MS };
-      this.desk.kill({ ...order, body });
+      recorded = this.desk.kill({ ...order, body });
     } catch (error) {
       listener[Symbol.dispose]();
       throw error;
     }
-    const issued = { instance, scope: { scope, scopeId }, by, reason, commandId, attempt, listener };
+    const issued = { instance, scope: { scope, scopeId }, by, reason, commandId, attempt, listener, recorded };
     this.issued.set(commandId, issued);
     this.stopping.begin(instance, commandId, row);
     return issued;
@@ -175,7 +175,7 @@ export class Killswitch implements OnApplicationBootstrap {
   /** Resolves with the instance's line: settled, or what is known when the time is over. */
   private async follow(first: Issued, { beganAt, waitMs }: { beganAt: number; waitMs: number }): Promise<KillAllLine> {
     const { instance } = first;
-    const isAway = this.links.of(instance) === undefined;
+    const isAway = this.links.sessionOf(instance) === undefined;
     let issued = first;
     let answer: Answer | undefined;
     for (;;) {
@@ -186,6 +186,7 @@ export class Killswitch implements OnApplicationBootstrap {
       if (next === undefined) break;
       issued = next;
     }
+    await issued.recorded;
     const ms = Math.round(performance.now() - beganAt);
     return lineOf({
       instance,
@@ -267,7 +268,16 @@ export class Killswitch implements OnApplicationBootstrap {
     const { scope, by, reason } = ordered;
     const listener = this.answers.listen(id);
     listener[Symbol.dispose]();
-    this.issued.set(id, { instance, scope, by, reason, commandId: id, attempt: 1, listener });
+    this.issued.set(id, {
+      instance,
+      scope,
+      by,
+      reason,
+      commandId: id,
+      attempt: 1,
+      listener,
+      recorded: Promise.resolve(),
+    });
     this.stopping.begin(instance, id, scope);
   }
 }

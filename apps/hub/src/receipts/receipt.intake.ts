@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { type VerifiedReceipt, verifyReceipt } from '@capstan/evidence';
+import { checkKeyEpoch } from '@capstan/identity';
 import { type Envelope, faultSentence, isFaultCode, killOutcomeName, type Receipt } from '@capstan/protocol';
 import { AgentDirectory } from '../agents/agent.directory.js';
 import { type Reported, reported } from '../agents/agent-report.js';
@@ -47,9 +48,8 @@ export class ReceiptIntake {
    * @throws WireFault why it is refused
    */
   async take(instance: string, envelope: Envelope): Promise<void> {
-    const { keys } = this.connections.ofInstance(instance);
     const { hubId } = this.identity;
-    const verified = verifyReceipt({ envelope, keys, hubId });
+    const verified = this.verified(instance, envelope);
     const digest = Buffer.from(verified.digest).toString('hex');
     if (this.stored.has(digest)) return;
     const { receipt } = verified;
@@ -73,7 +73,7 @@ export class ReceiptIntake {
    */
   hear(instance: string, envelope: Envelope): void {
     const { hubId } = this.identity;
-    const verified = verifyReceipt({ envelope, keys: this.connections.ofInstance(instance).keys, hubId });
+    const verified = this.verified(instance, envelope);
     if (this.queries.take(verified) || this.probes.take(verified, envelope)) return;
     const record = this.commands.known(verified.receipt.commandId);
     if (record === undefined) return;
@@ -81,20 +81,26 @@ export class ReceiptIntake {
     this.tell(takenOf(verified, envelope, record), record, true);
   }
 
+  private verified(instance: string, envelope: Envelope): VerifiedReceipt {
+    const { keys } = this.connections.ofInstance(instance);
+    const verified = verifyReceipt({ envelope, keys, hubId: this.identity.hubId });
+    checkKeyEpoch(verified.key, { keyEpoch: verified.receipt.header?.keyEpoch ?? 0 });
+    return verified;
+  }
+
   private async store(taken: TakenReceipt, digest: string, record: CommandRecord): Promise<void> {
     const news = newsOf(taken, record.instance);
     const moved = this.moved(taken, record);
     // Nobody who waits for a death waits for a disk.
     if (isKill(record.kind)) this.tell(taken, record);
-    await this.writer.write(
-      {
-        receipt: newReceiptRow(taken, digest, record.instance),
-        ...(moved === undefined ? {} : { move: commandMove(moved) }),
-        ...(news === undefined ? {} : { report: news.report }),
-        audit: [stored(taken, digest, record)],
-      },
-      { whenAway: 'keep' },
-    );
+    const change = {
+      receipt: newReceiptRow(taken, digest, record.instance),
+      ...(moved === undefined ? {} : { move: commandMove(moved) }),
+      ...(news === undefined ? {} : { report: news.report }),
+      audit: [stored(taken, digest, record)],
+    };
+    if (isKill(record.kind)) await this.writer.writeKill(change).committed;
+    else await this.writer.write(change, { whenAway: 'keep' });
     if (!isKill(record.kind)) this.tell(taken, record);
   }
 

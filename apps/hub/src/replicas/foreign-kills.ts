@@ -69,8 +69,7 @@ export class ForeignKills implements OnModuleInit {
     const ordered = orderedScope(record.envelope);
     if (ordered !== undefined) this.stopping.begin(record.instance, record.id, ordered.scope);
     this.outbox.offer(record);
-    const change = { command: newCommandRow(record), audit: [] };
-    this.writer.write(change, { whenAway: 'keep', isLazy: true }).catch((err: unknown) => {
+    this.writer.writeKill({ command: newCommandRow(record), audit: [] }).committed.catch((err: unknown) => {
       this.log.error({ err, command: record.id, msg: 'a kill of another replica was not written' });
     });
   }

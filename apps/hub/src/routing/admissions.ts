@@ -14,6 +14,7 @@ import {
   WireFault,
 } from '@capstan/protocol';
 import type { CommandRecord } from '../commands/command-record.js';
+import type { Connection } from '../connections/connection.js';
 import { ConnectionStore } from '../connections/connection.store.js';
 import { RevocationEpoch } from '../connections/revocation-epoch.js';
 import { HubIdentity } from '../identity/hub-identity.js';
@@ -23,6 +24,14 @@ import { OperatorStore } from './operator.store.js';
 
 /** An admission is made anew for each further offer: it names the epochs of now. */
 const FRESH_MS = 1_000;
+
+/** Of a history that is longer than anybody makes, the newest. */
+const MOST_STATEMENTS = 64;
+
+/** What lets a receiver follow from a former key of an instance to the one that it signs with now. */
+export function keyHistory(connection: Pick<Connection, 'keyStatements'> | undefined): Envelope[] {
+  return (connection?.keyStatements ?? []).slice(-MOST_STATEMENTS);
+}
 
 /** The hub's own word on what it routes. */
 @Injectable()
@@ -60,7 +69,8 @@ export class Admissions {
   messageOf(record: CommandRecord): LinkMessage {
     const { envelope, issuer } = record;
     if (issuer === null) return create(LinkMessageSchema, { body: { case: 'envelope', value: envelope } });
-    const value = { envelope, admission: this.admissionOf(record, this.keyOf(issuer, envelope)) };
+    const admission = this.admissionOf(record, this.keyOf(issuer, envelope));
+    const value = { envelope, admission, keyStatements: keyHistory(this.connections.find(issuer)) };
     return create(LinkMessageSchema, { body: { case: 'routed', value } });
   }
 

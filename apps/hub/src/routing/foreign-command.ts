@@ -1,5 +1,6 @@
 import {
   checkHeader,
+  checkKeyEpoch,
   isRoutedBody,
   type KeyRecord,
   type KeyRing,
@@ -45,7 +46,7 @@ export function verifyForeign(envelope: Envelope, keys: KeyRing, direction: Dire
     nowMs: 0,
     expiry: 'exempt',
   });
-  if (header.keyEpoch !== key.epoch) throw new WireFault('key-revoked', `key epoch ${String(header.keyEpoch)}`);
+  checkKeyEpoch(key, header);
   if (!isRoutedBody(body)) throw new WireFault('wrong-direction', `${body.case ?? 'nothing'} is not routed`);
   agentId(body.value.agentId);
   if (body.case === 'spawn') {

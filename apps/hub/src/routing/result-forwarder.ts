@@ -8,6 +8,7 @@ import { ConnectionStore } from '../connections/connection.store.js';
 import { LinkRegistry } from '../connections/link.registry.js';
 import { HubIdentity } from '../identity/hub-identity.js';
 import { ReceiptStore } from '../receipts/receipt.store.js';
+import { keyHistory } from './admissions.js';
 
 /**
  * Sends the answers to an instance's commands back to it: receipts unchanged, with the hub's admission, which vouches for
@@ -51,7 +52,8 @@ export class ResultForwarder implements OnModuleInit {
       tenant: '',
       hopLimit: 0,
     });
-    const message = create(LinkMessageSchema, { body: { case: 'routed', value: { envelope: receipt, admission } } });
+    const value = { envelope: receipt, admission, keyStatements: keyHistory(target) };
+    const message = create(LinkMessageSchema, { body: { case: 'routed', value } });
     void this.links.send(issuer, isKill(record.kind) ? 'kill' : 'results', message);
   }
 

@@ -154,10 +154,10 @@ export class RoutingDesk {
     return { record, isRepeated: false };
   }
 
-  private kill(record: CommandRecord): Routed {
+  private async kill(record: CommandRecord): Promise<Routed> {
     // First on its way, then on paper.
     this.outbox.offer(record);
-    this.store.addKill(record, record.issuer ?? '');
+    await this.store.addKill(record, record.issuer ?? '');
     return { record, isRepeated: false };
   }
 

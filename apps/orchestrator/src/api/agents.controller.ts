@@ -1,11 +1,21 @@
 import { Body, Controller, Get, HttpCode, type OnModuleDestroy, Param, Post, Query } from '@nestjs/common';
-import { agentId, toBase64, WireFault, type AgentView, type KillOutcomeName } from '@capstan/protocol';
+import {
+  agentId,
+  tenantId,
+  toBase64,
+  WireFault,
+  type AgentView,
+  type KillOutcomeName,
+  type TenantId,
+} from '@capstan/protocol';
 import { Killswitch } from '../killswitch/killswitch.service.js';
 import type { LogPageView } from '../monitor/agent-log.js';
 import { Monitor } from '../monitor/monitor.service.js';
+import type { Sample } from '../monitor/vitals.js';
+import { VitalsWatch } from '../monitor/vitals-watch.js';
 import { Admission } from '../spawner/admission.service.js';
 import { AgentStore } from '../valkey/agent.store.js';
-import { KillDto, ListQuery, LogQuery } from './dto/requests.dto.js';
+import { KillAllDto, KillDto, ListQuery, LogQuery } from './dto/requests.dto.js';
 import { SpawnAgentDto } from './dto/spawn-agent.dto.js';
 import { wishOfRequest } from './dto/wish-of-request.js';
 import { inTime } from './in-time.js';
@@ -25,6 +35,7 @@ export class AgentsController implements OnModuleDestroy {
     private readonly admission: Admission,
     private readonly store: AgentStore,
     private readonly monitor: Monitor,
+    private readonly vitals: VitalsWatch,
     private readonly killswitch: Killswitch,
   ) {}
 
@@ -40,14 +51,20 @@ export class AgentsController implements OnModuleDestroy {
   async list(@Query() { after, limit }: ListQuery): Promise<AgentView[]> {
     const agents = await inTime(this.store.list(limit, after === undefined ? undefined : agentId(after)));
     if (agents === undefined) throw new WireFault('agent-unknown', 'it was forgotten since the page before');
-    return agents;
+    return agents.map((agent) => this.withVitals(agent));
   }
 
   @Get(':id/status')
   async status(@Param('id') id: string): Promise<AgentView> {
     const agent = await inTime(this.store.find(agentId(id)));
     if (agent === undefined) throw new WireFault('agent-unknown');
-    return agent;
+    return this.withVitals(agent);
+  }
+
+  /** What the agent has used lately, every two seconds; empty where it does not run. */
+  @Get(':id/samples')
+  async samples(@Param('id') id: string): Promise<readonly Sample[]> {
+    return this.vitals.samplesOf((await this.status(id)).agentId);
   }
 
   @Get(':id/logs')
@@ -56,6 +73,11 @@ export class AgentsController implements OnModuleDestroy {
     if (waitMs === 0) return this.monitor.page(agentId(agent.agentId), after, limit, mostBytes);
     const signal = AbortSignal.any([AbortSignal.timeout(waitMs), this.closing.signal]);
     return this.monitor.nextPage(agentId(agent.agentId), after, { limit, mostBytes }, signal);
+  }
+
+  private withVitals(agent: AgentView): AgentView {
+    const vitals = this.vitals.of(agent.agentId);
+    return vitals === undefined ? agent : { ...agent, vitals };
   }
 
   onModuleDestroy(): void {
@@ -72,8 +94,8 @@ export class AgentsController implements OnModuleDestroy {
 
   @Post('kill-all')
   @HttpCode(200)
-  async killAll(@Body() body?: KillDto): Promise<{ epoch: string; agents: (KillReply & { agentId: string })[] }> {
-    const { epoch, agents } = await this.killswitch.killAll(body?.reason ?? '');
+  async killAll(@Body() body?: KillAllDto): Promise<{ epoch: string; agents: (KillReply & { agentId: string })[] }> {
+    const { epoch, agents } = await this.killswitch.killAll(body?.reason ?? '', tenantOf(body));
     return {
       epoch: String(epoch),
       agents: agents.map(({ observation, ...agent }) => ({ ...agent, observation: toBase64(observation) })),
@@ -83,8 +105,8 @@ export class AgentsController implements OnModuleDestroy {
   /** After a kill-all: agents may be spawned again. */
   @Post('rearm')
   @HttpCode(204)
-  async rearm(): Promise<void> {
-    await this.killswitch.rearm();
+  async rearm(@Body() body?: KillAllDto): Promise<void> {
+    await this.killswitch.rearm(tenantOf(body));
   }
 
   /** The spoke tells that it killed by the reaper; null where the agent is unknown or its state is not known yet. */
@@ -93,4 +115,8 @@ export class AgentsController implements OnModuleDestroy {
   async noticedKill(@Param('id') id: string): Promise<{ agent: AgentView | null }> {
     return { agent: (await this.killswitch.noticed(agentId(id))) ?? null };
   }
+}
+
+function tenantOf(body?: KillAllDto): TenantId | undefined {
+  return body?.tenant === undefined ? undefined : tenantId(body.tenant);
 }

@@ -107,4 +107,26 @@ describe('the orchestrator verifies a routed spawn again', () => {
     const killEpochs = [{ $typeName: 'capstan.v1.KillEpoch' as const, scope: 'tenant', scopeId: 'default', epoch: 1n }];
     expect(await take(mine, admitted(mine, { killEpochs }))).toBe('queued');
   });
+
+  it(
+    'and starts nothing new with a key of the hub whose time is over, but answers for what it took before as it did',
+    proves('FED-11', async () => {
+      const { hubKey, paths } = api.instance;
+      const record = keyRecord(HUB, hubKey.publicKey, ['command', 'admit']);
+      const issued = { tenant: 'default', nowMs: Date.now() - 60_000 };
+      const taken = api.instance.signedSpawn({}, issued);
+      const mine = byAlice();
+      const admission = admitted(mine, { nowMs: Date.now() - 60_000 });
+      expect(await take(taken)).toBe('queued');
+      await saveTrust(paths.trust, new KeyRing([{ ...record, validUntil: Date.now() - 1_000 }]));
+      expect(await take(api.instance.signedSpawn({}, issued))).toBe('key-revoked');
+      expect(await take(mine, admission)).toBe('admission-invalid');
+      expect(await take(taken)).not.toBe('key-revoked');
+      await saveTrust(paths.trust, new KeyRing([record]));
+    }),
+  );
+
+  it('and refuses a header of another key epoch', async () => {
+    expect(await take(api.instance.signedSpawn({}, { tenant: 'default', keyEpoch: 2 }))).toBe('key-revoked');
+  });
 });

@@ -31,6 +31,8 @@ export interface InstancePaths {
   /** One directory per agent that lives. */
   agents: string;
   logs: string;
+  /** Copies of the owner's programs. */
+  programs: string;
 }
 
 /** @throws LocalFault `config-invalid` with every fault at once; `listen-malformed`, `valkey-url` */
@@ -72,6 +74,7 @@ export function pathsOf(directory: string): InstancePaths {
     repositories: join(directory, 'repositories'),
     agents: join(directory, 'agents'),
     logs: join(directory, 'logs', 'agents'),
+    programs: join(directory, 'programs'),
   };
 }
 

@@ -1,12 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { once } from 'node:events';
-import type { Logger } from '@capstan/platform';
+import type { AgentBudget, Reserved } from './agent-budget.js';
 import { ApiFault } from './api-fault.js';
-import type { Meter, Reservation, UnheardCost } from './meter.js';
-import type { GatewayOrder } from './gateway-order.js';
+import type { BytePool } from './byte-pool.js';
+import type { GatewayOrder, GatewayRules } from './gateway-order.js';
+import type { Meter, UnheardCost } from './meter.js';
+import { ModelOutage } from './model-outage.js';
 import { isKeptForAnHour, readRequest, type ModelRequest } from './model-request.js';
-import type { Price } from './prices.js';
+import { passReply } from './pass-reply.js';
+import { ceilingOf, type Price } from './prices.js';
 import type { Endpoint, ModelCall, ModelProvider, ModelReply } from './provider.js';
+import type { RequestLog } from './request-log.js';
 import { usageReader, type UsageReader } from './usage-reader.js';
 
 const MOST_REQUEST_BYTES = 16 * 1024 * 1024;
@@ -15,7 +18,20 @@ const MOST_AT_ONCE = 4;
 const DEFAULT_MODEL = 'default';
 /** Features that change neither price nor reach. */
 const BETAS =
-  /^(?:interleaved-thinking|fine-grained-tool-streaming|token-efficient-tools|context-management|prompt-caching)-\d{4}-\d{2}-\d{2}$/;
+  /^(?:interleaved-thinking|fine-grained-tool-streaming|token-efficient-tools|context-management|prompt-caching|prompt-caching-scope|effort)-\d{4}-\d{2}-\d{2}$/;
+
+export interface DeskParts {
+  order: GatewayOrder;
+  meter: Meter;
+  budget: AgentBudget;
+  provider: ModelProvider;
+  rules: () => Promise<GatewayRules>;
+  /** The agent's part of the memory for requests. */
+  memory: BytePool;
+  log: RequestLog;
+  /** How long an agent may read nothing of a reply that is there, milliseconds. */
+  stallMs: number;
+}
 
 interface Accepted {
   request: ModelRequest;
@@ -27,14 +43,10 @@ interface Accepted {
 export class AgentDesk {
   private readonly closing = new AbortController();
   private readonly running = new Set<Promise<void>>();
-  private isOverBudget = false;
+  /** Why the last request got no whole reply, if the model was the reason; for people. */
+  outage: string | undefined;
 
-  constructor(
-    private readonly order: GatewayOrder,
-    private readonly meter: Meter,
-    private readonly provider: ModelProvider,
-    private readonly log: Logger,
-  ) {}
+  constructor(private readonly parts: DeskParts) {}
 
   /** Never rejects. */
   async serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -54,103 +66,101 @@ export class AgentDesk {
   }
 
   private async answer(message: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { order, budget, provider, stallMs, memory } = this.parts;
     const endpoint = endpointOf(message);
     if (this.running.size >= MOST_AT_ONCE)
       throw new ApiFault('rate_limit_error', `at most ${String(MOST_AT_ONCE)} requests at once`);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const signal = AbortSignal.any([gone.signal, this.closing.signal]);
-    const accepted = await this.accept(message, endpoint);
+    using lease = memory.lease();
+    const rules = await this.parts.rules();
+    const read = await readRequest(message, MOST_REQUEST_BYTES, lease);
+    const { request, bytes, price } = this.accept(read, endpoint, rules);
     const betas = String(message.headers['anthropic-beta'] ?? '')
       .split(',')
       .map((it) => it.trim())
       .filter((it) => BETAS.test(it));
-    const call = {
-      endpoint,
-      request: accepted.request,
-      bytes: accepted.bytes,
-      betas,
-      playbook: this.order.playbook ?? '',
-      signal,
-    };
+    const call = { endpoint, request, bytes, betas, playbook: order.playbook ?? '', signal };
     if (endpoint === 'count_tokens') {
-      await pass(await this.provider.call(call), response, signal, () => undefined);
+      await passReply(await provider.call(call), response, { signal, stallMs, onChunk: () => undefined });
       return;
     }
-    const reservation = this.reserve(accepted);
-    const request = { ...accepted.request, max_tokens: reservation.maxTokens };
-    await this.metered({ ...call, request }, reservation, (reply, reader) =>
-      pass(reply, response, signal, (chunk) => reader.push(chunk)),
+    const kept = isKeptForAnHour(request) ? 'cacheWriteHour' : 'cacheWrite';
+    const reserved = await budget.reserve({ price, bytes, maxTokens: request.max_tokens ?? 1, kept }, rules);
+    await this.metered(
+      { ...call, request: { ...request, max_tokens: reserved.maxTokens } },
+      reserved,
+      (reply, reader) => passReply(reply, response, { signal, stallMs, onChunk: (chunk) => reader.push(chunk) }),
     );
   }
 
-  private async accept(message: IncomingMessage, endpoint: Endpoint): Promise<Accepted> {
-    const { request, bytes } = await readRequest(message, MOST_REQUEST_BYTES);
+  private accept(
+    { request, bytes }: { request: ModelRequest; bytes: number },
+    endpoint: Endpoint,
+    { unknownModels }: GatewayRules,
+  ): Accepted {
+    const { order, provider } = this.parts;
     if (endpoint === 'messages' && request.max_tokens === undefined)
       throw new ApiFault('invalid_request_error', 'max_tokens: is required');
-    const model = request.model === DEFAULT_MODEL ? this.order.model || this.provider.defaultModel : request.model;
-    const price = this.provider.priceOf(model);
+    const model = request.model === DEFAULT_MODEL ? order.model || provider.defaultModel : request.model;
+    const price =
+      provider.priceOf(model) ?? (provider.name === 'scripted' ? undefined : ceilingOf(model, unknownModels));
     if (price === undefined) throw new ApiFault('not_found_error', `model: ${model.slice(0, 80)} is not known here`);
     const { metadata: _metadata, ...rest } = request;
     return { request: { ...rest, model }, bytes, price };
   }
 
-  private reserve({ request, bytes, price }: Accepted): Reservation {
-    const kept = isKeptForAnHour(request) ? 'cacheWriteHour' : 'cacheWrite';
-    const reservation = this.meter.reserve(price, bytes, request.max_tokens ?? 1, kept);
-    if (reservation !== undefined) return reservation;
-    if (!this.isOverBudget) this.order.onBudget();
-    this.isOverBudget = true;
-    throw new ApiFault('billing_error', "agent-budget: the agent's budget does not allow another request");
-  }
-
   /** Whatever way the request ends, what it used is counted. */
   private async metered(
     call: ModelCall,
-    reservation: Reservation,
+    reserved: Reserved,
     read: (reply: ModelReply, reader: UsageReader) => Promise<void>,
   ): Promise<void> {
-    const { agentId, taskId, tenant } = this.order;
-    const { model } = call.request;
     const began = performance.now();
+    let reply: ModelReply | undefined;
     let reader: UsageReader | undefined;
-    let status = 0;
+    let outage: unknown;
     try {
-      const reply = await this.provider.call(call);
-      status = reply.status;
+      reply = await this.parts.provider.call(call);
       reader = usageReader(reply.contentType);
       await read(reply, reader);
+    } catch (error) {
+      outage = error;
+      throw error;
     } finally {
+      const status = reply?.status ?? (outage instanceof ModelOutage ? outage.facts.status : 0);
+      const isWhole = reader?.isWhole ?? false;
+      this.noteOutage(call, status, isWhole, outage);
       const tokens = reader?.tokens();
-      reservation.settle(tokens ?? unheardCost(call, status));
-      const usage = this.meter.usage();
-      const ms = Math.round(performance.now() - began);
-      this.log.info({
-        agentId,
-        taskId,
-        tenant,
-        model,
+      const costMicroUsd = await reserved.settle(tokens ?? unheardCost(call, reply?.status, outage));
+      const usage = this.parts.meter.usage();
+      this.parts.log.answered({
+        model: call.request.model,
         status,
-        ...tokens,
+        attempts: reply?.attempts ?? (outage instanceof ModelOutage ? outage.attempts : 1),
+        requestId: reply?.headers['request-id'] ?? '',
+        isStream: call.request.stream === true,
+        isWhole,
+        tokens,
+        costMicroUsd,
         spentMicroUsd: usage.costMicroUsd,
-        ms,
-        msg: 'model request',
+        ms: Math.round(performance.now() - began),
       });
-      this.order.onUsage(usage);
+      this.parts.order.onUsage(usage);
     }
   }
 
+  private noteOutage({ signal }: ModelCall, status: number, isWhole: boolean, error: unknown): void {
+    if (error instanceof ModelOutage) this.outage = error.reason;
+    else if (signal.aborted) return;
+    else if (status !== 200 || isWhole) this.outage = undefined;
+    else this.outage = error === undefined ? 'its reply cannot be read' : 'its reply broke off';
+  }
+
   private refuse(response: ServerResponse, error: unknown): void {
-    const { agentId } = this.order;
     const fault = error instanceof ApiFault ? error : new ApiFault('api_error', 'the gateway failed', { cause: error });
-    this.log.warn({
-      agentId,
-      status: fault.status,
-      type: fault.type,
-      err: fault.cause ?? undefined,
-      reason: fault.message,
-      msg: 'model request refused',
-    });
+    this.parts.log.refused(fault);
     if (response.headersSent || response.destroyed) {
       response.destroy();
       return;
@@ -159,7 +169,7 @@ export class AgentDesk {
     const headers = {
       'content-type': 'application/json',
       connection: 'close',
-      'x-should-retry': String(fault.status === 429 || fault.status === 502),
+      'x-should-retry': String(fault.isWorthRepeating),
     };
     response.writeHead(fault.status, headers).end(fault.body);
   }
@@ -169,11 +179,12 @@ export class AgentDesk {
  * What counts of a request whose usage nobody heard. To go away before the model says it must be no way past the
  * budget: a reply in one piece would have said it at its end, a stream says what the prompt cost at its beginning.
  *
- * @param status of the reply; 0 where there was none.
+ * @param status of the reply; undefined where there was none.
  */
-function unheardCost({ request, signal }: ModelCall, status: number): UnheardCost {
-  const isRefused = status >= 400 || (status === 0 && !signal.aborted);
-  if (isRefused) return 'nothing';
+function unheardCost({ request, signal }: ModelCall, status: number | undefined, error: unknown): UnheardCost {
+  const isAway =
+    error instanceof ModelOutage ? error.facts.mayHaveCost !== true : status === undefined && !signal.aborted;
+  if (isAway || (status ?? 0) >= 400) return 'nothing';
   return request.stream === true ? 'prompt' : 'everything';
 }
 
@@ -182,18 +193,4 @@ function endpointOf({ method, url = '' }: IncomingMessage): Endpoint {
   if (method === 'POST' && path === '/v1/messages') return 'messages';
   if (method === 'POST' && path === '/v1/messages/count_tokens') return 'count_tokens';
   throw new ApiFault('not_found_error', `${String(method)} ${url.slice(0, 80)} is not offered`);
-}
-
-async function pass(
-  reply: ModelReply,
-  response: ServerResponse,
-  signal: AbortSignal,
-  onChunk: (chunk: Uint8Array) => void,
-): Promise<void> {
-  response.writeHead(reply.status, { ...reply.headers, 'content-type': reply.contentType });
-  for await (const chunk of reply.body) {
-    onChunk(chunk);
-    if (!response.write(chunk)) await once(response, 'drain', { signal });
-  }
-  response.end();
 }

@@ -6,7 +6,8 @@ type ApiErrorType =
   | 'not_found_error'
   | 'request_too_large'
   | 'rate_limit_error'
-  | 'api_error';
+  | 'api_error'
+  | 'overloaded_error';
 
 const STATUS: Readonly<Record<ApiErrorType, number>> = {
   invalid_request_error: 400,
@@ -16,11 +17,12 @@ const STATUS: Readonly<Record<ApiErrorType, number>> = {
   request_too_large: 413,
   rate_limit_error: 429,
   api_error: 502,
+  overloaded_error: 529,
 };
 
 /** A refusal in the form that every client of the API understands. */
 export class ApiFault extends Error {
-  override readonly name = 'ApiFault';
+  override readonly name: string = 'ApiFault';
   readonly status: number;
 
   constructor(
@@ -30,6 +32,11 @@ export class ApiFault extends Error {
   ) {
     super(message, options);
     this.status = STATUS[type];
+  }
+
+  /** Whether the client should ask again by itself. */
+  get isWorthRepeating(): boolean {
+    return this.status === 429 || this.status === 502;
   }
 
   get body(): string {

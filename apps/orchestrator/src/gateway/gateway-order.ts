@@ -1,5 +1,15 @@
 import type { AgentId, TaskId, TenantId } from '@capstan/protocol';
 import type { Usage } from './meter.js';
+import type { SharedLimits } from './spend-ledger.js';
+
+/** Budgets of an agent, of its task and of its tenant; codes of the protocol. */
+export type BudgetCode = 'agent-budget' | 'task-budget' | 'tenant-budget';
+
+/** What the owner allows, read before each request: a change counts at once. */
+export interface GatewayRules extends SharedLimits {
+  /** Prices at which a model without a list price is counted, US dollars per million tokens; absent: it is refused. */
+  unknownModels?: { input: number; output: number };
+}
 
 /** What the gateway must know of an agent. */
 export interface GatewayOrder {
@@ -19,6 +29,6 @@ export interface GatewayOrder {
   playbook?: string;
   /** After each request. */
   onUsage: (usage: Usage) => void;
-  /** Once, when the budget refuses a request. */
-  onBudget: () => void;
+  /** Once, when a budget refuses a request. */
+  onBudget: (code: BudgetCode) => void;
 }

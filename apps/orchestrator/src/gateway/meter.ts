@@ -21,9 +21,31 @@ export type UnheardCost = 'nothing' | 'prompt' | 'everything';
 /** What one request may cost at most, while it runs. */
 export interface Reservation {
   /** Tokens that the reply may have. */
+  readonly maxTokens: number;
+  /** Millionths of a US dollar, rounded up. */
+  readonly amount: number;
+  /** The least for which the request is worth making. */
+  readonly least: number;
+  /** Makes do with less, not below `least`: the reply is cut accordingly. */
+  shrinkTo(amount: number): void;
+  /**
+   * Replaces the reservation by what it really cost, or by a part of itself; once.
+   *
+   * @returns millionths of a US dollar, rounded up.
+   */
+  settle(cost: Tokens | UnheardCost): number;
+  /** As if it had never been. */
+  cancel(): void;
+}
+
+/** A reservation as the meter keeps it; millionths of a US dollar, not rounded. */
+interface Held {
+  price: Price;
+  rates: Price;
+  prompt: number;
   maxTokens: number;
-  /** Replaces the reservation by what it really cost, or by a part of itself; once. */
-  settle(cost: Tokens | UnheardCost): void;
+  amount: number;
+  least: number;
 }
 
 /** A reply shorter than this is not worth its prompt. */
@@ -76,16 +98,43 @@ export class Meter {
     const amount = prompt + affordable * rates.output;
     this.reserved += amount;
     this.total.requests += 1;
+    const least = prompt + Math.min(maxTokens, SHORTEST_REPLY) * rates.output;
+    return this.reservation({ price, rates, prompt, maxTokens: affordable, amount, least });
+  }
+
+  private reservation(held: Held): Reservation {
+    const { price, rates, prompt } = held;
     let isOpen = true;
+    const end = (): boolean => {
+      const wasOpen = isOpen;
+      if (wasOpen) this.reserved -= held.amount;
+      isOpen = false;
+      return wasOpen;
+    };
     return {
-      maxTokens: affordable,
+      get maxTokens() {
+        return held.maxTokens;
+      },
+      get amount() {
+        return Math.ceil(held.amount - ROUNDING);
+      },
+      least: Math.ceil(held.least - ROUNDING),
+      shrinkTo: (amount) => {
+        if (amount >= held.amount) return;
+        this.reserved -= held.amount - amount;
+        held.amount = amount;
+        held.maxTokens = Math.min(held.maxTokens, Math.floor((amount - prompt) / rates.output));
+      },
       settle: (cost) => {
-        if (!isOpen) return;
-        isOpen = false;
-        this.reserved -= amount;
+        if (!end()) return 0;
+        const spentBefore = this.spent;
         if (cost === 'prompt') this.spent += prompt;
-        else if (cost === 'everything') this.spent += amount;
+        else if (cost === 'everything') this.spent += held.amount;
         else if (cost !== 'nothing') this.add(price, cost);
+        return Math.max(0, Math.ceil(this.spent - spentBefore - ROUNDING));
+      },
+      cancel: () => {
+        if (end()) this.total.requests -= 1;
       },
     };
   }

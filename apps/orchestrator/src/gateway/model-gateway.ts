@@ -2,28 +2,61 @@ import { chmod, chown, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { once } from 'node:events';
 import type { Logger } from '@capstan/platform';
+import { AgentBudget } from './agent-budget.js';
 import { AgentDesk } from './agent-desk.js';
-import type { GatewayOrder } from './gateway-order.js';
+import { BytePool } from './byte-pool.js';
+import type { GatewayOrder, GatewayRules } from './gateway-order.js';
 import { Meter, type Usage } from './meter.js';
 import type { ModelProvider } from './provider.js';
+import { RequestLog } from './request-log.js';
+import type { SpendLedger } from './spend-ledger.js';
 
 /** The way of one agent to its model. */
 export interface GatewaySession {
   usage(): Usage;
+  /** Why the last request got no whole reply, where the model was the reason; undefined where it did. */
+  outage(): string | undefined;
   /** Ends what runs and removes the socket; may be repeated. */
   close(): Promise<void>;
 }
 
+export interface GatewayParts {
+  provider: ModelProvider;
+  log: Logger;
+  /** What tasks and tenants have spent; without it only the agent's own budget holds. */
+  ledger?: SpendLedger;
+  /** Read before each request. Default: no shared budget, no model without a price. */
+  rules?: () => Promise<GatewayRules>;
+  /** How long an agent may read nothing of a reply that is there, milliseconds. */
+  stallMs?: number;
+}
+
 const MOST_CONNECTIONS = 32;
+/** Memory for requests: of all agents, and of one. */
+const POOL_BYTES = 256 * 1024 * 1024;
+const AGENT_BYTES = 32 * 1024 * 1024;
+const STALL_MS = 60_000;
 
 /** Opens the Messages API on a unix socket for each agent. */
 export class ModelGateway {
-  constructor(private readonly parts: { provider: ModelProvider; log: Logger }) {}
+  private readonly memory = new BytePool(POOL_BYTES);
+
+  constructor(private readonly parts: GatewayParts) {}
 
   /** Resolves once the agent can connect. @throws Error where the socket cannot be made */
   async open(order: GatewayOrder): Promise<GatewaySession> {
+    const { provider, log, ledger, rules = noRules, stallMs = STALL_MS } = this.parts;
     const meter = new Meter(order.budgetMicroUsd);
-    const desk = new AgentDesk(order, meter, this.parts.provider, this.parts.log);
+    const desk = new AgentDesk({
+      order,
+      meter,
+      budget: new AgentBudget(order, meter, ledger),
+      provider,
+      rules,
+      memory: new BytePool(AGENT_BYTES, this.memory),
+      log: new RequestLog(order, log),
+      stallMs,
+    });
     const server = createServer(
       { headersTimeout: 10_000, requestTimeout: 60_000, maxHeaderSize: 16 * 1024 },
       (request, response) => {
@@ -41,9 +74,11 @@ export class ModelGateway {
       server.close();
       throw error;
     }
-    return { usage: () => meter.usage(), close: () => close(server, desk, socketPath) };
+    return { usage: () => meter.usage(), outage: () => desk.outage, close: () => close(server, desk, socketPath) };
   }
 }
+
+const noRules = (): Promise<GatewayRules> => Promise.resolve({});
 
 /** To connect is to write. */
 async function giveSocket(path: string, gid: number): Promise<void> {

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { ApiFault } from './api-fault.js';
+import type { ByteLease } from './byte-pool.js';
 
 /** A request to the Messages API, checked as far as the gateway cares; the rest is the model's to judge. */
 export interface ModelRequest {
@@ -26,10 +27,14 @@ const DEEPEST = 200;
 /** Sources that the server would fetch or look up for the agent. */
 const FOREIGN_SOURCES: readonly unknown[] = ['url', 'file'];
 
-/** @param limit bytes. @throws {ApiFault} `request_too_large`, `invalid_request_error` */
+/**
+ * @param limit bytes. @param lease of the memory that the request holds.
+ * @throws {ApiFault} `request_too_large`, `invalid_request_error`, `rate_limit_error` where there is no memory for it now
+ */
 export async function readRequest(
   message: IncomingMessage,
   limit: number,
+  lease: ByteLease,
 ): Promise<{ request: ModelRequest; bytes: number }> {
   if (message.headers['content-encoding'] !== undefined)
     throw new ApiFault('invalid_request_error', 'content-encoding is not supported');
@@ -40,6 +45,7 @@ export async function readRequest(
   for await (const chunk of message as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     if (bytes > limit) throw tooLarge;
+    lease.grow(chunk.length);
     chunks.push(chunk);
   }
   return { request: parseRequest(Buffer.concat(chunks).toString('utf8')), bytes };

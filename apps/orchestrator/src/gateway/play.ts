@@ -25,7 +25,9 @@ export function play(playbook: Playbook, conversation: Conversation): ContentBlo
   const fill = (text: string): string =>
     text.replace(PLACE, (_, name: string) => {
       const result = conversation.results.get(name);
-      if (result === undefined || result.isError) throw lost(`there is no value for ${name}`);
+      // What failed is no value, but for a turn that has asked for the failure.
+      if (result === undefined || (result.isError && chosen.when?.failed.includes(name) !== true))
+        throw lost(`there is no value for ${name}`);
       return result.text;
     });
   return blocksOf(chosen, turn, fill);

@@ -51,3 +51,15 @@ export const FREE: Price = price(0, 0);
 export function priceOf(model: string): Price | undefined {
   return Object.hasOwn(PRICES, model) ? PRICES[model] : undefined;
 }
+
+const MODEL_ID = /^[a-z0-9][a-z0-9.-]{0,79}$/;
+
+/**
+ * The price that the owner has set as a ceiling for models that have none: a read of the cache counts as an input, so that
+ * nothing costs more than it is counted for.
+ *
+ * @param ceiling US dollars per million tokens. @returns undefined where the owner has set none, or for no id of a model
+ */
+export function ceilingOf(model: string, ceiling: { input: number; output: number } | undefined): Price | undefined {
+  return ceiling === undefined || !MODEL_ID.test(model) ? undefined : price(ceiling.input, ceiling.output, 1);
+}

@@ -22,7 +22,9 @@ export interface ModelReply {
   contentType: string;
   /** Further headers that the client may see. */
   headers: Record<string, string>;
-  body: AsyncIterable<Uint8Array>;
+  body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  /** How often the model was asked; 1 where it is not told. */
+  attempts?: number;
 }
 
 /** Who answers the agents. */

@@ -2,7 +2,8 @@ import { StringDecoder } from 'node:string_decoder';
 import type { Tokens } from './meter.js';
 
 const LONGEST_LINE = 4 * 1024 * 1024;
-const LONGEST_JSON = 64 * 1024 * 1024;
+/** A reply in one piece is held until its end, where its usage stands. */
+const LONGEST_JSON = 8 * 1024 * 1024;
 const BYTES_PER_TOKEN = 3;
 
 /** Reads the tokens that a reply reports while the reply passes by. */
@@ -10,6 +11,8 @@ export interface UsageReader {
   push(chunk: Uint8Array): void;
   /** undefined where the reply reported none. Of a reply that broke off, the output is estimated from its bytes. */
   tokens(): Tokens | undefined;
+  /** Whether the reply has come to its end. */
+  readonly isWhole: boolean;
 }
 
 /** @param contentType of the reply. */
@@ -26,6 +29,10 @@ class JsonReader implements UsageReader {
     if (this.size <= LONGEST_JSON) this.chunks.push(chunk);
   }
 
+  get isWhole(): boolean {
+    return this.tokens() !== undefined;
+  }
+
   tokens(): Tokens | undefined {
     return merge(undefined, field(parse(Buffer.concat(this.chunks).toString('utf8')), 'usage'));
   }
@@ -37,34 +44,42 @@ class StreamReader implements UsageReader {
   private rest = '';
   private found: Tokens | undefined;
   private deltaBytes = 0;
-  private isComplete = false;
+  isWhole = false;
 
   push(chunk: Uint8Array): void {
     const lines = (this.rest + this.decoder.write(Buffer.from(chunk))).split('\n');
     this.rest = (lines.pop() ?? '').slice(0, LONGEST_LINE);
-    for (const line of lines) if (line.startsWith('data:')) this.take(parse(line.slice('data:'.length)), line.length);
+    for (const line of lines) if (line.startsWith('data:')) this.take(parse(line.slice('data:'.length)));
   }
 
   tokens(): Tokens | undefined {
-    if (this.found === undefined || this.isComplete) return this.found;
+    if (this.found === undefined || this.isWhole) return this.found;
     return { ...this.found, output: Math.max(this.found.output, Math.ceil(this.deltaBytes / BYTES_PER_TOKEN)) };
   }
 
-  private take(event: unknown, size: number): void {
+  private take(event: unknown): void {
     switch (field(event, 'type')) {
       case 'message_start':
         this.found = merge(this.found, field(field(event, 'message'), 'usage'));
         break;
       case 'content_block_delta':
-        this.deltaBytes += size;
+        this.deltaBytes += saidIn(field(event, 'delta'));
         break;
       case 'message_delta':
         this.found = merge(this.found, field(event, 'usage'));
-        this.isComplete = true;
+        this.isWhole = true;
         break;
       default:
     }
   }
+}
+
+/** Bytes of what the model has said, without its wrapping. */
+function saidIn(delta: unknown): number {
+  return ['text', 'partial_json', 'thinking'].reduce((sum, name) => {
+    const said = field(delta, name);
+    return sum + (typeof said === 'string' ? Buffer.byteLength(said) : 0);
+  }, 0);
 }
 
 /** The figures are running totals: what a later event does not repeat still holds. */

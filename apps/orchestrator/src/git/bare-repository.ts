@@ -22,6 +22,8 @@ const CHECKOUT_TIMEOUT_MS = 10 * 60_000;
 export interface BranchHead {
   branch: string;
   commit: string;
+  /** Full ref, in this repository, that holds it. */
+  ref: string;
 }
 
 export interface WorktreeOrder {
@@ -85,7 +87,7 @@ export class BareRepository {
     const ref = name === undefined ? this.parts.headRef : `refs/remotes/origin/${name}`;
     const commit = await this.commitOf(ref);
     if (commit === undefined) throw new WireFault('branch-missing', name ?? 'HEAD');
-    return { branch: name ?? 'HEAD', commit };
+    return { branch: name ?? 'HEAD', commit, ref };
   }
 
   /** Checks `commit` out for one agent. @throws GitFault */

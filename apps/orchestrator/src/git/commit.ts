@@ -9,8 +9,8 @@ export interface Author {
 export interface CommitOrder {
   repository: BareRepository;
   tree: string;
-  /** The one parent. */
-  base: string;
+  /** Parents, in order. */
+  parents: readonly string[];
   /** Local branch that is set to the commit. */
   branch: string;
   message: string;
@@ -39,7 +39,7 @@ export async function commitHarvest(order: CommitOrder): Promise<string> {
 export async function makeCommit({
   repository,
   tree,
-  base,
+  parents,
   message,
   author,
   trailers,
@@ -51,7 +51,7 @@ export async function makeCommit({
     GIT_COMMITTER_NAME: person.name,
     GIT_COMMITTER_EMAIL: person.email,
   };
-  const args = ['commit-tree', '-p', objectId(base), '-F', '-', objectId(tree)];
+  const args = ['commit-tree', ...parents.flatMap((parent) => ['-p', objectId(parent)]), '-F', '-', objectId(tree)];
   return objectId(await repository.gitText(args, { env, stdin: withTrailers(message, trailers) }));
 }
 

@@ -39,7 +39,7 @@ describe('the life of a worktree', () => {
       const commit = await commitHarvest({
         repository,
         tree,
-        base: worktree.commit,
+        parents: [worktree.commit],
         branch,
         message: 'Say hello\n\nAt length.',
         author,
@@ -173,7 +173,7 @@ describe('the life of a worktree', () => {
       commitHarvest({
         repository,
         tree,
-        base: worktree.commit,
+        parents: [worktree.commit],
         branch: 'b',
         message,
         author: { name: 'a', email: 'b' },
@@ -181,16 +181,16 @@ describe('the life of a worktree', () => {
       });
     const [first, second] = [await commitWith('first'), await commitWith('second')];
     await push({ repository, branch: 'b', commit: first });
-    await expect(push({ repository, branch: 'b', commit: second })).rejects.toMatchObject({ code: 'push-rejected' });
+    await expect(push({ repository, branch: 'b', commit: second })).rejects.toMatchObject({ reason: 'moved' });
     expect(git(remote, 'rev-parse', 'refs/heads/b')).toBe(first);
 
     writeFileSync(join(remote, 'hooks', 'update'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
-    await expect(push({ repository, branch: 'c', commit: second })).rejects.toMatchObject({ code: 'push-rejected' });
+    await expect(push({ repository, branch: 'c', commit: second })).rejects.toMatchObject({ reason: 'hook' });
 
     for (const path of [source.path, join(source.path, '.git')]) {
       const open = await room.store.open('default', path);
       await expect(push({ repository: open, branch: 'b', commit: worktree.commit })).rejects.toMatchObject({
-        code: 'push-rejected',
+        reason: 'checkout',
       });
     }
     expect(git(source.path, 'for-each-ref', '--format=%(refname)')).toBe('refs/heads/main');
@@ -289,12 +289,18 @@ describe('what a spawn may name', () => {
     git(source.path, 'branch', 'feature/#12-größer');
     const repository = await room.store.open('default', source.path);
     const commit = git(source.path, 'rev-parse', 'HEAD');
-    expect(await repository.resolveBranch('')).toEqual({ branch: 'main', commit });
-    expect(await repository.resolveBranch('feature/#12-größer')).toEqual({ branch: 'feature/#12-größer', commit });
+    expect(await repository.resolveBranch('')).toEqual({ branch: 'main', commit, ref: 'refs/remotes/origin/main' });
+    expect(await repository.resolveBranch('feature/#12-größer')).toMatchObject({
+      branch: 'feature/#12-größer',
+      commit,
+    });
     git(source.path, 'checkout', '-q', '--detach');
     source.commit('Alone', { x: 'x' });
     const detached = await room.store.open('default', source.path);
-    expect(await detached.resolveBranch('')).toEqual({ branch: 'HEAD', commit: git(source.path, 'rev-parse', 'HEAD') });
+    expect(await detached.resolveBranch('')).toMatchObject({
+      branch: 'HEAD',
+      commit: git(source.path, 'rev-parse', 'HEAD'),
+    });
   });
 
   it.each([

@@ -17,10 +17,13 @@ export interface HarvestOrder {
   uid: number;
   gid: number;
   limits?: Partial<HarvestLimits>;
+  /** Ends it before its time. */
+  signal?: AbortSignal;
 }
 
 /**
- * Takes in what an agent left in its work tree. Every process of the agent must be observed gone.
+ * Takes in what an agent left in its work tree. What is to be committed is taken when every process of the agent was
+ * observed gone; before that, it is a trial: a living agent can at most make its own copy inconsistent.
  *
  * A fresh sandbox with the agent's uid adds the files to an index and writes objects to memory; the host imports one
  * pack from it, checked as a stranger's push would be.
@@ -39,11 +42,15 @@ export async function harvestAny(order: HarvestOrder, links: 'refuse' | 'drop'):
   const limits = { ...HARVEST_LIMITS, ...order.limits };
   await checkWorktree(order.worktree);
   const sandbox = await order.driver.prepare(specOf(order, links));
-  const timer = setTimeout(() => void signalHandle(sandbox.handle), limits.timeoutMs);
+  const stop = (): void => void signalHandle(sandbox.handle);
+  const timer = setTimeout(stop, limits.timeoutMs);
+  order.signal?.addEventListener('abort', stop, { once: true });
   try {
+    order.signal?.throwIfAborted();
     return await receive(order, sandbox, limits, links);
   } finally {
     clearTimeout(timer);
+    order.signal?.removeEventListener('abort', stop);
     await end(sandbox);
   }
 }

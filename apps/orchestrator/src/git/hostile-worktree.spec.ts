@@ -62,7 +62,7 @@ describe('a work tree that is an attack on git', () => {
     const order = {
       repository,
       tree,
-      base: worktree.commit,
+      parents: [worktree.commit],
       branch: 'work',
       message: 'Work',
       author: { name: 'a', email: 'b' },

@@ -1,41 +1,41 @@
 import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { WireFault } from '@capstan/protocol';
 import type { BareRepository } from './bare-repository.js';
+import { PushFault, pushFault } from './push-fault.js';
 import { branchName, objectId } from './refs.js';
-import { GitFault } from './safe-git.js';
+import { isAncestor } from './trial-merge.js';
 
 const PUSH_TIMEOUT_MS = 5 * 60_000;
 
-/**
- * Pushes one commit to one branch of the source, never by force. The source's own hooks run: they are its owner's.
- *
- * @throws {WireFault} `push-rejected`
- */
-export async function push({
-  repository,
-  branch,
-  commit,
-}: {
+export interface PushOrder {
   repository: BareRepository;
   branch: string;
   commit: string;
-}): Promise<void> {
+  /** Commit that the branch is on at the source; undefined where it must not be there yet. */
+  expected?: string | undefined;
+}
+
+/**
+ * Pushes one commit to one branch of the source: only where the branch is still where it was seen, and only forward. The
+ * source's own hooks run: they are its owner's.
+ *
+ * @throws PushFault
+ */
+export async function push({ repository, branch, commit, expected }: PushOrder): Promise<void> {
   const { url, path } = repository.source;
   // Somebody works there; nothing of theirs is ever written to.
-  if (path !== undefined && (await isCheckout(path, repository))) {
-    throw new WireFault('push-rejected', `${path} is a checkout; agents push to bare repositories only`);
-  }
-  const refspec = `${objectId(commit)}:refs/heads/${branchName(branch)}`;
+  if (path !== undefined && (await isCheckout(path, repository))) throw new PushFault('checkout', path);
+  const ref = `refs/heads/${branchName(branch)}`;
+  // A lease lets the branch go anywhere; that it goes forward is for us to see.
+  if (expected !== undefined && !(await isAncestor(repository, expected, commit))) throw new PushFault('moved', ref);
+  const lease = `--force-with-lease=${ref}:${expected === undefined ? '' : objectId(expected)}`;
+  const flags = ['--quiet', '--no-verify', '--no-signed', '--recurse-submodules=no', lease];
   try {
-    await repository.git(
-      ['push', '--quiet', '--no-verify', '--no-signed', '--recurse-submodules=no', '--end-of-options', url, refspec],
-      {
-        timeoutMs: PUSH_TIMEOUT_MS,
-      },
-    );
+    await repository.git(['push', ...flags, '--end-of-options', url, `${objectId(commit)}:${ref}`], {
+      timeoutMs: PUSH_TIMEOUT_MS,
+    });
   } catch (error) {
-    throw new WireFault('push-rejected', error instanceof GitFault ? error.message : String(error), { cause: error });
+    throw pushFault(error);
   }
 }
 

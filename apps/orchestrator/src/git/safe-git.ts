@@ -31,6 +31,8 @@ export interface GitOptions {
   timeoutMs?: number;
   /** Bytes of standard output. */
   maxOutputBytes?: number;
+  /** Exit codes that are an answer, not a failure; default 0 alone. */
+  exitCodes?: readonly number[];
 }
 
 const TIMEOUT_MS = 60_000;
@@ -112,7 +114,8 @@ export async function runGit(args: readonly string[], options: GitOptions = {}):
     const [stdout, stderr] = await reading;
     // A broken input shows as a failure of git, which then says more about it than the pipe does.
     const inputFault = await feeding;
-    if (exitCode !== 0 || inputFault !== undefined) {
+    const isAnswer = exitCode !== null && (options.exitCodes ?? [0]).includes(exitCode) && reason === 'failed';
+    if (!isAnswer || inputFault !== undefined) {
       throw new GitFault(command, reason, exitCode, stderr.toString('utf8'), { cause: inputFault });
     }
     return stdout;

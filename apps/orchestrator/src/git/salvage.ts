@@ -18,7 +18,7 @@ export async function salvage(order: HarvestOrder): Promise<{ ref: string; commi
   const commit = await makeCommit({
     repository,
     tree: saved.tree,
-    base: worktree.commit,
+    parents: [worktree.commit],
     message: `Unfinished work of agent ${worktree.agentId}`,
     author: AUTHOR,
     trailers: { 'Capstan-Agent': worktree.agentId, 'Capstan-Task': worktree.taskId },

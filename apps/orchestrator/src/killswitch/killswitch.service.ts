@@ -1,8 +1,17 @@
 import type { AuditLog } from '@capstan/evidence';
 import { LocalFault, type Logger, type ReaperClient } from '@capstan/platform';
-import { stripControl, WireFault, type AgentId, type AgentView, type KillOutcomeName } from '@capstan/protocol';
+import {
+  stripControl,
+  WireFault,
+  type AgentId,
+  type AgentView,
+  type KillOutcomeName,
+  type TaskId,
+  type TenantId,
+} from '@capstan/protocol';
 import type { AgentQueue } from '../queue/agent.queue.js';
 import type { AgentRuns } from '../spawner/agent-run.js';
+import type { Sessions } from '../spawner/session.js';
 import type { Settlement } from '../spawner/settlement.js';
 import type { AgentStore } from '../valkey/agent.store.js';
 import type { Reaping } from './reaping.js';
@@ -29,12 +38,13 @@ const STATE_MS = 1_500;
 const AUDIT_MS = 50;
 const LONGEST_REASON = 500;
 /** States that are written at the same time after a kill-all: each waits for Valkey's disk. */
-const FOLLOWED_AT_ONCE = 96;
+const FOLLOWED_AT_ONCE = 160;
 
 export interface KillswitchParts {
   reaper: ReaperClient;
   reaping: Reaping;
   runs: AgentRuns;
+  sessions: Sessions;
   store: AgentStore;
   queue: AgentQueue;
   settlement: Settlement;
@@ -63,21 +73,39 @@ export class Killswitch {
     return { outcome, observation, agent: agent ?? null };
   }
 
-  /** Raises the instance's kill epoch, kills what lives, and lets nothing start that was admitted before. */
-  async killAll(reason: string): Promise<KillAllAnswer> {
-    await this.auditBefore('agent.kill-all', 'instance', reason);
-    const result = await this.raiseAndKill();
+  /**
+   * Raises the kill epoch of the instance, or of one tenant here; kills what lives in it, and lets nothing start that was
+   * admitted before.
+   */
+  async killAll(reason: string, tenant?: TenantId): Promise<KillAllAnswer> {
+    const scope: Scope =
+      tenant === undefined ? { scope: 'instance', scopeId: '' } : { scope: 'tenant', scopeId: tenant };
+    await this.auditBefore('agent.kill-all', tenant === undefined ? 'instance' : `tenant ${tenant}`, reason);
+    const result = await this.raiseAndKill(scope);
     for (const { agentId, outcome } of result.agents) this.auditAfter(agentId, outcome);
-    this.followAll(result.epoch).catch((error: unknown) => {
+    this.followAll(scope, result.epoch).catch((error: unknown) => {
       this.parts.logger.error({ err: error, msg: 'the states after a kill-all are not all written yet' });
     });
     return result;
   }
 
+  /** Kills every agent of a task, the waiting ones included: those that are on disk, and those that Valkey tells in time. */
+  async killTask(taskId: TaskId, reason: string): Promise<({ agentId: AgentId } & KillAnswer)[]> {
+    const { sessions, store } = this.parts;
+    const waiting = withinTime(STATE_MS, store.liveOfTask(taskId), []).catch(() => []);
+    const agents = new Set([...(await sessions.ofTask(taskId)), ...(await waiting)]);
+    return Promise.all([...agents].map(async (agentId) => ({ agentId, ...(await this.kill(agentId, reason)) })));
+  }
+
   /** The owner's word that agents may be started again after a kill-all. */
-  async rearm(): Promise<void> {
-    await this.parts.reaper.rearm({ scope: 'instance' });
-    await this.parts.audit.append({ kind: 'agent.rearm', subject: 'instance', detail: {} });
+  async rearm(tenant?: TenantId): Promise<void> {
+    const { reaper, audit } = this.parts;
+    await reaper.rearm(tenant === undefined ? { scope: 'instance' } : { scope: 'tenant', scopeId: tenant });
+    await audit.append({
+      kind: 'agent.rearm',
+      subject: tenant === undefined ? 'instance' : `tenant ${tenant}`,
+      detail: {},
+    });
   }
 
   /** The spoke has killed the agent through the reaper: whatever the reaper confirms becomes the agent's state. */
@@ -119,26 +147,27 @@ export class Killswitch {
    * Those that wait can never start again: the reaper refuses what was admitted under an older epoch. Whoever was
    * admitted since, because the owner has re-armed already, is left alone.
    */
-  private async followAll(epoch: bigint): Promise<void> {
+  private async followAll(scope: Scope, epoch: bigint): Promise<void> {
     const { runs, store } = this.parts;
-    for (const run of runs.all()) run.intend({ kind: 'killed' });
+    if (scope.scope === 'instance') for (const run of runs.all()) run.intend({ kind: 'killed' });
     const left = (await store.live()).values();
     const lane = async (): Promise<void> => {
       for (const agentId of left) {
         const plan = await store.findPlan(agentId);
-        if (plan !== undefined && instanceEpoch(plan.killEpochs) < epoch) await this.followOne(agentId, 'killed');
+        const isMeant = plan !== undefined && (scope.scope === 'instance' || plan.tenant === scope.scopeId);
+        if (isMeant && epochOf(scope, plan.killEpochs) < epoch) await this.followOne(agentId, 'killed');
       }
     };
-    // One that runs holds its lane until it is dead and its state is written; at most 64 run.
+    // One that runs holds its lane until it is dead and its state is written; at most 128 run.
     await Promise.all(Array.from({ length: FOLLOWED_AT_ONCE }, lane));
   }
 
-  private async raiseAndKill(): Promise<KillAllAnswer> {
+  private async raiseAndKill(scope: Scope): Promise<KillAllAnswer> {
     const { reaper } = this.parts;
     for (let attempt = 0; attempt < 3; attempt += 1) {
       const { killEpochs } = await reaper.describe();
-      const current = instanceEpoch(killEpochs);
-      const result = await reaper.killAll({ scope: 'instance', epoch: current + 1n, timeoutMs: KILL_MS });
+      const current = epochOf(scope, killEpochs);
+      const result = await reaper.killAll({ ...scope, epoch: current + 1n, timeoutMs: KILL_MS });
       // Somebody else may have raised it meanwhile.
       if (result.ok) return { epoch: result.epoch, agents: result.agents };
     }
@@ -173,7 +202,16 @@ export class Killswitch {
   }
 }
 
-/** The kill epoch of the whole instance; 0 before the first kill-all. */
-function instanceEpoch(epochs: readonly { scope: string; epoch: bigint | string }[]): bigint {
-  return BigInt(epochs.find(({ scope }) => scope === 'instance')?.epoch ?? 0n);
+/** What one order stops; the scope's id is empty but for a tenant. */
+interface Scope {
+  scope: 'instance' | 'tenant';
+  scopeId: string;
+}
+
+/** The kill epoch of the scope; 0 before its first kill-all. */
+function epochOf(
+  { scope, scopeId }: Scope,
+  epochs: readonly { scope: string; scopeId: string; epoch: bigint | string }[],
+): bigint {
+  return BigInt(epochs.find((it) => it.scope === scope && it.scopeId === scopeId)?.epoch ?? 0n);
 }

@@ -50,6 +50,18 @@ export class Reaping {
     return (await this.until(agentId, () => this.killOnce(agentId))).outcome;
   }
 
+  /** Agents that the reaper holds and has not observed gone; asks until it answers. */
+  async registered(): Promise<string[]> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return (await this.reaper.describe()).agents.map(({ agentId }) => agentId);
+      } catch (error) {
+        this.logger.error({ err: error, attempt, msg: 'the reaper does not say whom it holds; it is asked again' });
+      }
+      await delay(pauseOf(attempt), undefined, { signal: this.signal });
+    }
+  }
+
   private killOnce(agentId: AgentId): Promise<DeathReport> {
     return this.reaper.kill({ agentId, timeoutMs: KILL_MS });
   }
@@ -63,7 +75,11 @@ export class Reaping {
       } catch (error) {
         this.logger.error({ err: error, agentId, attempt, msg: 'the reaper does not answer; it is asked again' });
       }
-      await delay(Math.min(50 * 2 ** attempt, LONGEST_PAUSE_MS), undefined, { signal: this.signal });
+      await delay(pauseOf(attempt), undefined, { signal: this.signal });
     }
   }
+}
+
+function pauseOf(attempt: number): number {
+  return Math.min(50 * 2 ** attempt, LONGEST_PAUSE_MS);
 }

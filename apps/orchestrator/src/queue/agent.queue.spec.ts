@@ -7,6 +7,10 @@ import type { SpawnPlan } from '../spawner/spawn-plan.js';
 import { AgentQueue } from './agent.queue.js';
 import { AgentWorker, type JobEnd } from './agent.worker.js';
 
+jest.setTimeout(60_000);
+
+/** A worker that has died is found out sooner than in earnest. */
+const QUICK = { lockMs: 2_000, checkMs: 500 };
 const logger = createLogger('test', { level: 'silent' });
 
 function plan(priority: number, maxRetries = 0): SpawnPlan {
@@ -36,7 +40,7 @@ describe('the queue of agents', () => {
   });
 
   function work(concurrency: number, start: (id: AgentId) => Promise<JobEnd>): void {
-    worker = new AgentWorker(valkey.url, concurrency, start, logger);
+    worker = new AgentWorker(valkey.url, concurrency, start, logger, QUICK);
     worker.start();
   }
 
@@ -106,6 +110,79 @@ describe('the queue of agents', () => {
       const [first = 0, second = 0, third = 0] = starts;
       expect(second - first).toBeGreaterThanOrEqual(450);
       expect(third - second).toBeGreaterThanOrEqual(950);
+    }),
+  );
+
+  it(
+    'starts nothing while it is paused, and what waits once it is resumed',
+    proves('ORC-108', async () => {
+      const [first, second] = [plan(5), plan(5)];
+      const started: AgentId[] = [];
+      const firstEnd = Promise.withResolvers<JobEnd>();
+      await queue.add(first);
+      work(2, (id) => {
+        started.push(id);
+        return id === first.agentId ? firstEnd.promise : Promise.resolve({ kind: 'completed' });
+      });
+      await until('the first runs', () => started.length === 1);
+      await queue.pause();
+      await queue.add(second);
+      expect(await queue.view()).toMatchObject({ paused: true, pending: 1, active: 1 });
+      // What runs is not concerned.
+      firstEnd.resolve({ kind: 'completed' });
+      await until('the first has completed', async () => (await queue.counts()).completed === 1);
+      expect(started).toEqual([first.agentId]);
+      await queue.resume();
+      await until('the second has completed', async () => (await queue.counts()).completed === 2);
+      expect(await queue.view()).toMatchObject({ paused: false, pending: 0 });
+    }),
+  );
+
+  it(
+    'starts no more within a minute than it is told',
+    proves('ORC-108', async () => {
+      const plans = Array.from({ length: 5 }, () => plan(5));
+      for (const each of plans) await queue.add(each);
+      await queue.limitRate(2);
+      const started: AgentId[] = [];
+      work(5, async (id) => {
+        started.push(id);
+        return { kind: 'completed' };
+      });
+      await until('two were started', async () => (await queue.counts()).completed === 2);
+      expect(await queue.view()).toMatchObject({ startsPerMinute: 2, pending: 3 });
+      expect(started).toHaveLength(2);
+      await queue.limitRate(undefined);
+      expect((await queue.view()).startsPerMinute).toBeNull();
+    }),
+  );
+
+  it(
+    'hands the job of a worker that has died to another, which asks the agent what there is left to do',
+    proves('ORC-108', async () => {
+      const one = plan(5);
+      await queue.add(one);
+      const held = Promise.withResolvers<undefined>();
+      const dead = new AgentWorker(
+        valkey.url,
+        1,
+        async () => {
+          held.resolve(undefined);
+          return new Promise<JobEnd>(() => undefined);
+        },
+        logger,
+        QUICK,
+      );
+      dead.start();
+      await held.promise;
+      await dead.close();
+      const asked: AgentId[] = [];
+      work(1, async (id) => {
+        asked.push(id);
+        return { kind: 'failed', code: 'running' };
+      });
+      await until('another has it', async () => (await queue.counts()).failed === 1);
+      expect(asked).toEqual([one.agentId]);
     }),
   );
 

@@ -15,10 +15,19 @@ export interface QueueCounts {
   failed: number;
 }
 
+/** The queue as its owner sees it. */
+export interface QueueView extends QueueCounts {
+  /** Nothing is started until the owner resumes it. */
+  paused: boolean;
+  /** Agents that may be started within any minute; null without a limit. */
+  startsPerMinute: number | null;
+}
+
 export const QUEUE_NAME = 'agents';
 const HIGHEST_PRIORITY = 10;
 const FIRST_RETRY_MS = 500;
 const DAY_SECONDS = 86_400;
+const MINUTE_MS = 60_000;
 
 /**
  * The queue of agents that wait for their start. A job stays until its agent has ended: a job id that BullMQ has
@@ -63,6 +72,32 @@ export class AgentQueue {
       completed: sum('completed'),
       failed: sum('failed'),
     };
+  }
+
+  async view(): Promise<QueueView> {
+    const [counts, paused, limit] = await Promise.all([
+      this.counts(),
+      this.queue.isPaused(),
+      this.queue.getGlobalRateLimit(),
+    ]);
+    return { ...counts, paused, startsPerMinute: limit?.max ?? null };
+  }
+
+  /** Nothing is started from now on, by whichever process, also after a restart; what runs goes on, and kills work. */
+  async pause(): Promise<void> {
+    await this.queue.pause();
+  }
+
+  async resume(): Promise<void> {
+    await this.queue.resume();
+  }
+
+  /** @param startsPerMinute agents that may be started within any minute; undefined for no limit. */
+  async limitRate(startsPerMinute: number | undefined): Promise<void> {
+    const limit = await this.queue.getGlobalRateLimit();
+    if ((limit?.max ?? undefined) === startsPerMinute) return;
+    if (startsPerMinute === undefined) await this.queue.removeGlobalRateLimit();
+    else await this.queue.setGlobalRateLimit(startsPerMinute, MINUTE_MS);
   }
 
   async close(): Promise<void> {

@@ -13,18 +13,23 @@ export type JobEnd =
   | { kind: 'retry'; code: string };
 
 /** A crashed worker's job is taken up again after this silence; the agent's state decides what happens then. */
-const LOCK_MS = 10_000;
-const STALLED_CHECK_MS = 5_000;
+const LOCK = { lockMs: 10_000, checkMs: 5_000 };
 /** Never give up on a job by counting crashes: the agent's state says whether there is something left to do. */
 const MOST_STALLS = 1_000_000;
 /** Agents that the reaper's register holds; one more could not be given GO. */
-const MOST_AT_ONCE = 64;
+const MOST_AT_ONCE = 128;
 
 /** Takes jobs in the order of their priority, so many at a time; each lasts until its agent has ended. */
 export class AgentWorker {
   private readonly worker: Worker<AgentJob>;
 
-  constructor(url: string, concurrency: number, start: (id: AgentId) => Promise<JobEnd>, logger: Logger) {
+  constructor(
+    url: string,
+    concurrency: number,
+    start: (id: AgentId) => Promise<JobEnd>,
+    logger: Logger,
+    { lockMs, checkMs } = LOCK,
+  ) {
     const work = async ({ data }: { data: AgentJob }): Promise<void> => {
       const end = await start(data.agentId);
       if (end.kind === 'failed') throw new UnrecoverableError(end.code);
@@ -34,8 +39,8 @@ export class AgentWorker {
       connection: queueConnection(url),
       concurrency: withinReach(concurrency),
       autorun: false,
-      lockDuration: LOCK_MS,
-      stalledInterval: STALLED_CHECK_MS,
+      lockDuration: lockMs,
+      stalledInterval: checkMs,
       maxStalledCount: MOST_STALLS,
     });
     this.worker.on('error', (error) => {

@@ -47,11 +47,19 @@ export class Sweep {
 
   /** One round; never rejects. */
   async pass(): Promise<void> {
-    const { store, recovery, worker, files } = this.parts;
+    const { store, recovery } = this.parts;
     await this.attempt('queue', async () => this.queueAll(await store.unqueued()));
     await this.attempt('recovery', () => recovery.recover());
-    await this.attempt('concurrency', async () => worker.setConcurrency((await files.policy()).spawn.concurrency));
+    await this.attempt('limits', () => this.applyLimits());
     await this.attempt('forget', () => this.forgetOld());
+  }
+
+  /** How many may start and run, as the owner's policy has it now. */
+  async applyLimits(): Promise<void> {
+    const { worker, queue, files } = this.parts;
+    const { concurrency, startsPerMinute } = (await files.policy()).spawn;
+    worker.setConcurrency(concurrency);
+    await queue.limitRate(startsPerMinute);
   }
 
   private async queueAll(agents: Awaited<ReturnType<AgentStore['unqueued']>>): Promise<void> {

@@ -11,8 +11,8 @@ import { replaceHubKey } from './lease/replace-hub-key.js';
 import { storeHandle, type Order, type RegisterRecord, type Scope } from './register/record.js';
 import { Register, wasOrderedDead, type AgentEntry, type Refusal } from './register/register.js';
 
-/** So many agents can be named in one reply to a kill-all. */
-const MOST_AGENTS = 64;
+/** So many agents, handles included, can be named in one reply of 64 KiB. */
+const MOST_AGENTS = 128;
 
 export interface ReaperOptions {
   /** The register's journal. */

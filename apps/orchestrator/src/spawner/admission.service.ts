@@ -1,7 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { AuditLog } from '@capstan/evidence';
 import { checkPolicy, metrics, type Logger, type ReaperClient } from '@capstan/platform';
-import { toHex, WireFault, type AgentView, type Description, type KillEpoch, type TenantId } from '@capstan/protocol';
+import {
+  agentId,
+  toHex,
+  WireFault,
+  type AgentView,
+  type Description,
+  type KillEpoch,
+  type TenantId,
+} from '@capstan/protocol';
 import type { InstanceFiles } from '../config/instance-files.js';
 import { type AgentSecrets, checkSecrets, type ClearSecrets } from '../secrets/agent-secrets.js';
 import type { AgentQueue } from '../queue/agent.queue.js';
@@ -57,8 +65,11 @@ export class Admission {
     bytes: Uint8Array,
     admission: Uint8Array | undefined,
   ): Promise<{ wish: SpawnWish; digest: string; admittedUnder: readonly KillEpoch[] | undefined; sealed: number }> {
-    const { files, keepDays } = this.parts;
+    const { files, keepDays, store } = this.parts;
     const { header, spawn, digest, admittedUnder } = await verifySpawn(files, bytes, admission);
+    // What was taken before its key was replaced keeps its answer; a broken-into spoke starts nothing new with an old key.
+    const isKnown = (await store.findOrder(agentId(spawn.agentId))) !== undefined;
+    if (!isKnown) await verifySpawn(files, bytes, admission, Date.now());
     // Records of ended agents are what makes a second offer harmless, so nothing older than they are is taken.
     const oldestMs = Date.now() - keepDays * DAY_MS;
     if (Number(header.issuedAtMs) < oldestMs) throw new WireFault('expired', 'older than the records');

@@ -1,11 +1,12 @@
 import type { AgentId, FaultCode } from '@capstan/protocol';
+import type { BudgetCode } from '../gateway/index.js';
 
 /** Why the instance wants an agent to end before it ends by itself. */
 export type EndIntent =
   /** Its owner or the hub ordered its death. */
   | { kind: 'killed' }
   /** It passed a limit, of which the hub's silence is one. */
-  | { kind: 'limit'; code: Extract<FaultCode, 'agent-timeout' | 'agent-budget' | 'lease-expired'> }
+  | { kind: 'limit'; code: Extract<FaultCode, 'agent-timeout' | 'agent-stalled' | 'lease-expired'> | BudgetCode }
   /** The orchestrator stops. */
   | { kind: 'lost' };
 
@@ -18,6 +19,8 @@ export class AgentRun {
   goGiven = false;
   /** Something of a failed start could not be undone: the sweep does it. */
   hasLeftovers = false;
+  /** When it last printed a line or was answered by the model; before that, its start. Milliseconds since the epoch. */
+  progressAtMs = Date.now();
 
   /** @param kill makes sure that the agent dies; called when the intent is to end it. */
   constructor(
@@ -38,6 +41,11 @@ export class AgentRun {
   /** Resolves once it was cleaned up as well. */
   get closed(): Promise<void> {
     return this.end.promise;
+  }
+
+  /** It has done something that is to be seen. */
+  progressed(): void {
+    this.progressAtMs = Date.now();
   }
 
   /** Notes why it is to end, without doing anything. An order to kill outranks every other reason; else the first stays. */

@@ -50,7 +50,9 @@ export class Cleanup {
     let isDone = true;
     const cgroup = record?.cgroup ?? '';
     if (cgroup !== '') isDone = await this.attempt(agentId, 'control group', () => removeControlGroups(cgroup));
-    const repository = plan && (await repositories.recall(plan.tenant, plan.repository));
+    // The notes on disk outlive a Valkey that was emptied.
+    const { tenant, repository: name } = plan ?? record ?? {};
+    const repository = tenant === undefined || name === undefined ? undefined : await repositories.recall(tenant, name);
     if (record?.worktree !== undefined && repository !== undefined) {
       const worktree = repository.recallWorktree(record.worktree);
       await this.save(record, repository, worktree);

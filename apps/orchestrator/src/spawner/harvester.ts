@@ -1,71 +1,223 @@
-import type { Logger } from '@capstan/platform';
-import { stripControl, type AgentView } from '@capstan/protocol';
+import type { Logger, SecretScanPolicy } from '@capstan/platform';
+import { stripControl, WireFault, type AgentView } from '@capstan/protocol';
 import type { SandboxDriver } from '@capstan/sandbox';
 import type { Gates, GateSubject, GateVerdict } from '../coordinator/gates.js';
-import { commitHarvest, harvest, push } from '../git/index.js';
+import {
+  changesOf,
+  commitHarvest,
+  harvest,
+  HARVEST_LIMITS,
+  push,
+  PushFault,
+  quotePath,
+  standWork,
+  type Author,
+  type Harvest,
+  type RepositoryStore,
+} from '../git/index.js';
+import type { SecretScanner } from '../secret-scan/index.js';
 import type { AgentRun } from './agent-run.js';
 import type { Launched } from './launcher.js';
 import type { SpawnPlan } from './spawn-plan.js';
+import type { Submission } from './submission.js';
+import type { Trial } from './submit-desk.js';
+import { conflictRefused, secretsRefused, WorkRefused } from './work-refused.js';
 
 export type HarvestView = NonNullable<AgentView['harvest']>;
-
-/** A gate did not let the work pass. */
-export class GateRefusal extends Error {
-  constructor(
-    readonly code: string,
-    readonly sentence: string,
-  ) {
-    super(sentence);
-  }
-}
 
 /** The agent was killed while its work was taken in: nothing more of it goes out. */
 export class HarvestStopped extends Error {}
 
-const TITLE_LENGTH = 72;
-const AUTHOR = { name: 'Capstan agent', email: 'agent@capstan.invalid' };
+export interface HarvesterParts {
+  driver: SandboxDriver;
+  repositories: RepositoryStore;
+  scanner: SecretScanner;
+  secretScan: () => Promise<SecretScanPolicy>;
+  gates: Gates;
+  author: () => Promise<Author>;
+  instanceId: () => Promise<string>;
+  logger: Logger;
+}
 
-/** Makes a commit on the task's branch out of what an agent left, and pushes it; the gates stand in between. */
+/** What of an agent's start is needed to take in its work. */
+export type WorkPlace = Pick<Launched, 'session' | 'repository' | 'worktree'> & {
+  /** Ref of the branch that the agent was given. */
+  targetRef: string;
+  /** Trees that were judged before, by the commit onto which the agent was sent. */
+  earlierTrees: Map<string, string>;
+};
+
+/** Work that may be committed. */
+interface Judged {
+  files: readonly string[];
+  tree: string;
+  parents: readonly string[];
+  base: string;
+  expected: string | undefined;
+  message: string;
+  trailers: Record<string, string>;
+}
+
+/** Where the owner names nobody. */
+export const DEFAULT_AUTHOR: Author = { name: 'Capstan agent', email: 'agent@capstan.invalid' };
+
+const TITLE_LENGTH = 72;
+/** Times that a branch may be moved by others while we push. */
+const PUSHES = 3;
+
+/** Makes a commit on the task's branch out of what an agent left, and pushes it; secret scan and gates stand in between. */
 export class Harvester {
-  constructor(
-    private readonly driver: SandboxDriver,
-    private readonly gates: Gates,
-    private readonly logger: Logger,
-  ) {}
+  constructor(private readonly parts: HarvesterParts) {}
 
   /**
-   * @param summary what the agent says it did.
-   * @throws {WireFault} `agent-no-change`, `harvest-refused`, `push-rejected`; GateRefusal; HarvestStopped
+   * Judges the work of an agent that waits for the answer; commits nothing.
+   *
+   * @throws {WireFault} as `take`; WorkRefused
    */
-  async take(run: AgentRun, plan: SpawnPlan, launched: Launched, summary: string): Promise<HarvestView> {
-    const { repository, worktree, session } = launched;
-    const { uid, gid } = session;
-    const { tree, files } = await harvest({ repository, worktree, driver: this.driver, uid, gid });
-    const baseCommit = worktree.commit;
-    const { agentId, taskId } = plan;
-    const subject: GateSubject = { agentId, taskId, repository: repository.dir, baseCommit, tree, files };
-    demand(await this.gates.beforeCommit(subject));
+  async try(plan: SpawnPlan, place: WorkPlace, submission: Submission, trial: Trial): Promise<void> {
+    const reading = this.harvest(place, trial.signal);
+    trial.hold(reading);
+    await this.judge(plan, place, submission, await reading, trial.signal);
+  }
+
+  /**
+   * @param submission what the agent says it did.
+   * @throws {WireFault} `agent-no-change`, `harvest-refused`, `secret-scan-failed`; WorkRefused; PushFault; HarvestStopped
+   */
+  async take(run: AgentRun, plan: SpawnPlan, place: WorkPlace, submission: Submission): Promise<HarvestView> {
+    const taken = await this.harvest(place);
+    for (let attempt = 1; ; attempt += 1) {
+      const judged = await this.judge(plan, place, submission, taken);
+      goOn(run);
+      try {
+        return await this.land(run, plan, place, judged);
+      } catch (error) {
+        if (!(error instanceof PushFault) || error.reason !== 'moved' || attempt === PUSHES) throw error;
+        this.parts.logger.warn({
+          err: error,
+          agentId: plan.agentId,
+          attempt,
+          msg: 'the branch was moved; judged again',
+        });
+      }
+    }
+  }
+
+  private async land(run: AgentRun, plan: SpawnPlan, place: WorkPlace, judged: Judged): Promise<HarvestView> {
+    const { repository } = place;
+    const { tree, parents, base: baseCommit, expected, files, message, trailers } = judged;
+    const branch = branchOf(plan);
+    const author = await this.parts.author();
+    const commit = await commitHarvest({ repository, tree, parents, branch, message, author, trailers });
+    demand(await this.parts.gates.beforePush({ ...subjectOf(plan, place, judged), commit }));
     goOn(run);
-    const branch = `capstan/${taskId}`;
-    const commit = await commitHarvest({
-      repository,
-      tree,
-      base: baseCommit,
-      branch,
-      message: messageOf(plan, summary),
-      author: AUTHOR,
-      trailers: { 'Capstan-Agent': agentId, 'Capstan-Task': taskId },
-    });
-    demand(await this.gates.beforePush({ ...subject, commit }));
-    goOn(run);
-    await push({ repository, branch, commit });
-    this.logger.info({ agentId, branch, commit, files: files.length, msg: 'the work was pushed' });
+    await push({ repository, branch, commit, expected });
+    this.parts.logger.info({ agentId: plan.agentId, branch, commit, files: files.length, msg: 'the work was pushed' });
     return { branch, baseCommit, commit, tree, files: [...files], pushed: true };
+  }
+
+  private harvest({ repository, worktree, session }: WorkPlace, signal?: AbortSignal): Promise<Harvest> {
+    const { uid, gid } = session;
+    const order = { repository, worktree, driver: this.parts.driver, uid, gid };
+    return harvest(signal === undefined ? order : { ...order, signal });
+  }
+
+  private async judge(
+    plan: SpawnPlan,
+    place: WorkPlace,
+    submission: Submission,
+    taken: Harvest,
+    signal?: AbortSignal,
+  ): Promise<Judged> {
+    const { repositories, instanceId } = this.parts;
+    const author = await this.parts.author();
+    const { agentId, taskId, tenant } = plan;
+    const message = messageOf(plan, submission.summary);
+    const trailers = {
+      'Capstan-Agent': agentId,
+      'Capstan-Task': taskId,
+      'Capstan-Instance': await instanceId(),
+    };
+    // What others have pushed since the agent began.
+    await repositories.open(tenant, plan.repository);
+    signal?.throwIfAborted();
+    const { onto, by = 'rebase' } = submission;
+    const stand = await standWork({
+      repository: place.repository,
+      tree: taken.tree,
+      base: place.worktree.commit,
+      branch: branchOf(plan),
+      targetRef: place.targetRef,
+      target: plan.branch || 'the default branch',
+      message,
+      author,
+      trailers,
+      onto: onto === undefined ? undefined : { commit: onto, by, earlierTree: place.earlierTrees.get(onto) },
+    });
+    signal?.throwIfAborted();
+    switch (stand.kind) {
+      case 'conflict':
+        place.earlierTrees.set(stand.onto, taken.tree);
+        throw conflictRefused(stand, taken.tree);
+      case 'target-missing':
+        throw new WorkRefused('branch-missing', 'The branch that the agent was given is not at the source any more.');
+      case 'unknown-onto':
+        throw new WorkRefused('merge-conflict', `The source holds no commit ${onto ?? ''} on these branches.`);
+      case 'fits':
+        break;
+    }
+    const judged: Judged = { ...stand, files: await filesOf(place, stand, taken), message, trailers };
+    await this.scan(plan, place, judged);
+    demand(await this.parts.gates.beforeCommit(subjectOf(plan, place, judged)));
+    return judged;
+  }
+
+  private async scan(
+    plan: SpawnPlan,
+    { repository }: WorkPlace,
+    { base, tree, message, trailers }: Judged,
+  ): Promise<void> {
+    const { scanner, secretScan } = this.parts;
+    const author = await this.parts.author();
+    const findings = await scanner.scan({
+      agentId: plan.agentId,
+      hasSecrets: (plan.secretNames ?? []).length > 0,
+      repository,
+      base,
+      tree,
+      texts: {
+        'the commit message': message,
+        'the trailers': Object.values(trailers).join('\n'),
+        'the branch name': branchOf(plan),
+        'the author': `${author.name} <${author.email}>`,
+      },
+      policy: await secretScan(),
+    });
+    if (findings.length > 0) throw secretsRefused(findings);
   }
 }
 
+/** What the work changes in what it now stands on. @throws {WireFault} `agent-no-change` */
+async function filesOf(
+  { repository, worktree }: WorkPlace,
+  { base, tree }: { base: string; tree: string },
+  taken: Harvest,
+): Promise<readonly string[]> {
+  if (base === worktree.commit && tree === taken.tree) return taken.files;
+  const changes = await changesOf(repository, base, tree, {}, HARVEST_LIMITS.files);
+  if (changes.length === 0) throw new WireFault('agent-no-change');
+  return changes.map(({ path }) => quotePath(path));
+}
+
+const branchOf = ({ taskId }: SpawnPlan): string => `capstan/${taskId}`;
+
+function subjectOf({ agentId, taskId }: SpawnPlan, { repository }: WorkPlace, judged: Judged): GateSubject {
+  const { base: baseCommit, tree, files } = judged;
+  return { agentId, taskId, repository: repository.dir, baseCommit, tree, files };
+}
+
 function demand(verdict: GateVerdict): void {
-  if (!verdict.passed) throw new GateRefusal(verdict.code, verdict.sentence);
+  if (!verdict.passed) throw new WorkRefused(verdict.code, verdict.sentence);
 }
 
 function goOn(run: AgentRun): void {

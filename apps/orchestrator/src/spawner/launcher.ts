@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Logger, ReaperClient } from '@capstan/platform';
 import type { PreparedSandbox, SandboxDriver, SandboxLimits } from '@capstan/sandbox';
 import { WireFault, type FaultCode } from '@capstan/protocol';
@@ -8,7 +9,12 @@ import type { ClearSecrets } from '../secrets/agent-secrets.js';
 import type { Claim } from '../valkey/agent.store.js';
 import type { AgentRun } from './agent-run.js';
 import { sandboxSpec, taskFile } from './runtimes.js';
+import type { ProgramStore } from './program.store.js';
 import type { Session, SessionRecord, Sessions } from './session.js';
+import type { SpawnPlan } from './spawn-plan.js';
+import type { Submission } from './submission.js';
+import type { WorkPlace } from './harvester.js';
+import { SubmitDesk, type SubmitAnswer, type Trial } from './submit-desk.js';
 import type { UsageRecorder } from './usage-recorder.js';
 
 /** The reaper forbids the start for ever: a tombstone, an epoch or a disarmed scope. */
@@ -28,10 +34,17 @@ export interface Launched {
   worktree: Worktree;
   gateway: GatewaySession;
   sandbox: PreparedSandbox;
+  /** Ref of the branch that the agent was given. */
+  targetRef: string;
+  /** Trees that were judged before, by the commit onto which the agent was sent. */
+  earlierTrees: Map<string, string>;
+  /** Where the agent submits and hears what is wrong. */
+  submits: SubmitDesk;
 }
 
 export interface LauncherParts {
   sessions: Sessions;
+  programs: ProgramStore;
   repositories: RepositoryStore;
   gateway: ModelGateway;
   driver: SandboxDriver;
@@ -40,6 +53,8 @@ export interface LauncherParts {
   logger: Logger;
   runtimeDir: string;
   agentLimits: SandboxLimits;
+  /** Judges what an agent submits while it lives. */
+  judge: (plan: SpawnPlan, place: WorkPlace, submission: Submission, trial: Trial) => Promise<SubmitAnswer>;
 }
 
 /** Codes with which the reaper forbids this start and every later one of the same agent. */
@@ -62,6 +77,7 @@ export class Launcher {
     await using undo = new AsyncDisposableStack();
     const later = (what: string, step: () => Promise<unknown>): void => undo.defer(() => this.attempt(run, what, step));
 
+    const program = await this.parts.programs.find(plan.runtime);
     const session = await sessions.open(agentId);
     // Its notes say what is left, where something is.
     later('directory', async () => (run.hasLeftovers ? undefined : sessions.remove(agentId)));
@@ -72,16 +88,29 @@ export class Launcher {
     const worktree = await repository.addWorktree({ agentId, taskId, commit: base.commit, uid, gid, parent });
     later('worktree', () => repository.removeWorktree(worktree));
     const { dir, adminDir, commit } = worktree;
-    const record: SessionRecord = { agentId, uid, gid, worktree: { agentId, taskId, dir, adminDir, commit } };
+    const { tenant, repository: name } = plan;
+    const record: SessionRecord = {
+      agentId,
+      uid,
+      gid,
+      tenant,
+      repository: name,
+      worktree: { agentId, taskId, dir, adminDir, commit },
+    };
     await sessions.remember(record);
 
     const gateway = await this.openGateway(run, claim, session, usage);
     later('gateway', () => gateway.close());
-    await sessions.giveFile(session, 'task.json', taskFile(plan));
+    const place = { session, repository, worktree, targetRef: base.ref, earlierTrees: new Map<string, string>() };
+    const submits = await SubmitDesk.open(submitSocketOf(session), gid, (submission, trial) =>
+      this.parts.judge(plan, place, submission, trial),
+    );
+    later('submit desk', () => submits.close());
+    await sessions.giveFile(session, 'task.json', taskFile(plan, program));
     stopIfUnwanted(run);
     const { runtimeDir, agentLimits: limits } = this.parts;
     const sandbox = await driver.prepare(
-      sandboxSpec({ plan, session, runtimeDir, limits, worktreeMounts: worktree.mounts(), secrets }),
+      sandboxSpec({ plan, session, runtimeDir, limits, worktreeMounts: worktree.mounts(), secrets, program }),
     );
     later('control group', () => sandbox.dispose());
     const registration = this.registration(run);
@@ -94,7 +123,7 @@ export class Launcher {
     run.goGiven = true;
     await sandbox.go();
     undo.move();
-    return { session, repository, worktree, gateway, sandbox };
+    return { ...place, gateway, sandbox, submits };
   }
 
   private openGateway(run: AgentRun, { plan }: Claim, session: Session, usage: UsageRecorder): Promise<GatewaySession> {
@@ -111,7 +140,7 @@ export class Launcher {
       model,
       playbook,
       onUsage: (figures) => usage.record(figures),
-      onBudget: () => run.stop({ kind: 'limit', code: 'agent-budget' }),
+      onBudget: (code) => run.stop({ kind: 'limit', code }),
     });
   }
 
@@ -156,6 +185,8 @@ export class Launcher {
     }
   }
 }
+
+const submitSocketOf = ({ runDirectory }: Session): string => join(runDirectory, 'submit.sock');
 
 function stopIfUnwanted(run: AgentRun): void {
   if (run.intent !== undefined) throw new StartStopped();

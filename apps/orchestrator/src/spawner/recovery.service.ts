@@ -4,6 +4,7 @@ import type { Reaping } from '../killswitch/reaping.js';
 import type { AgentStore } from '../valkey/agent.store.js';
 import type { AgentRuns } from './agent-run.js';
 import type { Cleanup } from './cleanup.service.js';
+import type { Orphans } from './orphans.js';
 import type { Settlement } from './settlement.js';
 
 const OBSERVE_MS = 2_000;
@@ -18,6 +19,7 @@ export interface RecoveryParts {
   reaping: Reaping;
   settlement: Settlement;
   cleanup: Cleanup;
+  orphans: Orphans;
   logger: Logger;
 }
 
@@ -31,7 +33,9 @@ export class Recovery {
   /** Before any agent is started by this process: whatever starts or runs is lost, and ends now. */
   async recoverAtStart(): Promise<void> {
     for (const agentId of await this.findLost()) await this.end(agentId);
+    await this.parts.orphans.end();
     await this.tidyAll();
+    await this.parts.orphans.removeRest();
   }
 
   /** Later: what looks lost twice in a row is lost. Once may be a run that ended between two looks. */

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { WireFault } from '@capstan/protocol';
 import { hostRuntime, type SandboxLimits, type SandboxSpec } from '@capstan/sandbox';
 import type { ClearSecrets } from '../secrets/agent-secrets.js';
 import type { Session } from './session.js';
+import type { Program } from './program.store.js';
 import type { SpawnPlan } from './spawn-plan.js';
 
 /** Iterations of the built-in loop: the SDK's own runner has no limit. */
@@ -11,6 +11,8 @@ const ITERATIONS = 200;
 const TOKENS = 5_000_000;
 const WORKSPACE = '/workspace';
 const RUN = '/run/capstan';
+/** Where the files of the owner's program are. */
+const PROGRAM = '/opt/program';
 
 /** What a runtime puts into the sandbox. */
 interface Runtime {
@@ -19,18 +21,23 @@ interface Runtime {
   files: Readonly<Record<string, string>>;
 }
 
-const RUNTIMES: Readonly<Record<string, Runtime>> = {
-  claude: {
-    argv: ['/opt/capstan/node', '/opt/capstan/agent.mjs'],
-    files: { '/opt/capstan/node': 'node', '/opt/capstan/agent.mjs': 'agent.mjs' },
-  },
+/** Every agent begins with this: it is the agent itself, or opens the way to the model for the owner's program. */
+const AGENT: Runtime = {
+  argv: ['/opt/capstan/node', '/opt/capstan/agent.mjs'],
+  files: { '/opt/capstan/node': 'node', '/opt/capstan/agent.mjs': 'agent.mjs' },
 };
 
-/** What an agent is told about its task; it reads this at /run/capstan/task.json. */
-export function taskFile(plan: SpawnPlan): string {
+/**
+ * What an agent is told about its task; it reads this at /run/capstan/task.json.
+ *
+ * @param program of the owner's that the agent is; absent: the built-in one.
+ */
+export function taskFile(plan: SpawnPlan, program?: Program): string {
   const { agentId, taskId, role, runtime, model, workItems, skills, timeoutMs } = plan;
   const limits = { iterations: ITERATIONS, tokens: TOKENS, timeoutMs };
-  return JSON.stringify({ agentId, taskId, role, runtime, model, workItems, skills, limits, repositoryDir: WORKSPACE });
+  const task = { agentId, taskId, role, runtime, model, workItems, skills, limits, repositoryDir: WORKSPACE };
+  const { run, environment } = program ?? {};
+  return JSON.stringify(program === undefined ? task : { ...task, program: { run, environment } });
 }
 
 export interface SandboxParts {
@@ -41,21 +48,22 @@ export interface SandboxParts {
   limits: SandboxLimits;
   worktreeMounts: SandboxSpec['mounts'];
   secrets?: ClearSecrets;
+  program?: Program | undefined;
 }
 
-/** The sandbox of one agent. @throws {WireFault} `policy-runtime` where no such runtime is built in */
+/** The sandbox of one agent. */
 export function sandboxSpec(parts: SandboxParts): SandboxSpec {
-  const { plan, session, runtimeDir, limits, worktreeMounts, secrets = {} } = parts;
-  const runtime = RUNTIMES[plan.runtime];
-  if (runtime === undefined) throw new WireFault('policy-runtime', plan.runtime);
-  const files = Object.entries(runtime.files).map(([target, name]) => ({
+  const { plan, session, runtimeDir, limits, worktreeMounts, secrets = {}, program } = parts;
+  const files = Object.entries(AGENT.files).map(([target, name]) => ({
     source: join(runtimeDir, name),
     target,
     mode: 'ro' as const,
   }));
+  const programs =
+    program?.source === undefined ? [] : [{ source: program.source, target: PROGRAM, mode: 'ro' as const }];
   return {
     agentId: plan.agentId,
-    argv: runtime.argv,
+    argv: AGENT.argv,
     env: {
       // First: none of them takes the place of what follows.
       ...secrets,
@@ -74,7 +82,13 @@ export function sandboxSpec(parts: SandboxParts): SandboxSpec {
     cwd: WORKSPACE,
     uid: session.uid,
     gid: session.gid,
-    mounts: [...hostRuntime(), ...files, { source: session.runDirectory, target: RUN, mode: 'ro' }, ...worktreeMounts],
+    mounts: [
+      ...hostRuntime(),
+      ...files,
+      ...programs,
+      { source: session.runDirectory, target: RUN, mode: 'ro' },
+      ...worktreeMounts,
+    ],
     limits,
     network: 'none',
   };

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { AgentId } from '@capstan/protocol';
+import type { AgentId, TaskId, TenantId } from '@capstan/protocol';
 import type { WorktreeRecord } from '../git/index.js';
 
 /** Where one agent lives on the host while it lives, and as whom it runs. */
@@ -23,6 +23,9 @@ export interface SessionRecord {
   uid: number;
   gid: number;
   worktree?: WorktreeRecord;
+  /** Whose repository the work tree is of, and which. */
+  tenant?: TenantId;
+  repository?: string;
   /** The agent's control group; empty where it has none. */
   cgroup?: string;
 }
@@ -65,12 +68,32 @@ export class Sessions {
 
   /** undefined where the agent left nothing, or ended before anything was noted. */
   async recall(agentId: AgentId): Promise<SessionRecord | undefined> {
-    try {
-      const text = await readFile(join(this.directoryOf(agentId), 'session.json'), 'utf8');
-      return JSON.parse(text) as SessionRecord;
-    } catch {
-      return undefined;
+    return readRecord(this.directoryOf(agentId));
+  }
+
+  /** Agents of a task that have something on disk. */
+  async ofTask(taskId: TaskId): Promise<AgentId[]> {
+    return (await this.recallAll()).flatMap(({ agentId, worktree }) => (worktree?.taskId === taskId ? [agentId] : []));
+  }
+
+  /** What every agent that has something on disk has noted. */
+  async recallAll(): Promise<SessionRecord[]> {
+    const names = await readdir(this.directory).catch(() => []);
+    const records = await Promise.all(names.map((name) => readRecord(join(this.directory, name))));
+    return records.filter((record) => record !== undefined);
+  }
+
+  /** Removes the directories in which nothing is noted that could be read; at the start of the process only. */
+  async removeUnknown(): Promise<string[]> {
+    const names = await readdir(this.directory).catch(() => []);
+    const unknown: string[] = [];
+    for (const name of names) {
+      const directory = join(this.directory, name);
+      if ((await readRecord(directory)) !== undefined) continue;
+      await rm(directory, { recursive: true, force: true, maxRetries: 3 });
+      unknown.push(directory);
     }
+    return unknown;
   }
 
   /** Removes the agent's directory and frees its uid. */
@@ -104,5 +127,13 @@ export class Sessions {
     if (!this.slots.has(agentId)) while (used.has(slot)) slot += 1;
     this.slots.set(agentId, slot);
     return [this.uidBase + slot, this.uidBase + slot];
+  }
+}
+
+async function readRecord(directory: string): Promise<SessionRecord | undefined> {
+  try {
+    return JSON.parse(await readFile(join(directory, 'session.json'), 'utf8')) as SessionRecord;
+  } catch {
+    return undefined;
   }
 }

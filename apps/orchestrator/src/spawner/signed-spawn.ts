@@ -1,4 +1,11 @@
-import { commandGrants, openEnvelope, openRouted, type KeyRecord } from '@capstan/identity';
+import {
+  checkKeyEpoch,
+  commandGrants,
+  openEnvelope,
+  openRouted,
+  type KeyRecord,
+  type KeyRing,
+} from '@capstan/identity';
 import { checkOrigin, type CommandOrigin } from '@capstan/platform';
 import {
   CommandSchema,
@@ -26,8 +33,10 @@ export interface SignedSpawn {
 /**
  * Verifies a spawn as the spoke did, from the same files: the hub's own, or that of an operator or another instance with
  * the hub's admission; and that the owner lets them order it. The spoke took it in time and holds on to it while we are
- * away, so that no clock is asked.
+ * away, so that the command's own time is not asked.
  *
+ * @param nowMs for what is new: only keys that are believed at this time count. Without it, for what was taken before, a
+ *   key that was replaced since still does, and the answer stays the one that was given
  * @param bytes a serialized Envelope. @param admission a serialized Envelope; absent where the hub has signed the command
  * @throws {WireFault} as `openEnvelope`, `openRouted` and `commandGrants`; `policy-operator`, `policy-peer`; `payload-malformed` where it is
  *   no spawn
@@ -36,19 +45,24 @@ export async function verifySpawn(
   files: InstanceFiles,
   bytes: Uint8Array,
   admission: Uint8Array | undefined,
+  nowMs?: number,
 ): Promise<SignedSpawn> {
+  const at: At = (ring) => (nowMs === undefined ? ring : ring.withClock(() => nowMs));
   const { body, origin, ...opened } =
-    admission === undefined ? await openOwn(files, bytes) : await openOthers(files, bytes, admission);
+    admission === undefined ? await openOwn(files, bytes, at) : await openOthers(files, bytes, admission, at);
   if (body.case !== 'spawn') throw new WireFault('payload-malformed', `no spawn: ${body.case ?? 'nothing'}`);
   checkOrigin(await files.policy(), body.case, origin);
   return { ...opened, spawn: body.value };
 }
 
-async function openOwn(files: InstanceFiles, bytes: Uint8Array) {
+/** A ring as it counts for this command. */
+type At = (ring: KeyRing) => KeyRing;
+
+async function openOwn(files: InstanceFiles, bytes: Uint8Array, at: At) {
   const { payload, header, digest, key } = openEnvelope(decodeEnvelope(bytes), CommandSchema, {
     kind: 'command',
     purpose: 'command',
-    keys: await files.trust(),
+    keys: at(await files.trust()),
     audience: await files.instanceId(),
     direction: Direction.HUB_TO_SPOKE,
     nowMs: 0,
@@ -56,17 +70,18 @@ async function openOwn(files: InstanceFiles, bytes: Uint8Array) {
   });
   const { body } = payload;
   if (body.case === undefined) throw new WireFault('payload-malformed', 'a command without a body');
+  checkKeyEpoch(key, header);
   // What an operator has granted counts as his own, whoever carries it out.
-  const grants = commandGrants({ header, body, key }, await files.operators());
+  const grants = commandGrants({ header, body, key }, at(await files.operators()));
   const origin: CommandOrigin = { kind: grants === undefined ? 'hub' : 'operator' };
   return { header, body: payload.body, digest, key, origin, admittedUnder: undefined };
 }
 
-async function openOthers(files: InstanceFiles, bytes: Uint8Array, admission: Uint8Array) {
+async function openOthers(files: InstanceFiles, bytes: Uint8Array, admission: Uint8Array, at: At) {
   const [hub, operators, peers] = await Promise.all([files.trust(), files.operators(), files.peers()]);
   const opened = openRouted(
     { envelope: decodeEnvelope(bytes), admission: decodeEnvelope(admission) },
-    { hub, operators, peers },
+    { hub: at(hub), operators: at(operators), peers: at(peers) },
     await files.instanceId(),
   );
   const { header, body, digest, key } = opened;

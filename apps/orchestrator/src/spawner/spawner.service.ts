@@ -5,13 +5,18 @@ import type { LeaseWatch } from '../killswitch/lease-watch.js';
 import type { Reaping } from '../killswitch/reaping.js';
 import type { AgentLog } from '../monitor/agent-log.js';
 import type { Monitor } from '../monitor/monitor.service.js';
+import type { VitalsWatch } from '../monitor/vitals-watch.js';
 import type { JobEnd } from '../queue/agent.worker.js';
+import { PushFault } from '../git/index.js';
+import type { SecretScanner } from '../secret-scan/index.js';
 import type { AgentSecrets } from '../secrets/agent-secrets.js';
 import type { AgentStore, Claim, Claimed } from '../valkey/agent.store.js';
 import { failed, type AgentEnd } from './agent-end.js';
 import type { AgentRun, AgentRuns } from './agent-run.js';
 import type { Cleanup } from './cleanup.service.js';
-import { GateRefusal, HarvestStopped, type Harvester, type HarvestView } from './harvester.js';
+import { HarvestStopped, type Harvester, type HarvestView } from './harvester.js';
+import type { SubmitRefusal } from './submit-desk.js';
+import { WorkRefused } from './work-refused.js';
 import { StartForbidden, type Launched, type Launcher } from './launcher.js';
 import type { Settled, Settlement } from './settlement.js';
 import type { Supervisor } from './supervisor.js';
@@ -28,7 +33,9 @@ export interface SpawnerParts {
   monitor: Monitor;
   reaping: Reaping;
   leases: LeaseWatch;
+  vitals: VitalsWatch;
   secrets: AgentSecrets;
+  scanner: SecretScanner;
   logger: Logger;
 }
 
@@ -52,9 +59,10 @@ export class Spawner {
     const { monitor, settlement, cleanup } = this.parts;
     const log = await monitor.begin(run.agentId);
     try {
-      const usage = new UsageRecorder((figures) =>
-        this.parts.store.change(run.agentId, { fence: claim.fence, patch: { usage: figures } }),
-      );
+      const usage = new UsageRecorder((figures) => {
+        run.progressed();
+        return this.parts.store.change(run.agentId, { fence: claim.fence, patch: { usage: figures } });
+      });
       const launched = await this.launch(run, claim, usage, log);
       if ('kind' in launched) return launched;
       const settled = await this.run(run, claim, launched, log);
@@ -69,11 +77,12 @@ export class Spawner {
 
   /** Up to GO; where that fails, what it means for the agent. */
   private async launch(run: AgentRun, claim: Claim, usage: UsageRecorder, log: AgentLog): Promise<Launched | JobEnd> {
-    const { launcher, settlement, cleanup, secrets, logger } = this.parts;
+    const { launcher, settlement, cleanup, secrets, scanner, logger } = this.parts;
     try {
       const isUnwanted = (): boolean => run.intent !== undefined;
       const given = await secrets.demand(run.agentId, claim.plan.secretNames ?? [], isUnwanted);
       log.hide(given);
+      scanner.issue(run.agentId, given);
       const launched = await launcher.launch(run, claim, usage, given);
       secrets.forget(run.agentId);
       return launched;
@@ -97,9 +106,11 @@ export class Spawner {
 
   /** From GO to the end that is to be written down. */
   private async run(run: AgentRun, claim: Claim, launched: Launched, log: AgentLog): Promise<Settled> {
-    const { supervisor, reaping, leases, logger } = this.parts;
+    const { supervisor, reaping, leases, vitals, logger } = this.parts;
     const { agentId } = run;
     using _lease = leases.watch(run, launched.sandbox.handle, claim.plan.killAfterMs);
+    run.progressed();
+    using _vitals = vitals.watch(run, launched.sandbox.handle, log);
     const watched = supervisor.watch(run, launched.sandbox, log, claim.plan.timeoutMs).catch(async (error: unknown) => {
       logger.error({ err: error, agentId, msg: 'the agent could not be watched' });
       await reaping.kill(agentId);
@@ -107,10 +118,13 @@ export class Spawner {
     });
     try {
       const [ended] = await Promise.all([watched, this.tellRunning(run, claim)]);
+      // Whatever is being judged reads the work tree.
+      await launched.submits.close();
       await launched.gateway.close();
       const settled = await this.settledOf(run, claim, launched, ended, log);
       return { ...settled, patch: { ...settled.patch, usage: launched.gateway.usage() } };
     } finally {
+      await launched.submits.close();
       await launched.gateway.close();
     }
   }
@@ -135,9 +149,13 @@ export class Spawner {
     log: AgentLog,
   ): Promise<Settled> {
     if (end.kind === 'killed') return { state: 'killed' };
-    if (end.kind === 'failed') return failure(end, log);
+    if (end.kind === 'failed')
+      return failure(withRefusal(withOutage(end, launched.gateway.outage()), launched.submits.refused), log);
     try {
-      const harvest: HarvestView = await this.parts.harvester.take(run, claim.plan, launched, end.summary);
+      const harvest: HarvestView = await this.parts.harvester.take(run, claim.plan, launched, {
+        ...launched.submits.accepted,
+        summary: end.summary,
+      });
       return { state: 'completed', patch: { harvest } };
     } catch (error) {
       if (error instanceof HarvestStopped) return { state: 'killed' };
@@ -170,6 +188,22 @@ function endBeforeGo(run: AgentRun, claim: Claim, error: unknown): Settled {
   return { state: 'failed', patch: { error: { code: end.code, sentence: end.sentence } } };
 }
 
+/** Ends that an agent comes to when its model is away; a program that is not ours has no word for it. */
+const ENDS_OF_OUTAGES: readonly string[] = ['model-unavailable', 'agent-crashed', 'agent-no-submit'];
+
+/** @param outage what the gateway saw of the last request. */
+function withOutage(end: AgentEnd & { kind: 'failed' }, outage: string | undefined): AgentEnd & { kind: 'failed' } {
+  if (outage === undefined || !ENDS_OF_OUTAGES.includes(end.code)) return end;
+  const { code, sentence } = failed('model-unavailable');
+  return { kind: 'failed', code, sentence: `${sentence.replace(/\.$/, '')}: ${outage}.` };
+}
+
+/** An agent that gave up after its work was sent back has failed for that reason. */
+function withRefusal(end: AgentEnd & { kind: 'failed' }, refused: SubmitRefusal | undefined): typeof end {
+  if (refused === undefined || !['agent-no-submit', 'agent-iterations'].includes(end.code)) return end;
+  return { kind: 'failed', code: refused.code, sentence: refused.sentence };
+}
+
 /** What the repository or the owner says is final; what a machine says may pass. */
 function isRetryable(error: unknown): boolean {
   return error instanceof WireFault ? error.retryable : true;
@@ -177,7 +211,8 @@ function isRetryable(error: unknown): boolean {
 
 function failureOf(error: unknown): AgentEnd & { kind: 'failed' } {
   if (error instanceof WireFault) return failed(error.code);
-  if (error instanceof GateRefusal) return { kind: 'failed', code: error.code, sentence: error.sentence };
+  if (error instanceof WorkRefused) return { kind: 'failed', code: error.code, sentence: error.sentence };
+  if (error instanceof PushFault) return { kind: 'failed', code: 'push-rejected', sentence: error.sentence };
   if (error instanceof SandboxFault) return failed('sandbox-failed');
   return error instanceof LocalFault ? { ...failed('internal'), sentence: error.sentence } : failed('internal');
 }

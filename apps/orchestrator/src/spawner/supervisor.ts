@@ -21,8 +21,14 @@ export class Supervisor {
     );
     const said = new Said();
     const reading = Promise.all([
-      readAll(sandbox.stdout, log, (line) => said.take(line)),
-      readAll(sandbox.stderr, log, (line) => ({ type: 'log', source: 'agent', text: line })),
+      readAll(sandbox.stdout, log, (line) => {
+        run.progressed();
+        return said.take(line);
+      }),
+      readAll(sandbox.stderr, log, (line) => {
+        run.progressed();
+        return { type: 'log', source: 'agent', text: line };
+      }),
     ]);
     const { exitCode } = await sandbox.exited;
     clearTimeout(limit);

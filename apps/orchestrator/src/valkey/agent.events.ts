@@ -1,16 +1,20 @@
 import type { Redis } from 'ioredis';
 import { CHANNELS, KEYS } from './keys.js';
 
-/** One entry of the stream: a changed agent as JSON, or the notice that an agent was cleaned up. */
+/** What an entry of the stream may tell: a changed agent, that one was cleaned up, that one has stalled or goes on. */
+export const EVENT_KINDS = ['agent', 'cleaned', 'stall'] as const;
+export type AgentEventKind = (typeof EVENT_KINDS)[number];
+
+/** One entry of the stream. */
 export interface AgentEvent {
   /** Cursor: pass it as `after` to go on behind this event. */
   id: string;
-  kind: 'agent' | 'cleaned';
-  /** JSON of an AgentView, or of {agentId, cleanedAt}. */
+  kind: AgentEventKind;
+  /** JSON of an AgentView, of {agentId, cleanedAt}, or of a StallNotice. */
   json: string;
 }
 
-/** Some changes before the first one that is kept were dropped: whoever reads must list the agents anew. */
+/** Changes between the last one that was read and the next were dropped: whoever reads must list the agents anew. */
 export interface EventGap {
   kind: 'gap';
 }
@@ -38,34 +42,36 @@ export class AgentEvents {
     this.subscriber.on('ready', () => {
       this.wake();
     });
-    await this.subscriber.subscribe(CHANNELS.agents, CHANNELS.cleaned);
+    await this.subscriber.subscribe(CHANNELS.agents, CHANNELS.cleaned, CHANNELS.stalls);
   }
 
   /** Ends by itself only when `signal` is aborted. */
   async *read(after: string, signal: AbortSignal): AsyncGenerator<AgentEvent | EventGap> {
     let cursor = after;
-    if (await this.isCutBefore(cursor)) yield { kind: 'gap' };
     while (!signal.aborted) {
       const seen = this.news;
-      const entries = await this.client.xrange(KEYS.events, `(${cursor}`, '+', 'COUNT', PAGE);
-      for (const [id, fields] of entries) {
+      const { isCut, entries } = await this.page(cursor);
+      // At the beginning, or because whoever reads was slower than the oldest entries are kept.
+      if (isCut) yield { kind: 'gap' };
+      for (const [id, [kind, json]] of entries) {
         cursor = id;
-        const [kind, json] = fields;
-        if ((kind === 'agent' || kind === 'cleaned') && json !== undefined) yield { id, kind, json };
+        if (isEventKind(kind) && json !== undefined) yield { id, kind, json };
       }
       // What came while it was read has raised the count: nothing slips between reading and waiting.
       if (entries.length === 0 && seen === this.news) await this.untilNews(signal);
     }
   }
 
-  /** Whether entries behind the cursor were trimmed; also true right behind the last trimmed one, which harms nobody. */
-  private async isCutBefore(cursor: string): Promise<boolean> {
-    // Rejects where there is no stream yet.
-    const info = (await this.client.xinfo('STREAM', KEYS.events).catch(() => [])) as unknown[];
-    const field = (name: string): unknown => info[info.indexOf(name) + 1];
-    if (info.length === 0 || Number(field('entries-added')) === Number(field('length'))) return false;
-    const first = field('first-entry');
-    return Array.isArray(first) && isAfter(String(first[0]), cursor);
+  /**
+   * The next entries, and whether some before them were trimmed, as of one moment; the latter is also true right behind
+   * the last trimmed one, which harms nobody.
+   */
+  private async page(cursor: string): Promise<{ isCut: boolean; entries: [string, string[]][] }> {
+    const step = this.client.multi().xrange(KEYS.events, `(${cursor}`, '+', 'COUNT', PAGE);
+    const [range, info] = (await step.xinfo('STREAM', KEYS.events).exec()) ?? [];
+    if (range?.[0] instanceof Error) throw range[0];
+    // The second fails where there is no stream yet.
+    return { isCut: isCutBefore(cursor, (info?.[1] ?? []) as unknown[]), entries: range?.[1] as [string, string[]][] };
   }
 
   private untilNews(signal: AbortSignal): Promise<void> {
@@ -85,6 +91,17 @@ export class AgentEvents {
     this.news += 1;
     for (const done of [...this.waiting]) done();
   }
+}
+
+function isCutBefore(cursor: string, info: unknown[]): boolean {
+  const field = (name: string): unknown => info[info.indexOf(name) + 1];
+  if (info.length === 0 || Number(field('entries-added')) === Number(field('length'))) return false;
+  const first = field('first-entry');
+  return Array.isArray(first) && isAfter(String(first[0]), cursor);
+}
+
+function isEventKind(kind: string | undefined): kind is AgentEventKind {
+  return EVENT_KINDS.some((known) => known === kind);
 }
 
 function isAfter(a: string, b: string): boolean {

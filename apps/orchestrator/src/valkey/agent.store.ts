@@ -4,6 +4,7 @@ import type { SpawnPlan } from '../spawner/spawn-plan.js';
 import { CHANGE, CLAIM, CREATE, FORGET, VIEW_FIELDS } from './agent.scripts.js';
 import { CHANNELS, KEYS } from './keys.js';
 import type { Script } from '@capstan/platform';
+import type { StallNotice } from '../monitor/vitals.js';
 import type { TaskView } from './task-state.js';
 
 /** What may be changed in an agent besides its state. */
@@ -170,6 +171,13 @@ export class AgentStore {
     return (await this.client.smembers(KEYS.live)) as AgentId[];
   }
 
+  /** Agents of a task that have not ended. */
+  async liveOfTask(task: TaskId): Promise<AgentId[]> {
+    const agents = await this.live();
+    const tasks = await Promise.all(agents.map((id) => this.taskOf(id)));
+    return agents.filter((_, at) => tasks[at] === task);
+  }
+
   /** Agents that are spawning or running. */
   async startedAgents(): Promise<AgentId[]> {
     return (await this.client.smembers(KEYS.started)) as AgentId[];
@@ -190,11 +198,22 @@ export class AgentStore {
     return (await this.client.smembers(KEYS.untidy)) as AgentId[];
   }
 
+  /** The agent may have left something on disk. */
+  async markUntidy(id: AgentId): Promise<void> {
+    await this.client.sadd(KEYS.untidy, id);
+  }
+
   /** Nothing of the agent is left on disk; the event `cleaned` goes into the stream. */
   async markTidy(id: AgentId): Promise<void> {
     const cleaned = JSON.stringify({ agentId: id, cleanedAt: new Date(this.now()).toISOString() });
     const step = this.client.multi().srem(KEYS.untidy, id).xadd(KEYS.events, '*', 'cleaned', cleaned);
     await step.publish(CHANNELS.cleaned, cleaned).exec();
+  }
+
+  /** Puts a word about an agent's progress into the stream; the agent itself does not change. */
+  async noticeStall(notice: StallNotice): Promise<void> {
+    const json = JSON.stringify(notice);
+    await this.client.multi().xadd(KEYS.events, '*', 'stall', json).publish(CHANNELS.stalls, json).exec();
   }
 
   /** Agents that ended before a moment. */

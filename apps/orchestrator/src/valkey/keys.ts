@@ -1,4 +1,4 @@
-import type { AgentId, TaskId } from '@capstan/protocol';
+import type { AgentId, TaskId, TenantId } from '@capstan/protocol';
 
 /** Every key and channel of the orchestrator in Valkey; the queue's own keys begin with `bull:`. */
 export const KEYS = {
@@ -22,11 +22,18 @@ export const KEYS = {
   fence: 'orchestrator:fence',
   /** Stream: every change, in order. */
   events: 'orchestrator:events',
+  /** Hash: sums that model requests hold while they run, by the id of the hold. */
+  spendHolds: 'orchestrator:spend:holds',
+  /** Hash: what the agents of a task have spent and hold, millionths of a US dollar. */
+  spendOfTask: (tenant: TenantId, id: TaskId) => `orchestrator:spend:task:${tenant}:${id}`,
+  /** Hash: the same of a tenant on one day. @param day YYYY-MM-DD, UTC */
+  spendOfTenant: (tenant: TenantId, day: string) => `orchestrator:spend:tenant:${tenant}:${day}`,
 } as const;
 
-/** Pub/sub channels: an AgentView or a TaskView as JSON on each change; {agentId, cleanedAt} once nothing is left of one. */
+/** Pub/sub channels: an AgentView or a TaskView as JSON on each change; {agentId, cleanedAt} once nothing is left of one; a StallNotice. */
 export const CHANNELS = {
   agents: 'orchestrator:agents',
   tasks: 'orchestrator:tasks',
   cleaned: 'orchestrator:cleaned',
+  stalls: 'orchestrator:stalls',
 } as const;

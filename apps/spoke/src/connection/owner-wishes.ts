@@ -133,10 +133,10 @@ export class OwnerWishes implements OnModuleInit {
   }
 
   private sign(state: WishState, reason: string, nowMs: number): string {
-    const { instanceId: issuer, hubId: audience, key } = this.identity;
+    const { instanceId: issuer, hubId: audience, key, keyEpoch } = this.identity;
     const direction = Direction.SPOKE_TO_HUB;
     const event = create(EventSchema, {
-      header: makeHeader({ issuer, audience, direction, lifetimeMs: LIFETIME_MS, nowMs }),
+      header: makeHeader({ issuer, audience, direction, lifetimeMs: LIFETIME_MS, nowMs, keyEpoch }),
       body: { case: 'connectionWish', value: { state, reason } },
     });
     return toBase64(encodeEnvelope(signPayload(key, 'event', toBinary(EventSchema, event))));

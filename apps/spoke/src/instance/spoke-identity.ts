@@ -1,4 +1,5 @@
 import { type KeyPurpose, KeyRing, loadTrust, SigningKey } from '@capstan/identity';
+import { OwnKeyFiles } from '../keys/own-key-files.js';
 import type { InstanceDir } from './instance-dir.js';
 import { type InstanceFile, readInstanceFile } from './instance-file.js';
 
@@ -14,8 +15,9 @@ export class SpokeIdentity {
     key: SigningKey,
     /** The hub's keys: the one that was pinned when the instance joined, and those that came after it. */
     readonly hubKeys: KeyRing,
+    epoch = 1,
   ) {
-    this.own = { key, epoch: 1 };
+    this.own = { key, epoch };
   }
 
   /** May be another one later: ask each time. */
@@ -49,5 +51,6 @@ export class SpokeIdentity {
 export async function loadIdentity(dir: InstanceDir, nowMs: () => number): Promise<SpokeIdentity> {
   const instance = await readInstanceFile(dir.instanceFile);
   const [key, keys] = await Promise.all([SigningKey.load(dir.identityKey), loadTrust(dir.trustFile)]);
-  return new SpokeIdentity(instance, key, new KeyRing(keys.records(), nowMs));
+  const { epoch } = await new OwnKeyFiles(dir).record(key.keyId);
+  return new SpokeIdentity(instance, key, new KeyRing(keys.records(), nowMs), epoch);
 }

@@ -1,4 +1,12 @@
-import { envelopeDigest, KeyRing, pinSuccessor, saveTrust, verifyKeyStatement } from '@capstan/identity';
+import {
+  envelopeDigest,
+  KeyRing,
+  type KeyStatementDemand,
+  pinSuccessor,
+  saveTrust,
+  type VerifiedKeyStatement,
+  verifyKeyStatement,
+} from '@capstan/identity';
 import { createLogger, metrics, ReaperClient } from '@capstan/platform';
 import {
   decodeStrict,
@@ -55,12 +63,26 @@ export class HubStatements {
     return taking;
   }
 
+  /** A hub's old key that signs for a second one is in other hands than the hub's: its owner's people must hear of it. */
+  private verified(envelope: Envelope, want: KeyStatementDemand): VerifiedKeyStatement {
+    try {
+      return verifyKeyStatement(envelope, want);
+    } catch (error) {
+      if (!(error instanceof WireFault && error.code === 'key-fork')) throw error;
+      const { oldKeyId: oldKey, newKey } = decodeStrict(KeyStatementSchema, envelope.payload);
+      const detail = { oldKey, newKey: newKey?.keyId ?? '', statement: toHex(envelopeDigest(envelope)) };
+      this.log.error({ ...detail, msg: 'a key of the hub has signed for two keys in its place' });
+      this.audit.noteSome({ kind: 'hub.key-forked', subject: this.identity.hubId, detail });
+      throw error;
+    }
+  }
+
   private async pin(envelope: Envelope): Promise<void> {
     const { hubKeys, hubId } = this.identity;
     const { newKey: told } = decodeStrict(KeyStatementSchema, envelope.payload);
     if (hubKeys.get(told?.keyId ?? '') !== undefined) return;
     const want = { keys: hubKeys, hubId, direction: Direction.HUB_TO_SPOKE, nowMs: this.config.now() };
-    const { newKey, oldKey, digest } = verifyKeyStatement(envelope, want);
+    const { newKey, oldKey, digest } = this.verified(envelope, want);
     const answer = await this.reaper.replaceHubKey(encodeEnvelope(envelope));
     if (!answer.ok) throw new WireFault(isFaultCode(answer.code) ? answer.code : 'key-statement', 'the reaper');
     const detail = { oldKey: oldKey.keyId, newKey: newKey.keyId, statement: toHex(digest) };

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { keyRecord, KeyRing, loadTrust, makeKeyStatement, SigningKey, verifyKeyStatement } from '@capstan/identity';
 import { Direction } from '@capstan/protocol';
@@ -17,9 +18,9 @@ afterAll(() => instance[Symbol.asyncDispose]());
 
 const next = SigningKey.generate();
 
-function statement(by: SigningKey): ReturnType<typeof makeKeyStatement> {
+function statement(by: SigningKey, key = next): ReturnType<typeof makeKeyStatement> {
   const old = keyRecord('hub', instance.hub.key.publicKey, ['link', 'command', 'admit', 'lease']);
-  const about = { old, key: next, by, hubId: 'hub', direction: Direction.HUB_TO_SPOKE };
+  const about = { old, key, by, hubId: 'hub', direction: Direction.HUB_TO_SPOKE };
   return makeKeyStatement({ ...about, oldUntilMs: Date.now() + 60_000 });
 }
 
@@ -40,6 +41,18 @@ it(
       expect(ring.get(next.keyId)).toMatchObject({ owner: 'hub', epoch: 2 });
       expect(ring.get(instance.hub.key.keyId)?.validUntil).toBeGreaterThan(Date.now());
     }
+  }),
+);
+
+it(
+  'refuses a second key in the place of the hub’s first, and says so in its audit log',
+  proves('FED-11', async () => {
+    const digest = await instance.hub.send(statement(instance.hub.key, SigningKey.generate()), 'control');
+    const refusal = await until(() => instance.hub.rejected.find((each) => each.digest === digest), 'a rejection');
+    expect(refusal).toMatchObject({ code: 'key-fork', retryable: false });
+    const log = join(instance.dir, 'audit', 'spoke.log');
+    await until(async () => (await readFile(log, 'utf8')).includes('hub.key-forked') || undefined, 'an entry');
+    expect((await loadTrust(join(instance.dir, 'trust.json'))).records()).toHaveLength(2);
   }),
 );
 

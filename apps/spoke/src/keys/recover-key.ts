@@ -1,5 +1,14 @@
 import { keyRecord, makeKeyStatement, pinnedFetch, SigningKey } from '@capstan/identity';
-import { Direction, encodeEnvelope, faultSentence, LocalFault, stripControl, toBase64 } from '@capstan/protocol';
+import {
+  decodeEnvelope,
+  Direction,
+  encodeEnvelope,
+  faultSentence,
+  fromBase64,
+  LocalFault,
+  stripControl,
+  toBase64,
+} from '@capstan/protocol';
 import { InstanceDir } from '../instance/instance-dir.js';
 import { readInstanceFile } from '../instance/instance-file.js';
 import { INSTANCE_PURPOSES } from '../instance/spoke-identity.js';
@@ -23,6 +32,8 @@ export async function recoverKey(o: {
   const { instanceId, hub } = await readInstanceFile(dir.instanceFile);
   const [root, lost] = await Promise.all([SigningKey.load(o.rootKeyFile), SigningKey.load(dir.identityKey)]);
   const before = await files.record(lost.keyId);
+  // A key that only a rotation has named may be known to whoever has stolen the old one.
+  if (!isSignedBy(await files.pending(), root)) await files.discard();
   const key = await files.next();
   const nowMs = (o.now ?? Date.now)();
   const old = { ...keyRecord(instanceId, lost.publicKey, INSTANCE_PURPOSES), epoch: before.epoch };
@@ -34,6 +45,11 @@ export async function recoverKey(o: {
   await files.adopt(pending, before);
   await files.forgetOld();
   return { instanceId, keyId: key.keyId, epoch: pending.epoch };
+}
+
+function isSignedBy(pending: PendingKey | undefined, { keyId: signer }: SigningKey): boolean {
+  if (pending === undefined) return false;
+  return decodeEnvelope(fromBase64(pending.statement)).signatures.some(({ keyId }) => keyId === signer);
 }
 
 async function post(url: URL, pin: string | undefined, statement: string): Promise<void> {

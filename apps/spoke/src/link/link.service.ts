@@ -53,7 +53,7 @@ export class LinkService implements OnApplicationBootstrap, OnModuleDestroy {
       hub: { id: identity.hubId, keys: identity.hubKeys },
       ...(identity.instance.hub.tls === undefined ? {} : { tls: identity.instance.hub.tls }),
       sessionEpoch: new SessionEpochFile(config.dir.sessionEpochFile),
-      heartbeat: () => this.heartbeats.content(),
+      heartbeat: (peer) => this.heartbeats.content(peer),
       onLink: (link) => this.open(link),
       onRefused: (code) => this.ended(code),
       onState: (state, detail) => this.log.info({ msg: state, detail }),

@@ -2,18 +2,17 @@ import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
 import {
   type AgentSnapshot,
-  isFaultCode,
   LocalFault,
   type LogPage,
   serverSentEvents,
   toBase64,
   WireFault,
 } from '@capstan/protocol';
+import { type LocalCall, openLocal, orchestratorAway, readLocal, refusalOf } from '@capstan/platform';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { SpokeConfig } from '../config/spoke.config.js';
 import type { ClearSecrets } from '../secrets/secrets.js';
 import { parseAgent, parseLogPage } from './agent-json.js';
-import { away, type LocalCall, open, read } from './local-http.js';
 
 const ANSWER_MS = 10_000;
 /** The orchestrator writes a comment more often than this. */
@@ -105,13 +104,14 @@ export class OrchestratorClient implements OnApplicationShutdown {
   /** Every change of every agent after a cursor, in order; ends or throws when the stream breaks. */
   async *events(after: string, signal: AbortSignal): AsyncGenerator<AgentNews> {
     const path = `/agents/events?after=${encodeURIComponent(after)}`;
-    const answer = await open({
+    const answer = await openLocal({
       ...(await this.base('GET', path)),
       agent: this.streams,
       timeoutMs: EVENT_SILENCE_MS,
       signal,
     });
-    if (answer.statusCode !== 200) throw away(new Error(`status ${String(answer.statusCode)}: ${await read(answer)}`));
+    if (answer.statusCode !== 200)
+      throw orchestratorAway(new Error(`status ${String(answer.statusCode)}: ${await readLocal(answer)}`));
     for await (const { id: cursor, event, data } of serverSentEvents(answer)) {
       if (event === 'gap') yield { kind: 'gap' };
       if (event === 'agent') yield { kind: 'agent', cursor, agent: parseAgent(JSON.parse(data)) };
@@ -141,11 +141,11 @@ export class OrchestratorClient implements OnApplicationShutdown {
     over: Partial<LocalCall> = {},
   ): Promise<unknown> {
     const base = await this.base(method, path);
-    const answer = await open({ ...base, ...(body === undefined ? {} : { body }), ...over });
-    const text = await read(answer);
+    const answer = await openLocal({ ...base, ...(body === undefined ? {} : { body }), ...over });
+    const text = await readLocal(answer);
     const status = answer.statusCode ?? 0;
     if (status >= 200 && status < 300) return text === '' ? undefined : (JSON.parse(text) as unknown);
-    throw refusal(status, text);
+    throw refusalOf(status, text);
   }
 
   private async base(method: LocalCall['method'], path: string): Promise<LocalCall> {
@@ -161,22 +161,5 @@ export class OrchestratorClient implements OnApplicationShutdown {
       token: token.trim(),
       timeoutMs: ANSWER_MS,
     };
-  }
-}
-
-/** Only a coded refusal below 500 is final, and only one of what was sent: our token is no fault of the hub’s. */
-function refusal(status: number, text: string): WireFault | LocalFault {
-  const code = codeOf(text);
-  const isOurs = status === 401 || status === 403 || status >= 500;
-  if (isOurs || !isFaultCode(code)) return away(new Error(`status ${String(status)}: ${text.slice(0, 300)}`));
-  return new WireFault(code, 'orchestrator');
-}
-
-function codeOf(text: string): string {
-  try {
-    const { code } = JSON.parse(text) as { code?: unknown };
-    return typeof code === 'string' ? code : '';
-  } catch {
-    return '';
   }
 }

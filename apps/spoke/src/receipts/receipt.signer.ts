@@ -83,6 +83,7 @@ export class ReceiptSigner {
       lifetimeMs,
       traceparent,
       nowMs: this.config.now(),
+      keyEpoch: this.identity.keyEpoch,
     });
   }
 }

@@ -1,6 +1,6 @@
 import type { RoutedTrust } from '@capstan/identity';
-import { checkOrigin, type CommandOrigin } from '@capstan/platform';
-import { WireFault } from '@capstan/protocol';
+import { checkOrigin, type CommandOrigin, createLogger } from '@capstan/platform';
+import { type Routed, WireFault } from '@capstan/protocol';
 import { Injectable } from '@nestjs/common';
 import { SpokeConfig } from '../config/spoke.config.js';
 import { RevocationEpoch } from '../connection/revocation-epoch.js';
@@ -14,6 +14,7 @@ import { TrustRing } from './trust-ring.js';
 /** Who orders: whose signature is believed at all, and whether the owner lets them. */
 @Injectable()
 export class Origins {
+  private readonly log = createLogger('spoke.origins');
   private readonly operators: TrustRing;
 
   constructor(
@@ -32,11 +33,23 @@ export class Origins {
   }
 
   /** Verifies a command that came with the hub's admission. @throws WireFault as `verifyRouted`; LocalFault `trust-file-…` */
-  async verify(routed: Parameters<typeof verifyRouted>[0]): Promise<VerifiedCommand> {
+  async verify(routed: Routed): Promise<VerifiedCommand> {
     const { instanceId, hubKeys: hub } = this.identity;
-    const [operators, peers] = await Promise.all([this.operators.current(), this.peers.current()]);
-    const trust: RoutedTrust = { hub, operators, peers };
-    const { order, revocationEpoch } = verifyRouted(routed, { instanceId, trust, nowMs: this.config.now() });
+    const { keyStatements, envelope } = routed;
+    const [operators, belief] = await Promise.all([this.operators.current(), this.peers.following(keyStatements)]);
+    const trust: RoutedTrust = { hub, operators, peers: this.peers.forOrders(belief) };
+    const receiver = { instanceId, trust, nowMs: this.config.now() };
+    let verified: ReturnType<typeof verifyRouted>;
+    try {
+      verified = verifyRouted(routed, receiver);
+    } catch (error) {
+      throw this.peers.explained(error, belief, envelope);
+    }
+    const { order, revocationEpoch } = verified;
+    const kept = this.peers.follow(keyStatements);
+    // A kill waits for no file.
+    if (order.body.case !== 'kill') await kept;
+    else kept.catch((error: unknown) => this.log.error({ err: error, msg: 'the new key of a peer was not kept' }));
     // A kill is not held up by numbers that may have overtaken it.
     if (order.body.case !== 'kill' && revocationEpoch < this.revocations.current) {
       throw new WireFault('admission-older', `of revocation epoch ${String(revocationEpoch)}`);

@@ -1,6 +1,6 @@
 import { Body, Controller, Get, HttpCode, HttpStatus, Param, Post, Query, Res } from '@nestjs/common';
 import type { RoutedBody } from '@capstan/identity';
-import { RequestFault } from '@capstan/platform';
+import { hubLostOf } from '@capstan/platform';
 import {
   agentId,
   AgentStatusSchema,
@@ -13,7 +13,6 @@ import {
   type KillOutcomeName,
   killOutcomeName,
   spawnBody,
-  type SpawnRequest,
   toBase64,
   WireFault,
 } from '@capstan/protocol';
@@ -47,8 +46,15 @@ export class PeerAgentsController {
   async spawn(
     @Body() body: PeerSpawnDto,
   ): Promise<{ agentId: string; target: string; agent: AgentView | null; receipt: PeerReceiptView | null }> {
-    const { target, tenant = 'default', expiresInMs = SPAWN_LIFETIME_MS, waitMs = WAIT_MS } = body;
-    const spawn = spawnBody(requestOf(body));
+    const {
+      target,
+      tenant = 'default',
+      expiresInMs = SPAWN_LIFETIME_MS,
+      waitMs = WAIT_MS,
+      onHubLost,
+      ...request
+    } = body;
+    const spawn = spawnBody({ ...request, ...hubLostOf(onHubLost) });
     const order = await this.orders.issue({ target, tenant, lifetimeMs: expiresInMs, body: spawn });
     const answer = await this.answer(order, waitMs, () => true);
     const result = answer?.receipt.receipt.result;
@@ -115,27 +121,4 @@ function outcomeOf(answer: PeerAnswer | undefined): KillOutcomeName {
 function receiptView(order: PeerOrder, { receipt, envelope }: PeerAnswer): PeerReceiptView {
   const text = (it: typeof envelope): string => toBase64(encodeEnvelope(it));
   return { kind: receipt.kind, verified: true, envelope: text(envelope), command: text(order.envelope) };
-}
-
-/** @throws RequestFault where onHubLost says nothing or two things */
-function requestOf(body: PeerSpawnDto): SpawnRequest {
-  const { agentId: id, taskId, agentType, runtime, context, options, onHubLost } = body;
-  return {
-    agentType,
-    context,
-    ...(id === undefined ? {} : { agentId: id }),
-    ...(taskId === undefined ? {} : { taskId }),
-    ...(runtime === undefined ? {} : { runtime }),
-    ...(options === undefined ? {} : { options }),
-    ...(onHubLost === undefined ? {} : { onHubLost: hubLost(onHubLost) }),
-  };
-}
-
-function hubLost({
-  killAfterMs,
-  keep,
-}: NonNullable<PeerSpawnDto['onHubLost']>): NonNullable<SpawnRequest['onHubLost']> {
-  if (killAfterMs !== undefined && keep === undefined) return { killAfterMs };
-  if (keep === true && killAfterMs === undefined) return { keep };
-  throw new RequestFault([{ field: 'onHubLost', message: 'onHubLost must have exactly one of killAfterMs and keep' }]);
 }

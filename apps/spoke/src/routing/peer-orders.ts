@@ -27,6 +27,9 @@ const MOST_ORDERS = 1_000;
 /** What was not answered goes out again, on the same link too: an answer may have been lost. */
 const REPEAT_MS = 5_000;
 
+/** The target has a key to which nothing leads that is believed here. */
+const UNFOLLOWED: ReadonlySet<string> = new Set(['key-unfollowed', 'key-fork']);
+
 /** What is to be ordered of another instance. */
 export interface PeerOrderInit {
   target: string;
@@ -94,8 +97,9 @@ export class PeerOrders implements OnModuleDestroy {
 
   /** A receipt that the hub has sent on. Never throws: what does not hold is as if it had not come. */
   async answered(routed: Routed): Promise<void> {
+    let order: PeerOrder | undefined;
     try {
-      const order = this.orders.get(toHex(this.receipts.commandOf(routed)));
+      order = this.orders.get(toHex(this.receipts.commandOf(routed)));
       if (order === undefined) return;
       const { receipt, envelope } = await this.receipts.verify(routed, order);
       const detail = { target: order.target, result: receipt.kind, receipt: toHex(receipt.digest) };
@@ -110,6 +114,10 @@ export class PeerOrders implements OnModuleDestroy {
         subject: this.identity.instanceId,
         detail: { code: fault.code },
       });
+      // No repetition brings another answer before somebody has pinned the target anew.
+      if (order === undefined || !UNFOLLOWED.has(fault.code)) return;
+      order.refuse(fault);
+      this.forget(order);
     }
   }
 

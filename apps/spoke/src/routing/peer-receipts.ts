@@ -1,5 +1,5 @@
-import { verifyReceipt } from '@capstan/evidence';
-import { envelopeDigest, fromPublicKeyRecord, type KeyRecord, verifyAdmission } from '@capstan/identity';
+import { type VerifiedReceipt, verifyReceipt } from '@capstan/evidence';
+import { type Belief, envelopeDigest, fromPublicKeyRecord, type KeyRecord, verifyAdmission } from '@capstan/identity';
 import { type Admission, type Envelope, fromBinary, ReceiptSchema, type Routed, WireFault } from '@capstan/protocol';
 import { Injectable } from '@nestjs/common';
 import { SpokeIdentity } from '../instance/spoke-identity.js';
@@ -29,16 +29,26 @@ export class PeerReceipts {
    *
    * @throws WireFault as `verifyAdmission` and `verifyReceipt`; `receipt-mismatch`, `key-unknown`; LocalFault `trust-file-…`
    */
-  async verify({ envelope: told, admission }: Routed, order: PeerOrder): Promise<PeerAnswer> {
+  async verify({ envelope: told, admission, keyStatements }: Routed, order: PeerOrder): Promise<PeerAnswer> {
     const { instanceId, hubKeys, hubId } = this.identity;
     const envelope = present(told);
     const digest = envelopeDigest(envelope);
     const want = { keys: hubKeys, audience: instanceId, digest, nowMs: 0, expiry: 'exempt' } as const;
     const vouched = keysOf(verifyAdmission(admission, want), order.target);
-    const { keys, toPin } = await this.peers.believed(vouched);
-    const receipt = verifyReceipt({ envelope, keys, command: order.envelope, hubId });
+    const belief = await this.peers.following(keyStatements);
+    const { keys, toPin } = this.peers.believed(belief, vouched);
+    const receipt = this.verifyWith(belief, { envelope, keys, command: order.envelope, hubId });
+    await this.peers.follow(keyStatements);
     await this.peers.pin(toPin);
     return { receipt, envelope };
+  }
+
+  private verifyWith(belief: Belief, what: Parameters<typeof verifyReceipt>[0]): VerifiedReceipt {
+    try {
+      return verifyReceipt(what);
+    } catch (error) {
+      throw this.peers.explained(error, belief, what.envelope);
+    }
   }
 }
 

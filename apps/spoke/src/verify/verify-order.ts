@@ -1,6 +1,7 @@
 import {
   checkHeader,
   checkIssuedInTime,
+  checkKeyEpoch,
   type HeldChain,
   type KeyRecord,
   type KeyRing,
@@ -120,7 +121,7 @@ function checkOrder(header: Header | undefined, key: KeyRecord, receiver: Receiv
     expiry: 'exempt',
   });
   checkIssuedInTime(key, checked);
-  if (checked.keyEpoch !== key.epoch) throw new WireFault('key-revoked', `key epoch ${String(checked.keyEpoch)}`);
+  checkKeyEpoch(key, checked);
   return checked;
 }
 

@@ -1,5 +1,5 @@
-import { believeStatements, type KeyRing } from '@capstan/identity';
-import { bytesEqual, type Envelope, WireFault } from '@capstan/protocol';
+import { type Belief, believeStatements, explainUnknown, type KeyRing } from '@capstan/identity';
+import { bytesEqual, type Envelope, LocalFault, WireFault } from '@capstan/protocol';
 import { GENESIS } from '../chain.js';
 import { type VerifiedHead, verifyTreeHead } from '../heads/tree-head.js';
 import { type AuditHead, follow, logLines, sequenceOfLine } from '../log-line.js';
@@ -50,9 +50,9 @@ export async function verifyAuditBundle({ source, keys: pinned, witness = [] }: 
   const first = await lines.next();
   const header = parseBundleHeader(first.done === true ? '' : Buffer.from(first.value.bytes).toString('utf8'));
   try {
-    const keys = believed(pinned, header);
-    const head = verifiedHead(header.head, keys, 'head-signature');
-    const kept = witness.map((envelope) => verifiedHead(envelope, keys, 'witness-signature'));
+    const belief = believeStatements(pinned, header.keyStatements ?? []);
+    const head = verifiedHead(header.head, belief, 'head-signature');
+    const kept = witness.map((envelope) => verifiedHead(envelope, belief, 'witness-signature'));
     checkHeader(header, head);
     return await new BundleWalk(header, head, new Witnesses(kept, head)).run(lines);
   } catch (error) {
@@ -61,23 +61,15 @@ export async function verifyAuditBundle({ source, keys: pinned, witness = [] }: 
   }
 }
 
-/** The pinned keys, and those to which the bundle's statements lead from there. */
-function believed(pinned: KeyRing, { keyStatements = [] }: AuditBundleHeader): KeyRing {
-  try {
-    return believeStatements(pinned, keyStatements);
-  } catch (error) {
-    if (error instanceof WireFault) throw new Flaw('head-signature', null, `a key statement: ${error.message}`);
-    throw error;
-  }
-}
-
 /** A head of an instance's log or of a hub's; which of them, the pinned key decides. */
-function verifiedHead(envelope: Envelope, keys: KeyRing, flaw: AuditFlaw): VerifiedHead {
+function verifiedHead(envelope: Envelope, belief: Belief, flaw: AuditFlaw): VerifiedHead {
   try {
-    return verifyTreeHead(envelope, { keys, owner: ownerOf(envelope, keys) });
+    return verifyTreeHead(envelope, { keys: belief.keys, owner: ownerOf(envelope, belief.keys) });
   } catch (error) {
-    if (error instanceof WireFault) throw new Flaw(flaw, null, `the head does not hold: ${error.message}`);
-    throw error;
+    const why = explainUnknown(error, belief, envelope);
+    if (why instanceof LocalFault) throw new Flaw(flaw, null, why.sentence);
+    if (why instanceof WireFault) throw new Flaw(flaw, null, `the head does not hold: ${why.message}`);
+    throw why;
   }
 }
 

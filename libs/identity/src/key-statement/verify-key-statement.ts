@@ -50,10 +50,11 @@ export interface VerifiedKeyStatement {
  * of its owner, with the same owner, the same purposes and the next epoch.
  *
  * With the old key's signature, a key that is revoked, or was replaced already, can be replaced no more; the root key
- * also replaces a key that is lost, and revokes it at once.
+ * also replaces a key that is lost, and revokes it at once. No statement brings a key back that was replaced itself.
  *
  * @throws {WireFault} `payload-type-unknown`, `unknown-field`, `payload-malformed`, `key-weak`, `key-unknown`,
- *   `key-revoked`, those of `checkHeader`, and `key-statement` for everything else
+ *   `key-revoked`, those of `checkHeader`; `key-fork` where the old key has signed for one key and now signs for another;
+ *   and `key-statement` for everything else
  */
 export function verifyKeyStatement(envelope: Envelope, want: KeyStatementDemand): VerifiedKeyStatement {
   if (envelope.payloadType !== PAYLOAD_TYPES['key-statement'])
@@ -63,13 +64,15 @@ export function verifyKeyStatement(envelope: Envelope, want: KeyStatementDemand)
   const old = want.keys.get(keyId(statement.oldKeyId));
   if (old === undefined) throw new WireFault('key-unknown', statement.oldKeyId);
   const newKey = successor(statement.newKey, old, want.purposes);
+  const known = want.keys.get(newKey.keyId);
   const signed = pae(envelope.payloadType, envelope.payload);
   const isSignedBy = (publicKey: Uint8Array): boolean =>
     envelope.signatures.some(({ keyId: id, sig }) => id === keyIdOf(publicKey) && verifyBytes(publicKey, signed, sig));
   if (!isSignedBy(newKey.publicKey)) throw new WireFault('key-statement', 'not signed by the new key');
   const by = isSignedBy(old.publicKey) ? 'old-key' : 'root-key';
   if (by === 'root-key') checkRoot(want.rootKey ?? null, newKey, isSignedBy);
-  else checkReplaceable(old);
+  else checkReplaceable(old, known);
+  checkNew(known, newKey);
   const header = checkedHeader(statement, old, want);
   return { newKey, oldKey: ended(old, by, statement, header), by, digest: digestOfPae(signed) };
 }
@@ -78,6 +81,7 @@ function successor(told: PublicKeyRecord | undefined, old: KeyRecord, only?: rea
   if (told === undefined) throw new WireFault('key-statement', 'no new key');
   const newKey = fromPublicKeyRecord(told, only ?? (told.purposes as KeyPurpose[]));
   if (newKey.owner !== old.owner) throw new WireFault('key-statement', `for ${newKey.owner}, not ${old.owner}`);
+  if (old.purposes.includes('root')) throw new WireFault('key-statement', 'a root key is not replaced');
   if (bytesEqual(newKey.publicKey, old.publicKey)) throw new WireFault('key-statement', 'the same key');
   if (newKey.epoch !== old.epoch + 1) throw new WireFault('key-statement', `epoch ${String(newKey.epoch)}`);
   const hasAll = old.purposes.every((purpose) => newKey.purposes.includes(purpose));
@@ -87,9 +91,20 @@ function successor(told: PublicKeyRecord | undefined, old: KeyRecord, only?: rea
   return { ...newKey, purposes: old.purposes };
 }
 
-function checkReplaceable(old: KeyRecord): void {
+function checkReplaceable(old: KeyRecord, known: KeyRecord | undefined): void {
+  if (old.validUntil !== undefined) {
+    if (known === undefined) throw new WireFault('key-fork', `${old.keyId} has signed for another key before`);
+    throw new WireFault('key-statement', `${old.keyId} was replaced already`);
+  }
   if (old.revokedAt !== undefined) throw new WireFault('key-revoked', old.keyId);
-  if (old.validUntil !== undefined) throw new WireFault('key-statement', `${old.keyId} was replaced already`);
+}
+
+/** A key that is pinned already may be named again, but not where it is somebody else's, or its own time is over. */
+function checkNew(known: KeyRecord | undefined, { keyId: id, owner }: KeyRecord): void {
+  if (known === undefined) return;
+  if (known.owner !== owner) throw new WireFault('key-statement', `${id} is pinned for ${known.owner}`);
+  if (known.validUntil !== undefined || known.revokedAt !== undefined)
+    throw new WireFault('key-statement', `${id} was replaced before`);
 }
 
 function checkRoot(root: Uint8Array | null, newKey: KeyRecord, isSignedBy: (key: Uint8Array) => boolean): void {

@@ -25,6 +25,7 @@ import type {
   ReceiptView,
   ScopeBody,
   SpawnBody,
+  TokenView,
 } from './hub-types.js';
 
 /** Longer than any wait that the hub itself offers. */
@@ -132,8 +133,15 @@ export class HubClient {
     return this.post(`federation/connections/${encodeURIComponent(instance)}/probe`, {});
   }
   /** A token for another admin; it is told once. */
-  makeToken(name: string): Promise<{ name: string; token: string }> {
+  makeToken(name: string): Promise<TokenView & { token: string }> {
     return this.post('auth/tokens', { name });
+  }
+  tokens(): Promise<TokenView[]> {
+    return this.get('auth/tokens');
+  }
+  /** It opens nothing from now on. */
+  async revokeToken(name: string): Promise<void> {
+    await this.request('DELETE', `auth/tokens/${encodeURIComponent(name)}`);
   }
   /** What the instance signed when it enrolled: base64 of the envelope. */
   enrollment(connectionId: string): Promise<{ enrollment: string }> {

@@ -1,7 +1,9 @@
-import type { AgentView } from '@capstan/protocol';
+import type { AgentView, SpawnRequest } from '@capstan/protocol';
 
 /** What the hub's API answers; DESIGN's interfaces that others rely on. Times are ISO 8601. */
 export interface ConnectionView {
+  /** Newest identity key first, those that it has replaced, and the reaper's. */
+  keys: { keyId: string; publicKey: string; purposes: readonly string[]; revokedAt: string | null }[];
   id: string;
   instanceId: string;
   displayName: string;
@@ -110,25 +112,17 @@ export interface Invitation {
   expiresAt: string;
 }
 
-export interface SpawnBody {
+export interface SpawnBody extends SpawnRequest {
   instance: string;
-  agentId?: string;
-  taskId?: string;
-  agentType: 'worker' | 'reviewer' | 'tester';
-  runtime?: string;
   tenant?: string;
-  context: { repository: string; branch?: string; workItems: readonly string[]; skills?: readonly string[] };
-  options?: {
-    sandbox?: string;
-    timeoutMs?: number;
-    maxRetries?: number;
-    priority?: number;
-    budgetMicroUsd?: number;
-    model?: string;
-    playbook?: string;
-  };
-  onHubLost?: { killAfterMs: number } | { keep: true };
   expiresInMs?: number;
+}
+
+/** A token of the API, never the token itself. */
+export interface TokenView {
+  /** Whose it is. */
+  name: string;
+  createdAt: string;
 }
 
 /** A person who signs his own commands. */

@@ -9,18 +9,22 @@ import { builtFile, pinnedNode } from '../state/checkout.js';
 import { makePrivate } from '../state/state-dir.js';
 
 export interface MeshHubOptions {
+  /** Of the process: "hub", and for its replicas "hub-1", "hub-2". */
+  name: string;
   dir: string;
   port: number;
   /** It serves https, with a certificate that it makes itself. */
   tls: boolean;
   databaseUrl: string;
+  /** Where there are replicas. */
+  valkeyUrl?: string;
   logFile: string;
   env: Readonly<Record<string, string>>;
   register: ProcessRegister;
   onRestart?: (name: string) => void;
 }
 
-/** The mesh's hub. */
+/** The mesh's hub, or one of its replicas: all have one id, one state directory and one token. */
 export class MeshHub {
   readonly id = 'hub';
 
@@ -44,7 +48,7 @@ export class MeshHub {
     const pin = async (): Promise<string | undefined> => (options.tls ? readPin(dir) : undefined);
     const process = new SupervisedProcess(
       {
-        name: 'hub',
+        name: options.name,
         command: pinnedNode(),
         args: [builtFile('apps/hub/src/main.js')],
         cwd: dir,
@@ -55,6 +59,7 @@ export class MeshHub {
           CAPSTAN_HUB_PORT: String(port),
           CAPSTAN_HUB_STATE_DIR: dir,
           CAPSTAN_DATABASE_URL: options.databaseUrl,
+          ...(options.valkeyUrl === undefined ? {} : { CAPSTAN_VALKEY_URL: options.valkeyUrl }),
           ...(options.tls ? { CAPSTAN_HUB_TLS: 'auto' } : {}),
         },
         logFile: options.logFile,

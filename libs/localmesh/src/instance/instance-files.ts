@@ -4,6 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LocalFault } from '@capstan/protocol';
 import type { InstancePolicy } from '../mesh-options.js';
+import type { HubPorts } from './hub-ports.js';
 import { makePrivate, makeTraversable } from '../state/state-dir.js';
 import { writePrivate } from '../state/write-file.js';
 
@@ -37,18 +38,22 @@ export function isJoined(dir: string): boolean {
 }
 
 /**
- * Notes the hub's address, which follows the port of this start; the identity that was pinned stays.
+ * Notes the hub's addresses, which follow the ports of this start: the first one's, and those of its replicas. The
+ * identity that was pinned stays.
  * @throws LocalFault `instance-malformed`
  */
-export async function noteHubPort(dir: string, port: number): Promise<void> {
+export async function noteHubPorts(dir: string, [port, ...more]: HubPorts): Promise<void> {
   const file = join(dir, 'instance.json');
   try {
-    const instance = JSON.parse(await readFile(file, 'utf8')) as { hub: { url: string } };
-    const known = new URL(instance.hub.url);
-    if (known.port === String(port)) return;
-    known.port = String(port);
-    instance.hub.url = instance.hub.url.endsWith('/') ? known.href : known.href.replace(/\/$/, '');
-    await writePrivate(file, `${JSON.stringify(instance, null, 2)}\n`);
+    const text = await readFile(file, 'utf8');
+    const instance = JSON.parse(text) as { hub: { url: string; urls?: string[] } };
+    const { hub } = instance;
+    const before = hub.url;
+    hub.url = withPort(before, port);
+    if (more.length > 0) hub.urls = more.map((each) => withPort(before, each));
+    else delete hub.urls;
+    const noted = `${JSON.stringify(instance, null, 2)}\n`;
+    if (noted !== text) await writePrivate(file, noted);
   } catch (error) {
     throw new LocalFault(
       'instance-malformed',
@@ -57,6 +62,12 @@ export async function noteHubPort(dir: string, port: number): Promise<void> {
       { cause: error },
     );
   }
+}
+
+function withPort(address: string, port: number): string {
+  const url = new URL(address);
+  url.port = String(port);
+  return address.endsWith('/') ? url.href : url.href.replace(/\/$/, '');
 }
 
 /** JSON is YAML, and needs no library. */

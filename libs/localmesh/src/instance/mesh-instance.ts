@@ -10,7 +10,8 @@ import { runRegistered } from '../process/run-registered.js';
 import { type ProcessSpec, SupervisedProcess } from '../process/supervised-process.js';
 import { builtFile, pinnedNode } from '../state/checkout.js';
 import type { InstanceValkey } from '../valkey/valkey.js';
-import { isJoined, noteHubPort, prepareInstanceDir } from './instance-files.js';
+import type { HubPorts } from './hub-ports.js';
+import { isJoined, noteHubPorts, prepareInstanceDir } from './instance-files.js';
 
 /** MiB. These parts mostly wait; with V8's default of 16 the young space alone would take most of their memory. */
 const SMALL_YOUNG_SPACE = '--max-semi-space-size=8';
@@ -81,13 +82,18 @@ export class MeshInstance {
     }
   }
 
-  /** The hub's port may be another one at each start. @throws LocalFault `instance-malformed` */
+  /** The one address that the spoke dials from its next start on. @throws LocalFault `instance-malformed` */
   noteHubPort(port: number): Promise<void> {
-    return noteHubPort(this.dir, port);
+    return noteHubPorts(this.dir, [port]);
   }
 
-  /** Starts orchestrator and spoke of an instance that has joined; resolves once the hub sees it. */
-  async start(hub: MeshHub | Promise<MeshHub>, valkey: InstanceValkey): Promise<void> {
+  /** As `noteHubPort`, where there are replicas: the spoke dials them in turn. @throws LocalFault `instance-malformed` */
+  noteHubPorts(ports: HubPorts): Promise<void> {
+    return noteHubPorts(this.dir, ports);
+  }
+
+  /** Starts orchestrator and spoke of an instance that has joined; resolves once one of the hubs sees it. */
+  async start(hubs: Promise<readonly MeshHub[]>, valkey: InstanceValkey): Promise<void> {
     this.parts = {
       orchestrator: this.process('orchestrator', {
         args: [builtFile('apps/orchestrator/src/main.js')],
@@ -101,7 +107,7 @@ export class MeshInstance {
       spoke: this.process('spoke', {
         args: [builtFile('apps/spoke/src/main.js')],
         env: { CAPSTAN_VALKEY_URL: valkey.urls.spoke },
-        isReady: async () => this.isOnline(await hub),
+        isReady: async () => this.isOnlineAt(await hubs),
       }),
     };
     await Promise.all([this.parts.orchestrator.start(), this.parts.spoke.start()]);
@@ -111,6 +117,12 @@ export class MeshInstance {
   async isOnline(hub: MeshHub): Promise<boolean> {
     const connections = await hub.client.connections().catch(() => []);
     return connections.some((connection) => connection.instanceId === this.id && connection.online);
+  }
+
+  private async isOnlineAt(hubs: readonly MeshHub[]): Promise<boolean> {
+    // One that was stopped on purpose is not asked: the answer must not wait for it.
+    const running = hubs.filter(({ process }) => process.pid !== undefined);
+    return (await Promise.all(running.map((hub) => this.isOnline(hub)))).includes(true);
   }
 
   /** Kills the agents that still run, then ends the processes in the order that loses nothing. */

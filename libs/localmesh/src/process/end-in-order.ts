@@ -15,7 +15,7 @@ export interface EndingProcess {
  * Who goes when. An orchestrator kills its agents as it ends, and needs its reaper for that; everybody needs the servers,
  * which have no place in this list and go last.
  */
-const ORDER = [/\/spoke$/, /\/orchestrator$/, /\/reaper$/, /^hub$/];
+const ORDER = [/\/spoke$/, /\/orchestrator$/, /\/reaper$/, /^hub(-\d+)?$/];
 
 /** As for a mesh that is taken down by its supervisor: what drains has 10 s for it. */
 const GRACE_MS = 12_000;

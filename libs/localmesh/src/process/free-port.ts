@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import { LocalFault } from '@capstan/protocol';
+import type { HubPorts } from '../instance/hub-ports.js';
 
 const HOST = '127.0.0.1';
 
@@ -29,4 +30,15 @@ export async function freePort(wanted: number): Promise<number> {
   if (address === null || typeof address === 'string')
     throw new LocalFault('port-in-use', 'No free port could be found.');
   return address.port;
+}
+
+/** `count` ports, the first as `freePort` has it, the others any. @throws LocalFault `port-in-use` */
+export async function freePorts(wanted: number, count: number): Promise<HubPorts> {
+  const first = await freePort(wanted);
+  const more = new Set<number>();
+  while (more.size < count - 1) {
+    const port = await freePort(0);
+    if (port !== first) more.add(port);
+  }
+  return [first, ...more];
 }

@@ -22,10 +22,14 @@ export class ProcessRegister {
 
   private isClosed = false;
 
-  constructor(private readonly file: string) {}
+  constructor(
+    private readonly file: string,
+    /** Further environment of one process, by its name. */
+    readonly envOf: (name: string) => Readonly<Record<string, string>> = () => ({}),
+  ) {}
 
-  static of(stateDir: string): ProcessRegister {
-    return new ProcessRegister(join(stateDir, 'processes.json'));
+  static of(stateDir: string, envOf?: (name: string) => Readonly<Record<string, string>>): ProcessRegister {
+    return new ProcessRegister(join(stateDir, 'processes.json'), envOf);
   }
 
   /** @throws LocalFault `stopped` once the mesh is being taken down: nothing may start any more. */

@@ -113,7 +113,7 @@ export class SupervisedProcess {
     const startedAt = performance.now();
     const child = spawn(spec.command, spec.args, {
       cwd: spec.cwd,
-      env: spec.env,
+      env: { ...spec.env, ...this.register.envOf(spec.name) },
       stdio: ['ignore', log, log],
       // A session of its own: Ctrl-C at the terminal reaches the supervisor only, which ends the parts in order.
       detached: true,

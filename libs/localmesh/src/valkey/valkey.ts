@@ -14,7 +14,12 @@ const SERVERS = ['valkey-server', 'redis-server'];
 const USERS = {
   spoke: '~spoke:* &spoke:* +@all -@admin -@dangerous +info',
   orchestrator: '~orchestrator:* ~bull:* &orchestrator:* &bull:* +@all -@admin -@dangerous +info',
+  // It keeps nothing there.
+  hub: '&capstan:* +@all -@admin -@dangerous +info',
 } as const;
+
+type Role = keyof typeof USERS;
+type InstanceRole = Exclude<Role, 'hub'>;
 
 /**
  * Nobody can log in as this user, but the server itself replays its append-only file as it: without rights it drops every
@@ -24,18 +29,21 @@ const REPLAY_USER = 'user default off resetpass ~* &* +@all';
 
 export interface InstanceValkey {
   /** URL for each role, with its own user. */
-  urls: Readonly<Record<keyof typeof USERS, string>>;
+  urls: Readonly<Record<InstanceRole, string>>;
   /** Absent where the server is somebody else's (CAPSTAN_VALKEY_URL). */
   process?: SupervisedProcess;
 }
 
-export interface ValkeyOptions {
-  instanceId: string;
+interface ServerOptions {
   /** Directory of this server: socket, append-only file, users. */
   dir: string;
   logFile: string;
   env: Readonly<Record<string, string>>;
   register: ProcessRegister;
+}
+
+export interface ValkeyOptions extends ServerOptions {
+  instanceId: string;
 }
 
 /** The server on this machine's PATH. @throws LocalFault `valkey-missing` */
@@ -58,32 +66,49 @@ export function findValkeyServer(path = process.env['PATH'] ?? ''): string {
 }
 
 /** One server for one instance, on a unix socket; every write is on disk before it is answered. */
-export async function startValkey(options: ValkeyOptions): Promise<InstanceValkey> {
+export async function startValkey({
+  instanceId,
+  ...options
+}: ValkeyOptions): Promise<InstanceValkey & { process: SupervisedProcess }> {
+  return startServer(`${instanceId}/valkey`, ['spoke', 'orchestrator'], options);
+}
+
+/** The server through which the replicas of a hub hear of each other, on a unix socket. */
+export async function startHubValkey(options: ServerOptions): Promise<{ url: string; process: SupervisedProcess }> {
+  const { urls, process } = await startServer('hub-valkey', ['hub'], options);
+  return { url: urls.hub, process };
+}
+
+async function startServer<R extends Role>(
+  name: string,
+  roles: readonly R[],
+  options: ServerOptions,
+): Promise<{ urls: Record<R, string>; process: SupervisedProcess }> {
   const server = findValkeyServer();
   makePrivate(options.dir);
   const socket = join(options.dir, 'valkey.sock');
   // New at each start: nobody has to keep them.
-  const passwords = { spoke: randomBytes(24).toString('hex'), orchestrator: randomBytes(24).toString('hex') };
-  const users = Object.entries(USERS).map(
-    ([name, rules]) => `user ${name} on #${sha256(passwords[name as keyof typeof USERS])} ${rules}`,
-  );
+  const accounts = roles.map((role) => ({ role, password: randomBytes(24).toString('hex') }));
+  const users = accounts.map(({ role, password }) => `user ${role} on #${sha256(password)} ${USERS[role]}`);
   await writeFile(join(options.dir, 'users.acl'), `${[REPLAY_USER, ...users].join('\n')}\n`, { mode: 0o600 });
   await writeFile(join(options.dir, 'valkey.conf'), configuration(options.dir, socket), { mode: 0o600 });
   const process = new SupervisedProcess(
     {
-      name: `${options.instanceId}/valkey`,
+      name,
       command: server,
       args: [join(options.dir, 'valkey.conf')],
       env: options.env,
       cwd: options.dir,
       logFile: options.logFile,
-      isReady: () => answersPing(socket, 'spoke', passwords.spoke),
+      isReady: () => answersPing(socket, accounts),
     },
     options.register,
   );
   await process.start();
-  const url = (user: keyof typeof USERS): string => `redis+unix://${user}:${passwords[user]}@${encodeURI(socket)}`;
-  return { urls: { spoke: url('spoke'), orchestrator: url('orchestrator') }, process };
+  const urls = accounts.map(
+    ({ role, password }) => [role, `redis+unix://${role}:${password}@${encodeURI(socket)}`] as const,
+  );
+  return { urls: Object.fromEntries(urls) as Record<R, string>, process };
 }
 
 /** A server that somebody else runs: one database per instance, because key prefixes name roles and not instances. */
@@ -119,7 +144,7 @@ function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-function answersPing(socketPath: string, user: string, password: string): Promise<boolean> {
+function answersPing(socketPath: string, [account]: readonly { role: string; password: string }[]): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(socketPath);
     let answer = '';
@@ -139,6 +164,6 @@ function answersPing(socketPath: string, user: string, password: string): Promis
       if (answer.includes('+PONG')) done(true);
       else if (/-[A-Z]+ /.test(answer)) done(false);
     });
-    socket.write(`AUTH ${user} ${password}\r\nPING\r\n`);
+    socket.write(`AUTH ${account?.role ?? ''} ${account?.password ?? ''}\r\nPING\r\n`);
   });
 }

@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import { connect } from 'node:net';
 import type { INestApplication } from '@nestjs/common';
 import { LocalFault } from '@capstan/protocol';
+import { endConnectionsOnClose } from './drain.js';
 
 /** Longer than clients and proxies keep an idle connection: it is theirs to close, else a request can meet the close. */
 const KEEP_ALIVE_MS = 65_000;
@@ -32,6 +33,7 @@ export async function listen(app: INestApplication, target: ListenTarget): Promi
   const server = app.getHttpServer() as Server;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = KEEP_ALIVE_MS + 1_000;
+  endConnectionsOnClose(server);
   // Before the mask: what the application makes on its start has modes of its own.
   await app.init();
   // No moment may exist in which another user could connect.

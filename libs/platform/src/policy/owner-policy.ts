@@ -2,6 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { LocalFault } from '@capstan/protocol';
 import { type OriginPolicy, parseOriginPolicy } from './origin-policy.js';
+import { parseAuthor, type CommitAuthor } from './commit-author.js';
+import { parsePrograms, type ProgramsPolicy } from './program-policy.js';
+import { parseSecretScan, type SecretScanPolicy } from './secret-scan-policy.js';
 
 /** What the owner of an instance lets others start on it; written in policy.yaml. */
 export interface SpawnPolicy {
@@ -15,10 +18,34 @@ export interface SpawnPolicy {
   concurrency: number;
   /** Most that one agent may spend, millionths of a US dollar. */
   budgetMicroUsd: number;
+  /** Most that all agents of one task may spend together, millionths of a US dollar; no limit unless told. */
+  taskBudgetMicroUsd?: number;
+  /** Most that all agents of one tenant may spend on one day (UTC), millionths of a US dollar; no limit unless told. */
+  tenantBudgetMicroUsdPerDay?: number;
+  /** US dollars per million tokens, `{input, output}`, as which a model without a list price is counted; without it such a model is refused. */
+  unknownModels?: ModelCeilingPolicy;
   /** Longest run of one agent, milliseconds. */
   timeoutMs: number;
   /** Drivers that may be used; the first is the default. */
   sandboxes: readonly string[];
+  /** Agents that may be started within any minute; more wait in the queue. No limit unless told. */
+  startsPerMinute?: number;
+}
+
+/** What becomes of an agent that neither prints a line nor is answered by the model. */
+export interface StallPolicy {
+  /** For so long, milliseconds, at least 1000. */
+  afterMs: number;
+  /** `notify`: an event and a mark at the agent; `kill`: the agent is ended too, as `agent-stalled`. */
+  action: StallAction;
+}
+
+export type StallAction = 'notify' | 'kill';
+
+/** US dollars per million tokens. */
+export interface ModelCeilingPolicy {
+  input: number;
+  output: number;
 }
 
 export type OnRevoked = 'kill' | 'keep';
@@ -30,8 +57,16 @@ export interface OwnerPolicy extends OriginPolicy {
   spawn: SpawnPolicy;
   /** Names of the sealed secrets that agents may be given; none unless told. */
   secrets?: readonly string[];
+  /** In whose name agents' work is committed; `Capstan agent` unless told. */
+  author?: CommitAuthor;
+  /** Programs that agents may be beside the built-in `claude`, by the name that a spawn gives as its runtime. */
+  programs?: ProgramsPolicy;
+  /** What the secret scan lets pass; nothing unless told. */
+  secretScan?: SecretScanPolicy;
   /** What becomes of the agents here once the hub has revoked the instance; `kill` unless the owner says otherwise. */
   onRevoked: OnRevoked;
+  /** When an agent counts as stalled, and what follows; none does unless told. */
+  onStall?: StallPolicy;
   /** No spawn unless the kill path was proven within so many milliseconds; absent where the owner does not ask for it. */
   requireProbeWithinMs?: number;
 }
@@ -61,7 +96,19 @@ export function parsePolicy(text: string, place = 'policy.yaml'): OwnerPolicy {
   const root = record(
     document,
     'the file',
-    ['version', 'spawn', 'onRevoked', 'requireProbeWithinMs', 'demandOperatorSignature', 'peers', 'secrets'],
+    [
+      'version',
+      'spawn',
+      'onRevoked',
+      'onStall',
+      'requireProbeWithinMs',
+      'demandOperatorSignature',
+      'peers',
+      'secrets',
+      'secretScan',
+      'programs',
+      'author',
+    ],
     faults,
   );
   if (root['version'] !== 1) faults.push('version must be 1');
@@ -74,10 +121,16 @@ export function parsePolicy(text: string, place = 'policy.yaml'): OwnerPolicy {
     budgetMicroUsd: whole(from['budgetMicroUsd'], 'spawn.budgetMicroUsd', faults),
     timeoutMs: whole(from['timeoutMs'], 'spawn.timeoutMs', faults),
     sandboxes: texts(from['sandboxes'], 'spawn.sandboxes', faults),
+    ...sharedBudgets(from, faults),
+    ...(from['startsPerMinute'] === undefined ? {} : { startsPerMinute: startsOf(from['startsPerMinute'], faults) }),
   };
   const origins = parseOriginPolicy(root, faults);
   const secrets = texts(root['secrets'] ?? [], 'secrets', faults);
+  const author = parseAuthor(root['author'], faults);
+  const programs = parsePrograms(root['programs'], faults);
+  const secretScan = parseSecretScan(root['secretScan'], faults);
   const onRevoked = onRevokedOf(root['onRevoked'] ?? 'kill', faults);
+  const onStall = root['onStall'] === undefined ? undefined : onStallOf(root['onStall'], faults);
   const probeMs = root['requireProbeWithinMs'];
   if (probeMs !== undefined && whole(probeMs, 'requireProbeWithinMs', faults) === 0)
     faults.push('requireProbeWithinMs must be above 0');
@@ -86,13 +139,66 @@ export function parsePolicy(text: string, place = 'policy.yaml'): OwnerPolicy {
     version: 1,
     spawn,
     secrets,
+    secretScan,
+    programs,
+    ...(author === undefined ? {} : { author }),
     onRevoked,
+    ...(onStall === undefined ? {} : { onStall }),
     ...(typeof probeMs === 'number' ? { requireProbeWithinMs: probeMs } : {}),
     ...origins,
   };
 }
 
-const FIELDS = ['runtimes', 'repositories', 'tenants', 'concurrency', 'budgetMicroUsd', 'timeoutMs', 'sandboxes'];
+const FIELDS = [
+  'runtimes',
+  'repositories',
+  'tenants',
+  'concurrency',
+  'budgetMicroUsd',
+  'timeoutMs',
+  'sandboxes',
+  'taskBudgetMicroUsd',
+  'tenantBudgetMicroUsdPerDay',
+  'unknownModels',
+  'startsPerMinute',
+];
+
+function sharedBudgets(
+  from: Record<string, unknown>,
+  faults: string[],
+): Pick<SpawnPolicy, 'taskBudgetMicroUsd' | 'tenantBudgetMicroUsdPerDay' | 'unknownModels'> {
+  const { taskBudgetMicroUsd: task, tenantBudgetMicroUsdPerDay: tenant, unknownModels: ceiling } = from;
+  return {
+    ...(task === undefined ? {} : { taskBudgetMicroUsd: whole(task, 'spawn.taskBudgetMicroUsd', faults) }),
+    ...(tenant === undefined
+      ? {}
+      : { tenantBudgetMicroUsdPerDay: whole(tenant, 'spawn.tenantBudgetMicroUsdPerDay', faults) }),
+    ...(ceiling === undefined ? {} : { unknownModels: ceilingOf(ceiling, faults) }),
+  };
+}
+
+function ceilingOf(value: unknown, faults: string[]): ModelCeilingPolicy {
+  const { input, output } = record(value, 'spawn.unknownModels', ['input', 'output'], faults);
+  const isPrice = (it: unknown): it is number => typeof it === 'number' && Number.isFinite(it) && it > 0;
+  if (isPrice(input) && isPrice(output)) return { input, output };
+  faults.push('spawn.unknownModels must have input and output, dollars above 0');
+  return { input: 0, output: 0 };
+}
+const SHORTEST_STALL_MS = 1_000;
+
+function startsOf(value: unknown, faults: string[]): number {
+  const starts = whole(value, 'spawn.startsPerMinute', faults);
+  if (value === 0) faults.push('spawn.startsPerMinute must be above 0');
+  return starts;
+}
+
+function onStallOf(value: unknown, faults: string[]): StallPolicy {
+  const { afterMs, action } = record(value, 'onStall', ['afterMs', 'action'], faults);
+  const patienceMs = whole(afterMs, 'onStall.afterMs', faults);
+  if (typeof afterMs === 'number' && afterMs < SHORTEST_STALL_MS) faults.push('onStall.afterMs must be 1000 or more');
+  if (action !== 'notify' && action !== 'kill') faults.push('onStall.action must be notify or kill');
+  return { afterMs: patienceMs, action: action === 'kill' ? 'kill' : 'notify' };
+}
 
 function onRevokedOf(value: unknown, faults: string[]): OnRevoked {
   if (value === 'kill' || value === 'keep') return value;

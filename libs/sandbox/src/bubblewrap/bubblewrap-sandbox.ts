@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import { removeControlGroups } from '../cgroup/agent-groups.js';
+import { hasRunOutOfMemory } from '../cgroup/out-of-memory.js';
 import { isGone, signalHandle, waitGone, type KillHandle } from '../kill/handle.js';
 import type { Enforcement, PreparedSandbox, SandboxExit } from '../port.js';
 import { SandboxFault } from '../sandbox-fault.js';
@@ -19,15 +20,15 @@ export class BubblewrapSandbox implements PreparedSandbox {
     private readonly launched: Launched,
     readonly handle: KillHandle,
     readonly enforced: Enforcement,
-    /** Any one of its control groups, or '' if it has none. */
-    private readonly group: string,
+    /** Its control groups; any one names them all. */
+    private readonly groups: readonly string[],
   ) {
     const { stdin, stdout, stderr } = launched.child;
     if (stdout === null || stderr === null) throw new SandboxFault('sandbox-failed', 'The sandbox has no output.');
     this.stdout = stdout;
     this.stderr = stderr;
     if (stdin !== null) this.stdin = stdin;
-    this.exited = launched.exited;
+    this.exited = launched.exited.then((exit) => ({ ...exit, outOfMemory: hasRunOutOfMemory(groups) }));
     void this.exited.then(() => {
       if (this.gate === 'shut') this.gate = 'gone';
       launched.gate.destroy();
@@ -61,6 +62,6 @@ export class BubblewrapSandbox implements PreparedSandbox {
 
   async dispose(): Promise<void> {
     if (!isGone(this.handle)) throw new SandboxFault('sandbox-busy', 'The agent still lives.');
-    await removeControlGroups(this.group);
+    await removeControlGroups(this.groups[0] ?? '');
   }
 }

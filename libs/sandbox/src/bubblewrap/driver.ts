@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { makeGroups, removeControlGroups, type AgentGroups } from '../cgroup/agent-groups.js';
+import { agentsWithGroups, makeGroups, removeControlGroups, type AgentGroups } from '../cgroup/agent-groups.js';
 import type { ControlGroupKind } from '../cgroup/hierarchy.js';
 import { removeLeftovers } from '../cgroup/leftovers.js';
 import type { KillHandle } from '../kill/handle.js';
@@ -8,7 +8,9 @@ import { bootId, readProcess } from '../kill/process.js';
 import type { PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from '../port.js';
 import { SandboxFault } from '../sandbox-fault.js';
 import { seccompFilter } from '../seccomp/filter.js';
-import { bubblewrapArguments, checkSpec, identityFiles } from './arguments.js';
+import { checkSpec } from '../spec/check-spec.js';
+import { identityFiles } from '../spec/identity-files.js';
+import { bubblewrapArguments } from './arguments.js';
 import { BubblewrapSandbox } from './bubblewrap-sandbox.js';
 import { FD, launch, type Launched } from './launch.js';
 
@@ -81,6 +83,10 @@ export class BubblewrapDriver implements SandboxDriver {
     return removeLeftovers({ agentId, owner: this.owner });
   }
 
+  agentsWithSandboxes(): Promise<string[]> {
+    return Promise.resolve(agentsWithGroups(this.owner));
+  }
+
   private async launchInto(groups: AgentGroups, spec: SandboxSpec): Promise<PreparedSandbox> {
     const isRoot = process.getuid?.() === 0;
     const uid = isRoot ? spec.uid : (process.getuid?.() ?? spec.uid);
@@ -97,8 +103,8 @@ export class BubblewrapDriver implements SandboxDriver {
       data: [...files.map(({ text }) => text), ...(filter ? [filter] : [])],
       stdin: spec.stdin ?? 'ignore',
     });
-    const enforced = { ...groups.enforced, seccomp: filter !== undefined, ownUid: isRoot };
-    return new BubblewrapSandbox(launched, await handleOf(launched, groups), enforced, groups.all[0] ?? '');
+    const enforced = { ...groups.enforced, disk: false, seccomp: filter !== undefined, ownUid: isRoot };
+    return new BubblewrapSandbox(launched, await handleOf(launched, groups), enforced, groups.all);
   }
 }
 

@@ -65,13 +65,15 @@ export interface LaunchOrder {
   stdin: 'ignore' | 'pipe';
 }
 
+export type LauncherExit = Omit<SandboxExit, 'outOfMemory'>;
+
 /** A launched sandbox that has reported itself ready and waits for GO. */
 export interface Launched {
   child: ChildProcess;
   gate: Duplex;
   /** bubblewrap's own word about the init's host pid and the namespaces. */
   info: { initPid: number; pidNamespace: bigint };
-  exited: Promise<SandboxExit>;
+  exited: Promise<LauncherExit>;
 }
 
 /** Launches and waits until the gate is reached. Throws SandboxFault `sandbox-failed`; the launcher is gone then. */
@@ -120,7 +122,7 @@ function spawnLauncher(order: LaunchOrder): ChildProcess {
   }
 }
 
-async function ready(gate: Duplex, exited: Promise<SandboxExit>): Promise<void> {
+async function ready(gate: Duplex, exited: Promise<LauncherExit>): Promise<void> {
   const deadline = AbortSignal.timeout(READY_PATIENCE_MS);
   const said = once(gate, 'data', { signal: deadline }).then(([bytes]: unknown[]) => String(bytes).trim());
   const word = await Promise.race([said, exited.then(() => 'exited before it was ready')]);
@@ -132,7 +134,7 @@ async function ready(gate: Duplex, exited: Promise<SandboxExit>): Promise<void> 
   }
 }
 
-function exitOf(child: ChildProcess): Promise<SandboxExit> {
+function exitOf(child: ChildProcess): Promise<LauncherExit> {
   return new Promise((resolve) => {
     child.once('exit', (exitCode, signal) => resolve({ exitCode, signal }));
     child.once('error', () => resolve({ exitCode: null, signal: null }));

@@ -68,6 +68,13 @@ export function groupsOf(whose: GroupOwner): string[] {
   );
 }
 
+/** Ids of the owner's agents of whom any group is there. */
+export function agentsWithGroups(owner: string): string[] {
+  const names = parentsOf(findHierarchy()).flatMap(namesIn);
+  const ids = names.flatMap((name) => /^capstan\.([a-z0-9-]+)\.[0-9a-f]{16}$/.exec(name)?.[1] ?? []);
+  return [...new Set(ids)].filter((agentId) => groupsOf({ agentId, owner }).length > 0);
+}
+
 /** What the names of the agent's groups begin with; an agent's id holds no dot. */
 function namesOf({ agentId, owner }: GroupOwner): string {
   return `capstan.${agentId}.${createHash('sha256').update(owner).digest('hex').slice(0, 8)}`;

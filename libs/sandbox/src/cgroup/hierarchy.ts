@@ -45,6 +45,21 @@ export function findHierarchy(source: HierarchySource = ownSource()): Hierarchy 
   return { limits, ...(v2 !== undefined && { v2 }), ...(freezer !== undefined && { freezer }) };
 }
 
+/**
+ * Directories of the control groups that a process is in, by controller; by '' the one of v2. What this process cannot see is
+ * absent: another mount, or a control-group namespace of its own.
+ */
+export function controlGroupsOf(pid: number, source: HierarchySource = sourceOf(pid)): Map<string, string> {
+  const mounts = parseMounts(source.mountinfo);
+  const found = new Map<string, string>();
+  for (const [controller, path] of parseMembership(source.membership)) {
+    const mount = mounts.find(({ v2, v1 }) => (controller === '' ? v2 : v1.includes(controller)));
+    const directory = mount && resolve(mount.point, `.${below(mount.root, path)}`);
+    if (directory !== undefined && existsSync(directory)) found.set(controller, directory);
+  }
+  return found;
+}
+
 /** Every directory of the hierarchy, each once. */
 export function parentsOf({ v2, freezer, limits }: Hierarchy): string[] {
   return [...new Set([v2, freezer, ...Object.values(limits)].filter((it) => it !== undefined))];
@@ -118,8 +133,13 @@ function writable(directory: string): string | undefined {
 }
 
 function ownSource(): HierarchySource {
+  return sourceOf('self');
+}
+
+/** Where this process sees what another one is in. */
+function sourceOf(pid: number | 'self'): HierarchySource {
   return {
     mountinfo: readFileSync('/proc/self/mountinfo', 'utf8'),
-    membership: readFileSync('/proc/self/cgroup', 'utf8'),
+    membership: readFileSync(`/proc/${String(pid)}/cgroup`, 'utf8'),
   };
 }

@@ -12,11 +12,13 @@ import {
 } from './process.js';
 import type { ProcessIdentity } from './process.js';
 
+const DOCKER_GROUP = /^(?:[0-9a-f]{64}|docker-[0-9a-f]{64}\.scope)$/;
+
 /** Names an agent's processes for ever on one boot: enough to kill them and to see that none is left. */
 export interface KillHandle {
   driver: 'bubblewrap' | 'docker';
   bootId: string;
-  /** Host pids: the launcher first, the sandbox's init second. */
+  /** Host pids: the sandbox's init last; before it bubblewrap's launcher. Docker's own processes are nobody's to kill. */
   processes: ProcessIdentity[];
   /** Inode of the sandbox's PID namespace. */
   pidNamespace: bigint;
@@ -49,10 +51,10 @@ export function isGone(handle: KillHandle): boolean {
 export async function signalHandle(handle: KillHandle): Promise<void> {
   if (handle.bootId !== bootId()) return;
   if (handle.cgroup !== '') await killGroup(handle.cgroup);
-  const [launcher, init] = handle.processes;
+  const init = handle.processes.at(-1);
   // A namespace's init takes the whole namespace with it: the kernel kills the rest before init is gone.
   if (init !== undefined && isSameProcess(init) && pidNamespaceOf(init.pid) === handle.pidNamespace) sendKill(init.pid);
-  if (launcher !== undefined && isSameProcess(launcher)) sendKill(launcher.pid);
+  for (const launcher of handle.processes.slice(0, -1)) if (isSameProcess(launcher)) sendKill(launcher.pid);
   for (const pid of namespaceMembers(handle)) {
     if (pidNamespaceOf(pid) === handle.pidNamespace) sendKill(pid);
   }
@@ -75,16 +77,21 @@ export async function waitGone(handle: KillHandle, timeoutMs: number): Promise<b
  */
 export function handleFault(handle: KillHandle): string | null {
   if (handle.bootId !== bootId()) return 'the handle is of another boot';
-  const [launcher, init] = handle.processes;
-  if (launcher === undefined || init === undefined || handle.processes.length !== 2) {
-    return 'the handle does not name exactly a launcher and an init';
+  const init = handle.processes.at(-1);
+  const [launcher] = handle.processes;
+  const isWhole = handle.processes.length === (handle.driver === 'docker' ? 1 : 2);
+  if (launcher === undefined || init === undefined || !isWhole) {
+    return 'the handle does not name exactly the processes of its driver';
   }
   if (handle.pidNamespace === ownPidNamespace()) return "the handle names the reaper's own PID namespace";
-  if (handle.cgroup !== '' && !isAgentGroup(handle.cgroup)) return 'the control group is not one of an agent';
+  if (handle.cgroup !== '' && !isAgentGroup(handle)) return 'the control group is not one of an agent';
   const views = { launcher: readProcess(launcher.pid), init: readProcess(init.pid) };
   if (views.launcher?.startTicks !== launcher.startTicks) return 'the launcher is gone';
   if (views.init?.startTicks !== init.startTicks) return 'the init is gone';
-  if (views.init.parentPid !== launcher.pid) return 'the init is not a child of the launcher';
+  if (handle.driver === 'docker' && !isNamespaceInit(init.pid)) return 'the init is not one';
+  if (handle.driver === 'bubblewrap' && views.init.parentPid !== launcher.pid) {
+    return 'the init is not a child of the launcher';
+  }
   if (views.init.pidNamespace !== handle.pidNamespace) return 'the init is not in the namespace';
   const group = handle.cgroup === '' ? null : groupMembers(handle.cgroup);
   if (group !== null && (!group.includes(launcher.pid) || !group.includes(init.pid))) {
@@ -93,8 +100,11 @@ export function handleFault(handle: KillHandle): string | null {
   return null;
 }
 
-function isAgentGroup(path: string): boolean {
-  return !path.split('/').includes('..') && /^\/sys\/fs\/cgroup\/(?:[^/]+\/)*capstan\.[^/]+$/.test(path);
+/** Docker names the groups of containers itself: by their ids, and where systemd makes them `docker-ID.scope`. */
+function isAgentGroup({ driver, cgroup }: KillHandle): boolean {
+  const name = driver === 'docker' ? DOCKER_GROUP : /^capstan\.[^/]+$/;
+  const parts = cgroup.split('/');
+  return cgroup.startsWith('/sys/fs/cgroup/') && !parts.includes('..') && name.test(parts.at(-1) ?? '');
 }
 
 function livingGroupMembers(handle: KillHandle): number[] {
@@ -114,7 +124,7 @@ function namespaceMembers(handle: KillHandle): number[] {
     const view = readProcess(pid);
     return view !== null && hasProcess(view);
   });
-  const init = handle.processes[1];
+  const init = handle.processes.at(-1);
   const isForeign =
     init !== undefined && found.some((pid) => isNamespaceInit(pid) && (pid !== init.pid || !isSameProcess(init)));
   return isForeign ? [] : found;

@@ -17,15 +17,15 @@ const ENOSYS = 38;
 const EAFNOSUPPORT = 97;
 
 /** CLONE_NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET of linux/sched.h. */
-const NEW_NAMESPACE = 0x80 | 0x2_0000 | 0x200_0000 | 0x400_0000 | 0x800_0000 | 0x1000_0000 | 0x2000_0000 | 0x4000_0000;
+export const NAMESPACES = 0x80 | 0x2_0000 | 0x200_0000 | 0x400_0000 | 0x800_0000 | 0x1000_0000 | 0x2000_0000 | 0x4000_0000;
 /** clone's low byte is the exit signal, so that CLONE_NEWTIME is no flag of it. */
-const CLONE_NEW_NAMESPACE = NEW_NAMESPACE & ~0xff;
+export const CLONE_NAMESPACES = NAMESPACES & ~0xff;
 
 /** Unix, IPv4, IPv6, netlink. Others, vsock above all, are not confined by the network namespace. */
-const SOCKET_FAMILIES = [1, 2, 10, 16];
+export const SOCKET_FAMILIES = [1, 2, 10, 16];
 
 /** TIOCSTI and TIOCLINUX put input into a terminal that is shared with the host (CVE-2017-5226, CVE-2023-28100). */
-const TERMINAL_INJECTION = [0x5412, 0x541c];
+export const TERMINAL_INJECTION = [0x5412, 0x541c];
 
 /**
  * The seccomp filter for agents, as bubblewrap's `--seccomp` wants it; undefined for a machine without a table.
@@ -49,8 +49,8 @@ function program(table: SyscallTable): Instruction[] {
     ...Object.values(table.denied).flatMap((number) => ifEqual(number, [deny])),
     // libc falls back to clone, whose flags can be looked at.
     ...ifEqual(CLONE3, [ret(RETURN.errno(ENOSYS))]),
-    ...ifEqual(table.clone, [load(DATA.argLow(0)), ...ifAnyBit(CLONE_NEW_NAMESPACE, [deny]), ret(RETURN.allow)]),
-    ...ifEqual(table.unshare, [load(DATA.argLow(0)), ...ifAnyBit(NEW_NAMESPACE, [deny]), ret(RETURN.allow)]),
+    ...ifEqual(table.clone, [load(DATA.argLow(0)), ...ifAnyBit(CLONE_NAMESPACES, [deny]), ret(RETURN.allow)]),
+    ...ifEqual(table.unshare, [load(DATA.argLow(0)), ...ifAnyBit(NAMESPACES, [deny]), ret(RETURN.allow)]),
     ...ifEqual(table.socket, [
       load(DATA.argLow(0)),
       ...SOCKET_FAMILIES.flatMap((family) => ifEqual(family, [ret(RETURN.allow)])),

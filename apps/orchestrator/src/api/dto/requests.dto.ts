@@ -13,7 +13,10 @@ import {
   Min,
   ValidateNested,
 } from 'class-validator';
-import { CURSOR } from '../../valkey/agent.events.js';
+import { CURSOR, EVENT_KINDS } from '../../valkey/agent.events.js';
+
+const ID = /^[a-z0-9-]{1,63}$/;
+const KINDS = new RegExp(`^(?:${EVENT_KINDS.join('|')})(?:,(?:${EVENT_KINDS.join('|')}))*$`);
 
 /** What the spoke has opened; for the agent's environment only. */
 export class SecretDto {
@@ -57,6 +60,13 @@ export class KillDto {
   reason?: string;
 }
 
+/** Everything of the instance, or of one tenant here. */
+export class KillAllDto extends KillDto {
+  @IsOptional()
+  @Matches(ID, { message: '$property must be the id of a tenant' })
+  tenant?: string;
+}
+
 export class LogQuery {
   /** Sequence of the last line that was seen. */
   @IsOptional()
@@ -91,7 +101,7 @@ export class LogQuery {
 export class ListQuery {
   /** The last agent of the page before. */
   @IsOptional()
-  @Matches(/^[a-z0-9-]{1,63}$/, { message: '$property must be the id of an agent' })
+  @Matches(ID, { message: '$property must be the id of an agent' })
   after?: string;
 
   @IsOptional()
@@ -107,4 +117,19 @@ export class EventsQuery {
   @IsOptional()
   @Matches(CURSOR, { message: '$property must be a cursor of an earlier event, or 0' })
   after: string = '0';
+
+  /** Of this agent only. */
+  @IsOptional()
+  @Matches(ID, { message: '$property must be the id of an agent' })
+  agent?: string;
+
+  /** Of the agents of this task only. */
+  @IsOptional()
+  @Matches(ID, { message: '$property must be the id of a task' })
+  task?: string;
+
+  /** Of these kinds only, separated by commas. */
+  @IsOptional()
+  @Matches(KINDS, { message: `$property must be some of ${EVENT_KINDS.join(', ')}, separated by commas` })
+  kinds?: string;
 }

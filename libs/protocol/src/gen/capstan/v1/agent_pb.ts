@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/agent.proto.
  */
 export const file_capstan_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChZjYXBzdGFuL3YxL2FnZW50LnByb3RvEgpjYXBzdGFuLnYxIsYCCg1BZ2VudFNuYXBzaG90EhAKCGFnZW50X2lkGAEgASgJEg8KB3Rhc2tfaWQYAiABKAkSJQoFc3RhdGUYAyABKA4yFi5jYXBzdGFuLnYxLkFnZW50U3RhdGUSDwoHcnVudGltZRgEIAEoCRIUCgxxdWV1ZWRfYXRfbXMYBSABKAMSFQoNc3RhcnRlZF9hdF9tcxgGIAEoAxIXCg9jb21wbGV0ZWRfYXRfbXMYByABKAMSJQoFZXJyb3IYCCABKAsyFi5jYXBzdGFuLnYxLkFnZW50RXJyb3ISJAoHaGFydmVzdBgJIAEoCzITLmNhcHN0YW4udjEuSGFydmVzdBIgCgV1c2FnZRgKIAEoCzIRLmNhcHN0YW4udjEuVXNhZ2USEwoLdW5zYW5kYm94ZWQYCyABKAgSEAoIcmV2aXNpb24YDCABKAQiLAoKQWdlbnRFcnJvchIMCgRjb2RlGAEgASgJEhAKCHNlbnRlbmNlGAIgASgJImsKB0hhcnZlc3QSDgoGYnJhbmNoGAEgASgJEhMKC2Jhc2VfY29tbWl0GAIgASgJEg4KBmNvbW1pdBgDIAEoCRIMCgR0cmVlGAQgASgJEg0KBWZpbGVzGAUgAygJEg4KBnB1c2hlZBgGIAEoCCKVAQoFVXNhZ2USEAoIcmVxdWVzdHMYASABKAQSFAoMaW5wdXRfdG9rZW5zGAIgASgEEhUKDW91dHB1dF90b2tlbnMYAyABKAQSGQoRY2FjaGVfcmVhZF90b2tlbnMYBCABKAQSGgoSY2FjaGVfd3JpdGVfdG9rZW5zGAUgASgEEhYKDmNvc3RfbWljcm9fdXNkGAYgASgEKr8BCgpBZ2VudFN0YXRlEhsKF0FHRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSQUdFTlRfU1RBVEVfUVVFVUVEEAESGAoUQUdFTlRfU1RBVEVfU1BBV05JTkcQAhIXChNBR0VOVF9TVEFURV9SVU5OSU5HEAMSGQoVQUdFTlRfU1RBVEVfQ09NUExFVEVEEAQSFgoSQUdFTlRfU1RBVEVfRkFJTEVEEAUSFgoSQUdFTlRfU1RBVEVfS0lMTEVEEAZiBnByb3RvMw");
+  fileDesc("ChZjYXBzdGFuL3YxL2FnZW50LnByb3RvEgpjYXBzdGFuLnYxIuoCCg1BZ2VudFNuYXBzaG90EhAKCGFnZW50X2lkGAEgASgJEg8KB3Rhc2tfaWQYAiABKAkSJQoFc3RhdGUYAyABKA4yFi5jYXBzdGFuLnYxLkFnZW50U3RhdGUSDwoHcnVudGltZRgEIAEoCRIUCgxxdWV1ZWRfYXRfbXMYBSABKAMSFQoNc3RhcnRlZF9hdF9tcxgGIAEoAxIXCg9jb21wbGV0ZWRfYXRfbXMYByABKAMSJQoFZXJyb3IYCCABKAsyFi5jYXBzdGFuLnYxLkFnZW50RXJyb3ISJAoHaGFydmVzdBgJIAEoCzITLmNhcHN0YW4udjEuSGFydmVzdBIgCgV1c2FnZRgKIAEoCzIRLmNhcHN0YW4udjEuVXNhZ2USEwoLdW5zYW5kYm94ZWQYCyABKAgSEAoIcmV2aXNpb24YDCABKAQSIgoGdml0YWxzGA0gASgLMhIuY2Fwc3Rhbi52MS5WaXRhbHMisQEKBlZpdGFscxIXCg9oZWFydGJlYXRfYXRfbXMYASABKAMSFgoOcHJvZ3Jlc3NfYXRfbXMYAiABKAMSDgoGY3B1X21zGAMgASgEEhEKCWNwdV9taWxsaRgEIAEoDRIUCgxtZW1vcnlfYnl0ZXMYBSABKAQSGQoRcGVha19tZW1vcnlfYnl0ZXMYBiABKAQSEQoJcHJvY2Vzc2VzGAcgASgNEg8KB3N0YWxsZWQYCCABKAkiLAoKQWdlbnRFcnJvchIMCgRjb2RlGAEgASgJEhAKCHNlbnRlbmNlGAIgASgJImsKB0hhcnZlc3QSDgoGYnJhbmNoGAEgASgJEhMKC2Jhc2VfY29tbWl0GAIgASgJEg4KBmNvbW1pdBgDIAEoCRIMCgR0cmVlGAQgASgJEg0KBWZpbGVzGAUgAygJEg4KBnB1c2hlZBgGIAEoCCKVAQoFVXNhZ2USEAoIcmVxdWVzdHMYASABKAQSFAoMaW5wdXRfdG9rZW5zGAIgASgEEhUKDW91dHB1dF90b2tlbnMYAyABKAQSGQoRY2FjaGVfcmVhZF90b2tlbnMYBCABKAQSGgoSY2FjaGVfd3JpdGVfdG9rZW5zGAUgASgEEhYKDmNvc3RfbWljcm9fdXNkGAYgASgEKr8BCgpBZ2VudFN0YXRlEhsKF0FHRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSQUdFTlRfU1RBVEVfUVVFVUVEEAESGAoUQUdFTlRfU1RBVEVfU1BBV05JTkcQAhIXChNBR0VOVF9TVEFURV9SVU5OSU5HEAMSGQoVQUdFTlRfU1RBVEVfQ09NUExFVEVEEAQSFgoSQUdFTlRfU1RBVEVfRkFJTEVEEAUSFgoSQUdFTlRfU1RBVEVfS0lMTEVEEAZiBnByb3RvMw");
 
 /**
  * An agent as its instance knows it at one moment.
@@ -87,6 +87,13 @@ export type AgentSnapshot = Message<"capstan.v1.AgentSnapshot"> & {
    * @generated from field: uint64 revision = 12;
    */
   revision: bigint;
+
+  /**
+   * Measured where it runs; set only in answers to a query or to agent.status while the agent lives.
+   *
+   * @generated from field: capstan.v1.Vitals vitals = 13;
+   */
+  vitals?: Vitals | undefined;
 };
 
 /**
@@ -95,6 +102,69 @@ export type AgentSnapshot = Message<"capstan.v1.AgentSnapshot"> & {
  */
 export const AgentSnapshotSchema: GenMessage<AgentSnapshot> = /*@__PURE__*/
   messageDesc(file_capstan_v1_agent, 0);
+
+/**
+ * How an agent that runs was seen last; ORC-L5.
+ *
+ * @generated from message capstan.v1.Vitals
+ */
+export type Vitals = Message<"capstan.v1.Vitals"> & {
+  /**
+   * Milliseconds since the epoch: when its processes were last seen alive, and when it last printed a line or was
+   * answered by the model.
+   *
+   * @generated from field: int64 heartbeat_at_ms = 1;
+   */
+  heartbeatAtMs: bigint;
+
+  /**
+   * @generated from field: int64 progress_at_ms = 2;
+   */
+  progressAtMs: bigint;
+
+  /**
+   * Processor time so far, milliseconds.
+   *
+   * @generated from field: uint64 cpu_ms = 3;
+   */
+  cpuMs: bigint;
+
+  /**
+   * Processors' worth of time since the sample before, thousandths.
+   *
+   * @generated from field: uint32 cpu_milli = 4;
+   */
+  cpuMilli: number;
+
+  /**
+   * @generated from field: uint64 memory_bytes = 5;
+   */
+  memoryBytes: bigint;
+
+  /**
+   * @generated from field: uint64 peak_memory_bytes = 6;
+   */
+  peakMemoryBytes: bigint;
+
+  /**
+   * @generated from field: uint32 processes = 7;
+   */
+  processes: number;
+
+  /**
+   * Why it counts as stalled, one sentence; empty where it does not.
+   *
+   * @generated from field: string stalled = 8;
+   */
+  stalled: string;
+};
+
+/**
+ * Describes the message capstan.v1.Vitals.
+ * Use `create(VitalsSchema)` to create a new message.
+ */
+export const VitalsSchema: GenMessage<Vitals> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_agent, 1);
 
 /**
  * @generated from message capstan.v1.AgentError
@@ -120,7 +190,7 @@ export type AgentError = Message<"capstan.v1.AgentError"> & {
  * Use `create(AgentErrorSchema)` to create a new message.
  */
 export const AgentErrorSchema: GenMessage<AgentError> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_agent, 1);
+  messageDesc(file_capstan_v1_agent, 2);
 
 /**
  * What an agent's work became in git.
@@ -170,7 +240,7 @@ export type Harvest = Message<"capstan.v1.Harvest"> & {
  * Use `create(HarvestSchema)` to create a new message.
  */
 export const HarvestSchema: GenMessage<Harvest> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_agent, 2);
+  messageDesc(file_capstan_v1_agent, 3);
 
 /**
  * What the model gateway metered for one agent.
@@ -216,7 +286,7 @@ export type Usage = Message<"capstan.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_agent, 3);
+  messageDesc(file_capstan_v1_agent, 4);
 
 /**
  * States of an agent; ORC-107. The legal transitions are published in docs/protocol.md.

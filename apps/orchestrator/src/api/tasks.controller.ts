@@ -1,0 +1,41 @@
+import { Body, Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { taskId, toBase64, WireFault, type KillOutcomeName } from '@capstan/protocol';
+import { Killswitch } from '../killswitch/killswitch.service.js';
+import { AgentStore } from '../valkey/agent.store.js';
+import type { TaskView } from '../valkey/task-state.js';
+import { KillDto } from './dto/requests.dto.js';
+import { inTime } from './in-time.js';
+
+/** Tasks as this instance knows them. */
+@Controller('tasks')
+export class TasksController {
+  constructor(
+    private readonly store: AgentStore,
+    private readonly killswitch: Killswitch,
+  ) {}
+
+  /** @throws {WireFault} `not-found` */
+  @Get(':id')
+  async task(@Param('id') id: string): Promise<TaskView> {
+    const task = await inTime(this.store.findTask(taskId(id)));
+    if (task === undefined) throw new WireFault('not-found');
+    return task;
+  }
+
+  /** Kills every agent of the task, the waiting ones included. Agents that are ordered later may start. */
+  @Post(':id/kill')
+  @HttpCode(200)
+  async kill(
+    @Param('id') id: string,
+    @Body() body?: KillDto,
+  ): Promise<{ agents: { agentId: string; outcome: KillOutcomeName; observation: string }[] }> {
+    const killed = await this.killswitch.killTask(taskId(id), body?.reason ?? '');
+    return {
+      agents: killed.map(({ agentId, outcome, observation }) => ({
+        agentId,
+        outcome,
+        observation: toBase64(observation),
+      })),
+    };
+  }
+}

@@ -1,0 +1,40 @@
+import { access, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/**
+ * Removes git's memory of work trees that are gone, in every bare repository of a store. Only where nobody works in them: at
+ * the start of the process. (`git worktree prune` would wait for three months.)
+ *
+ * @param root the store's directory. @returns what was removed.
+ */
+export async function pruneWorktrees(root: string): Promise<string[]> {
+  const pruned: string[] = [];
+  for (const repository of await names(root)) {
+    if (!repository.endsWith('.git')) continue;
+    const worktrees = join(root, repository, 'worktrees');
+    for (const name of await names(worktrees)) {
+      const adminDir = join(worktrees, name);
+      if (await isThere(await gitFileOf(adminDir))) continue;
+      await rm(adminDir, { recursive: true, force: true });
+      pruned.push(adminDir);
+    }
+  }
+  return pruned;
+}
+
+/** The `.git` of the work tree that this metadata is of; empty where it names none. */
+async function gitFileOf(adminDir: string): Promise<string> {
+  return (await readFile(join(adminDir, 'gitdir'), 'utf8').catch(() => '')).trim();
+}
+
+async function names(directory: string): Promise<string[]> {
+  return readdir(directory).catch(() => []);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  if (path === '') return false;
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

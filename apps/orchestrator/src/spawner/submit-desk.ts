@@ -1,0 +1,128 @@
+import { chmod, chown, rm } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { once } from 'node:events';
+import { parseSubmission, type Submission } from './submission.js';
+
+const MOST_BYTES = 64 * 1024;
+const MOST_SUBMISSIONS = 30;
+
+/** The answer to a submission. */
+export type SubmitAnswer = { accepted: true } | SubmitRefusal;
+
+export interface SubmitRefusal {
+  accepted: false;
+  code: string;
+  /** For people. */
+  sentence: string;
+  /** For the agent: what it can do about it. */
+  text: string;
+}
+
+/** What judges a submission: as it will be judged at the agent's end, but nothing is committed. */
+export type Judge = (submission: Submission, trial: Trial) => Promise<SubmitAnswer>;
+
+export interface Trial {
+  /** Aborted when the agent's end is there. */
+  signal: AbortSignal;
+  /** Takes what still reads the work tree, so that nothing removes that meanwhile. */
+  hold: (reading: Promise<unknown>) => void;
+}
+
+/**
+ * A socket at which an agent submits and hears at once what is wrong, so that it can mend it and submit again. An agent that
+ * does not ask is judged at its end all the same.
+ */
+export class SubmitDesk {
+  private readonly closing = new AbortController();
+  private reading: Promise<unknown> = Promise.resolve();
+  private count = 0;
+  private isBusy = false;
+  private last: Submission | undefined;
+  private refusal: SubmitRefusal | undefined;
+
+  private constructor(
+    private readonly server: Server,
+    private readonly socketPath: string,
+    private readonly judge: Judge,
+  ) {}
+
+  /** Resolves once the agent can connect. @param gid group of the agent */
+  static async open(socketPath: string, gid: number, judge: Judge): Promise<SubmitDesk> {
+    const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 8 * 1024 });
+    server.maxConnections = 4;
+    const desk = new SubmitDesk(server, socketPath, judge);
+    server.on('request', (request, response) => void desk.serve(request, response));
+    await rm(socketPath, { force: true });
+    server.listen(socketPath);
+    await once(server, 'listening');
+    if (process.getuid?.() === 0) await chown(socketPath, 0, gid);
+    await chmod(socketPath, 0o660);
+    return desk;
+  }
+
+  /** The last submission that was accepted. */
+  get accepted(): Submission | undefined {
+    return this.last;
+  }
+
+  /** Why the last submission was sent back; undefined where it was accepted, or there was none. */
+  get refused(): SubmitRefusal | undefined {
+    return this.refusal;
+  }
+
+  /** Ends what runs; afterwards nothing here reads the work tree. May be repeated. */
+  async close(): Promise<void> {
+    this.closing.abort();
+    this.server.close();
+    this.server.closeAllConnections();
+    await this.reading;
+    await rm(this.socketPath, { force: true });
+  }
+
+  private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const [status, answer] = await this.answer(request).catch((error: unknown): [number, SubmitAnswer] => [
+      400,
+      {
+        accepted: false,
+        code: 'validation',
+        sentence: '',
+        text: error instanceof Error ? error.message : 'not understood',
+      },
+    ]);
+    if (response.destroyed) return;
+    response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
+    response.end(JSON.stringify(answer));
+  }
+
+  private async answer(request: IncomingMessage): Promise<[number, SubmitAnswer]> {
+    if (request.method !== 'POST' || request.url !== '/submit') throw new Error('only POST /submit is offered');
+    if (this.isBusy) throw new Error('another submission is being judged');
+    if (this.count >= MOST_SUBMISSIONS) throw new Error('there were too many submissions');
+    this.isBusy = true;
+    try {
+      const submission = parseSubmission(await bodyOf(request));
+      this.count += 1;
+      this.last = undefined;
+      const hold = (reading: Promise<unknown>): void => {
+        this.reading = reading.catch(() => undefined);
+      };
+      const answer = await this.judge(submission, { signal: this.closing.signal, hold });
+      if (answer.accepted) this.last = submission;
+      this.refusal = answer.accepted ? undefined : answer;
+      return [200, answer];
+    } finally {
+      this.isBusy = false;
+    }
+  }
+}
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MOST_BYTES) throw new Error('the submission is too long');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

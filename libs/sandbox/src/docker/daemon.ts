@@ -1,0 +1,134 @@
+import type { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import type Docker from 'dockerode';
+import { SandboxFault } from '../sandbox-fault.js';
+
+/** Docker's own default; what it listens on where nobody says otherwise. */
+export const DEFAULT_SOCKET = '/var/run/docker.sock';
+/** A daemon that is silent for so long hangs. Importing an image may take longer. */
+const ANSWER_MS = 20_000;
+
+export interface FoundContainer {
+  id: string;
+  labels: Readonly<Record<string, string>>;
+}
+
+export interface ContainerState {
+  running: boolean;
+  /** Host pid of its init; 0 where it does not run. */
+  pid: number;
+  exitCode: number;
+  outOfMemory: boolean;
+}
+
+/** The part of Docker's API that sandboxes need. Every call ends: a daemon that hangs is a fault, not a wait. */
+export class Daemon {
+  private client: Promise<Docker> | undefined;
+
+  constructor(readonly socketPath: string = DEFAULT_SOCKET) {}
+
+  /** @throws SandboxFault `sandbox-failed`, as every method here: it names what Docker said, or that it did not answer */
+  async info(): Promise<{ version: string; securityOptions: string[] }> {
+    const info = (await this.ask('info', (docker) => docker.info())) as Record<string, unknown>;
+    const options = info['SecurityOptions'];
+    return {
+      version: String(info['ServerVersion']),
+      securityOptions: Array.isArray(options) ? options.map(String) : [],
+    };
+  }
+
+  async hasImage(name: string): Promise<boolean> {
+    return (await this.unlessMissing('inspect image', (docker) => docker.getImage(name).inspect())) !== undefined;
+  }
+
+  async importImage(archive: Readable, repository: string, tag: string): Promise<void> {
+    const docker = await this.connect();
+    try {
+      const answer = (await docker.importImage(archive, { repo: repository, tag })) as Readable;
+      answer.resume();
+      await finished(answer);
+    } catch (error) {
+      throw fault('import', error);
+    }
+  }
+
+  async removeImage(name: string): Promise<void> {
+    await this.unlessMissing('remove image', (docker) => docker.getImage(name).remove({ force: true }));
+  }
+
+  /** @returns its id. */
+  async create(options: Docker.ContainerCreateOptions): Promise<string> {
+    return (await this.ask('create', (docker) => docker.createContainer(options))).id;
+  }
+
+  async start(id: string): Promise<void> {
+    await this.ask('start', (docker) => docker.getContainer(id).start());
+  }
+
+  /** undefined where there is no such container. */
+  async inspect(id: string): Promise<ContainerState | undefined> {
+    const found = await this.unlessMissing('inspect', (docker) => docker.getContainer(id).inspect());
+    if (found === undefined) return undefined;
+    const { Running, Pid, ExitCode, OOMKilled } = found.State;
+    return { running: Running, pid: Pid, exitCode: ExitCode, outOfMemory: OOMKilled };
+  }
+
+  /** Resolves when the container has ended, however long that takes; rejects where the daemon goes away. */
+  async ended(id: string, signal: AbortSignal): Promise<void> {
+    const docker = await this.connect();
+    await docker.getContainer(id).wait({ abortSignal: signal });
+  }
+
+  /** Kills what runs of it, and removes it with its volumes; one that is not there is removed already. */
+  async remove(id: string): Promise<void> {
+    await this.unlessMissing('remove', (docker) => docker.getContainer(id).remove({ force: true, v: true }));
+  }
+
+  /** Running or not, whatever has all of these labels. */
+  async find(labels: Readonly<Record<string, string>>): Promise<FoundContainer[]> {
+    const wanted = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+    const found = await this.ask('list', (docker) =>
+      docker.listContainers({ all: true, filters: { label: wanted } }),
+    );
+    return found.map(({ Id, Labels }) => ({ id: Id, labels: Labels }));
+  }
+
+  private async unlessMissing<T>(what: string, call: (docker: Docker) => Promise<T>): Promise<T | undefined> {
+    try {
+      return await this.ask(what, call);
+    } catch (error) {
+      if (error instanceof SandboxFault && statusOf(error.cause) === 404) return undefined;
+      throw error;
+    }
+  }
+
+  private async ask<T>(what: string, call: (docker: Docker) => Promise<T>): Promise<T> {
+    const docker = await this.connect();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(`no answer within ${String(ANSWER_MS)} ms`)), ANSWER_MS);
+    });
+    try {
+      return await Promise.race([call(docker), late]);
+    } catch (error) {
+      throw fault(what, error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Loaded on first use: it is 70 MB of memory, which the reaper must not pay for the index that it shares with us. */
+  private connect(): Promise<Docker> {
+    this.client ??= import('dockerode').then(({ default: Client }) => new Client({ socketPath: this.socketPath }));
+    return this.client;
+  }
+}
+
+function fault(what: string, cause: unknown): SandboxFault {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  return new SandboxFault('sandbox-failed', `Docker could not do this: ${what}.`, said, { cause });
+}
+
+function statusOf(error: unknown): number | undefined {
+  return typeof error === 'object' && error !== null && 'statusCode' in error ? Number(error.statusCode) : undefined;
+}

@@ -1,0 +1,115 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Readable, Writable } from 'node:stream';
+import { isGone, signalHandle, waitGone, type KillHandle } from '../kill/handle.js';
+import { hasProcess } from '../kill/process.js';
+import type { Enforcement, PreparedSandbox, SandboxExit } from '../port.js';
+import { SandboxFault } from '../sandbox-fault.js';
+import type { Daemon } from './daemon.js';
+import type { Gate } from './gate.js';
+
+const ABORT_PATIENCE_MS = 2000;
+/** Docker tells of an end within milliseconds of it; one that says nothing for so long is not waited for. */
+const WORD_PATIENCE_MS = 5000;
+const FIRST_LOOK_MS = 50;
+const SLOWEST_LOOK_MS = 500;
+
+/** One container, from its gate to its end. */
+export class DockerSandbox implements PreparedSandbox {
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  readonly stdin?: Writable;
+  readonly exited: Promise<SandboxExit>;
+  private state: 'shut' | 'open' | 'aborted' | 'gone' = 'shut';
+
+  constructor(
+    private readonly daemon: Daemon,
+    private readonly id: string,
+    private readonly gate: Gate,
+    private readonly env: Readonly<Record<string, string>>,
+    readonly handle: KillHandle,
+    readonly enforced: Enforcement,
+    outputs: { stdout: Readable; stderr: Readable },
+    exited: Promise<SandboxExit>,
+  ) {
+    this.stdout = outputs.stdout;
+    this.stderr = outputs.stderr;
+    if (gate.stdin !== undefined) this.stdin = gate.stdin;
+    this.exited = exited.then((exit) => {
+      if (this.state === 'shut') this.state = 'gone';
+      gate.shut();
+      return exit;
+    });
+  }
+
+  async go(): Promise<void> {
+    if (this.state === 'shut' && isGone(this.handle)) this.state = 'gone';
+    if (this.state !== 'shut') throw tooLate(this.state);
+    this.state = 'open';
+    try {
+      await this.gate.open(this.env);
+    } catch (cause) {
+      throw tooLate('', cause);
+    }
+  }
+
+  async abort(): Promise<void> {
+    if (this.state === 'shut') {
+      this.state = 'aborted';
+      this.gate.shut();
+      // The end of file is enough; the signal is for a host on which it was not.
+      if (!(await waitGone(this.handle, ABORT_PATIENCE_MS))) await signalHandle(this.handle);
+    }
+    if (this.state === 'aborted') await this.exited;
+  }
+
+  async dispose(): Promise<void> {
+    if (!isGone(this.handle)) throw new SandboxFault('sandbox-busy', 'The agent still lives.');
+    await this.daemon.remove(this.id);
+    await this.gate.remove();
+  }
+}
+
+/**
+ * How the container ended, by Docker's word; where that one hangs or was restarted, by the host's own processes, which tell
+ * that it ended and not how.
+ */
+export async function exitOf(daemon: Daemon, id: string, { processes }: KillHandle): Promise<SandboxExit> {
+  const stop = new AbortController();
+  const word = daemon.ended(id, stop.signal).then(
+    () => true,
+    () => false,
+  );
+  const isTold = await Promise.race([word, untilGone(processes, stop.signal)]);
+  if (!isTold) await untilGone(processes, stop.signal);
+  const told = await Promise.race([
+    stateOf(daemon, id),
+    delay(WORD_PATIENCE_MS, undefined, { signal: stop.signal }).catch(() => undefined),
+  ]);
+  stop.abort();
+  // Running still, for a Docker that has not noticed.
+  if (told === undefined || told.running) return { exitCode: null, signal: null, outOfMemory: false };
+  return { exitCode: told.exitCode, signal: null, outOfMemory: told.outOfMemory };
+}
+
+/** Asks until Docker has noticed the end itself. */
+async function stateOf(daemon: Daemon, id: string): ReturnType<Daemon['inspect']> {
+  const deadline = performance.now() + WORD_PATIENCE_MS;
+  for (let pause = 10; ; pause *= 2) {
+    const state = await daemon.inspect(id).catch(() => undefined);
+    if (state?.running === false || performance.now() > deadline) return state;
+    await delay(pause);
+  }
+}
+
+async function untilGone(processes: KillHandle['processes'], signal: AbortSignal): Promise<false> {
+  let pause = FIRST_LOOK_MS;
+  while (!signal.aborted && processes.some(hasProcess)) {
+    await delay(pause, undefined, { signal }).catch(() => undefined);
+    pause = Math.min(pause * 1.5, SLOWEST_LOOK_MS);
+  }
+  return false;
+}
+
+function tooLate(detail: string, cause?: unknown): SandboxFault {
+  return new SandboxFault('sandbox-gone', 'The agent can no longer be started.', detail, { cause });
+}

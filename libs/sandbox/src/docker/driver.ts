@@ -1,0 +1,173 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { waitGone, signalHandle, type KillHandle } from '../kill/handle.js';
+import { bootId, readProcess } from '../kill/process.js';
+import type { PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from '../port.js';
+import { SandboxFault } from '../sandbox-fault.js';
+import { checkSpec } from '../spec/check-spec.js';
+import { containerOptions } from './container-options.js';
+import { Daemon } from './daemon.js';
+import { DockerSandbox, exitOf } from './docker-sandbox.js';
+import { enforcedOn, killGroupOf } from './enforced.js';
+import { Gate } from './gate.js';
+import { provideLocalImage } from './local-image.js';
+
+export interface DockerOptions {
+  /** Docker's unix socket; containers need the paths of this host, so that no other kind of address will do. */
+  socketPath?: string;
+  /** Image of agents; default one that is made of this host's own programs, see `provideLocalImage`. */
+  image?: string;
+  /** Programs that a local image has beside the usual ones, by name or absolute path. */
+  programs?: readonly string[];
+  /** Where the pipes of sandboxes are made; the same path for this process and for Docker. */
+  room?: string;
+  /** Whose sandboxes these are, e.g. the instance's directory: `removeLeftovers` touches no other owner's. Default ''. */
+  owner?: string;
+}
+
+const LABEL = { agent: 'capstan.agent', owner: 'capstan.owner' } as const;
+const END_PATIENCE_MS = 5000;
+/** Docker modes in which the ids inside are not those of the host: an agent could not reach its own work tree. */
+const UNUSABLE = ['name=rootless', 'name=userns'];
+
+/** Sandboxes by Docker: one container each, without network, capabilities or a way to gain any. */
+export class DockerDriver implements SandboxDriver {
+  readonly name = 'docker';
+  private readonly daemon: Daemon;
+  private readonly room: string;
+  private readonly owner: string;
+  private image: Promise<string> | undefined;
+
+  constructor(private readonly options: DockerOptions = {}) {
+    this.daemon = new Daemon(options.socketPath);
+    this.room = options.room ?? tmpdir();
+    this.owner = createHash('sha256')
+      .update(options.owner ?? '')
+      .digest('hex')
+      .slice(0, 16);
+  }
+
+  async probe(): Promise<SandboxProbe> {
+    let version: string | undefined;
+    try {
+      const info = await this.daemon.info();
+      version = info.version;
+      const mode = info.securityOptions.find((option) => UNUSABLE.some((name) => option.startsWith(name)));
+      if (mode !== undefined) {
+        return { available: false, version, reason: `Docker runs with ${mode}, where ids inside are not the host's.` };
+      }
+      const ids = { uid: process.getuid?.() || 65_534, gid: process.getgid?.() || 65_534 };
+      const sandbox = await this.prepare({ ...PROBE, ...ids });
+      await sandbox.abort();
+      await sandbox.dispose();
+    } catch (error) {
+      const detail = error instanceof SandboxFault ? error.message : String(error);
+      return { available: false, reason: `Docker cannot make a sandbox here: ${detail}`, ...(version && { version }) };
+    }
+    return { available: true, version };
+  }
+
+  async prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
+    checkSpec(spec);
+    const isRoot = process.getuid?.() === 0;
+    const uid = isRoot ? spec.uid : (process.getuid?.() ?? spec.uid);
+    const gid = isRoot ? spec.gid : (process.getgid?.() ?? spec.gid);
+    const image = await this.provideImage();
+    const name = `${this.prefix(spec.agentId)}${randomBytes(4).toString('hex')}`;
+    const gate = await Gate.make(join(this.room, name), spec, uid, gid);
+    let id: string | undefined;
+    try {
+      const labels = { [LABEL.agent]: spec.agentId, [LABEL.owner]: this.owner };
+      id = await this.daemon.create(
+        containerOptions({ spec, image, name, labels, uid, gid, gateMounts: gate.mounts }),
+      );
+      await this.daemon.start(id);
+      const handle = await this.handleOf(id);
+      const enforced = enforcedOn(initOf(handle), spec.limits, isRoot);
+      const exited = exitOf(this.daemon, id, handle);
+      const outputs = await gate.ready(exited);
+      return new DockerSandbox(this.daemon, id, gate, spec.env, handle, enforced, outputs, exited);
+    } catch (error) {
+      // What a daemon that hangs has made all the same waits for a GO that never comes, until it is swept by its label.
+      if (id !== undefined) await this.daemon.remove(id).catch(() => undefined);
+      await gate.remove();
+      throw error;
+    }
+  }
+
+  async removeLeftovers(agentId: string): Promise<number[]> {
+    const found = await this.daemon.find({ [LABEL.owner]: this.owner, [LABEL.agent]: agentId });
+    const pids: number[] = [];
+    for (const { id } of found) {
+      const handle = await this.handleOf(id).catch(() => undefined);
+      if (handle !== undefined) {
+        pids.push(...handle.processes.map(({ pid }) => pid));
+        await signalHandle(handle);
+        if (!(await waitGone(handle, END_PATIENCE_MS))) {
+          throw new SandboxFault('sandbox-busy', 'A sandbox that was left cannot be ended.', id);
+        }
+      }
+      await this.daemon.remove(id);
+    }
+    const prefix = this.prefix(agentId);
+    for (const name of await readdir(this.room)) {
+      if (name.startsWith(prefix)) await rm(join(this.room, name), { recursive: true, force: true });
+    }
+    return pids;
+  }
+
+  async agentsWithSandboxes(): Promise<string[]> {
+    const found = await this.daemon.find({ [LABEL.owner]: this.owner });
+    return [...new Set(found.flatMap(({ labels }) => labels[LABEL.agent] ?? []))];
+  }
+
+  /** Begins every name of the agent's; an id holds no dot. */
+  private prefix(agentId: string): string {
+    return `capstan.${agentId}.${this.owner.slice(0, 8)}`;
+  }
+
+  private async provideImage(): Promise<string> {
+    const { image, programs } = this.options;
+    if (image !== undefined) return image;
+    this.image ??= provideLocalImage(this.daemon, { ...(programs && { programs }) });
+    try {
+      return await this.image;
+    } catch (error) {
+      this.image = undefined;
+      throw error;
+    }
+  }
+
+  private async handleOf(id: string): Promise<KillHandle> {
+    const state = await this.daemon.inspect(id);
+    const init = state?.running === true ? readProcess(state.pid) : null;
+    // A process of that number may be another's by now: the container must be running still when we have looked.
+    const after = init === null ? undefined : await this.daemon.inspect(id);
+    if (init?.pidNamespace == null || after?.running !== true || after.pid !== init.pid) {
+      throw new SandboxFault('sandbox-failed', 'The sandbox was gone before it could be named.');
+    }
+    return {
+      driver: 'docker',
+      bootId: bootId(),
+      processes: [{ pid: init.pid, startTicks: init.startTicks }],
+      pidNamespace: init.pidNamespace,
+      cgroup: killGroupOf(init.pid),
+    };
+  }
+}
+
+function initOf({ processes }: KillHandle): number {
+  return processes[0]?.pid ?? NaN;
+}
+
+const PROBE: Omit<SandboxSpec, 'uid' | 'gid'> = {
+  agentId: 'probe',
+  argv: ['/bin/true'],
+  env: {},
+  cwd: '/',
+  mounts: [],
+  limits: {},
+  network: 'none',
+};

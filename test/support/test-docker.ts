@@ -1,0 +1,125 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, openSync, closeSync, readFileSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { until } from './until.js';
+
+/**
+ * A real Docker of one test: its own daemon, socket, data and containerd in a directory of its own, gone at the end. Without
+ * networks: it needs neither a bridge nor iptables.
+ */
+export class TestDocker implements AsyncDisposable {
+  readonly socketPath: string;
+  private daemon: ChildProcess | undefined;
+
+  private constructor(readonly directory: string) {
+    this.socketPath = join(directory, 'docker.sock');
+  }
+
+  static async start(): Promise<TestDocker> {
+    const docker = new TestDocker(mkdtempSync(join(tmpdir(), 'capstan-docker-')));
+    try {
+      await docker.launch();
+      return docker;
+    } catch (error) {
+      await docker[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** SIGKILL, as a crash: containers go on. */
+  async crash(): Promise<void> {
+    await this.end('SIGKILL');
+  }
+
+  /** SIGSTOP: it is there, and does not answer. Containers go on. */
+  freeze(): void {
+    this.daemon?.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.daemon?.kill('SIGCONT');
+  }
+
+  /** Starts it again on the same data. */
+  async restart(): Promise<void> {
+    await this.launch();
+  }
+
+  /** What its API answers, read without the product's own client. */
+  async get(path: string): Promise<unknown> {
+    const asked = request({ socketPath: this.socketPath, path }).end();
+    const [answer] = (await once(asked, 'response')) as [NodeJS.ReadableStream];
+    const pieces: Buffer[] = [];
+    for await (const piece of answer) pieces.push(piece as Buffer);
+    return JSON.parse(Buffer.concat(pieces).toString());
+  }
+
+  /** Ids of all containers, running or not. */
+  async containers(): Promise<string[]> {
+    return ((await this.get('/containers/json?all=true')) as { Id: string }[]).map(({ Id }) => Id);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.thaw();
+    await this.end('SIGTERM');
+    const pidFile = join(this.directory, 'exec/containerd/containerd.pid');
+    if (existsSync(pidFile)) await endProcess(Number(readFileSync(pidFile, 'utf8')), this.directory);
+    for (const point of mountsBelow(this.directory)) spawnSync('umount', ['--lazy', point]);
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private async launch(): Promise<void> {
+    const at = (name: string): string => join(this.directory, name);
+    rmSync(at('pid'), { force: true });
+    const log = openSync(at('log'), 'a');
+    const settings = [
+      ...['--storage-driver=overlay2', '--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false'],
+      ...['--ip-masq=false', `--data-root=${at('data')}`, `--exec-root=${at('exec')}`, `--pidfile=${at('pid')}`],
+      `--host=unix://${this.socketPath}`,
+    ];
+    // It ends with us, however we end.
+    const daemon = spawn('setpriv', ['--pdeathsig', 'TERM', 'dockerd', ...settings], { stdio: ['ignore', log, log] });
+    closeSync(log);
+    this.daemon = daemon;
+    await until('Docker answers', async () => {
+      if (daemon.exitCode !== null) throw new Error(`dockerd ended: ${readFileSync(at('log'), 'utf8').slice(-2000)}`);
+      return this.get('/version').then(
+        () => true,
+        () => false,
+      );
+    });
+  }
+
+  private async end(signal: NodeJS.Signals): Promise<void> {
+    const { daemon } = this;
+    this.daemon = undefined;
+    if (daemon === undefined || daemon.exitCode !== null || daemon.signalCode !== null) return;
+    const ended = once(daemon, 'exit');
+    daemon.kill(signal);
+    await ended;
+  }
+}
+
+/** Ends a process that still works in the directory; its number may be another's by now. */
+async function endProcess(pid: number, directory: string): Promise<void> {
+  const isIt = (): boolean => {
+    try {
+      return readFileSync(`/proc/${String(pid)}/cmdline`, 'utf8').includes(directory);
+    } catch {
+      return false;
+    }
+  };
+  if (isIt()) process.kill(pid, 'SIGKILL');
+  await until('containerd has ended', () => !isIt());
+}
+
+/** Inner mounts before outer ones. */
+function mountsBelow(directory: string): string[] {
+  const points = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .flatMap((line) => line.split(' ')[4] ?? []);
+  return points.filter((point) => point.startsWith(`${directory}/`)).reverse();
+}
