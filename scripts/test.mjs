@@ -9,13 +9,15 @@ import { provideDependencies } from './setup/dependencies.mjs';
 import { pinnedNode, root } from './setup/paths.mjs';
 import { become, main, say } from './setup/run.mjs';
 import { leaveOut, sentencesOf, suitesWithout } from './setup/suites.mjs';
-import { demandParts, provideSystemParts } from './setup/system-parts.mjs';
+import { demandParts, DOCKER, provideSystemParts } from './setup/system-parts.mjs';
 
 const MODEL_KEYS = ['ANTHROPIC_API_KEY', 'ANTHROPIC_AUTH_TOKEN', 'CLAUDE_API_KEY', 'CAPSTAN_ANTHROPIC_URL'];
 
 await main(async () => {
   await provideDependencies();
-  const missing = await provideSystemParts({ isAgreed: false });
+  const isRoot = process.getuid?.() === 0;
+  const missing = await provideSystemParts({ isAgreed: false, also: isRoot ? [DOCKER] : [] });
+  if (!isRoot) missing.push({ name: DOCKER.name, command: 'run the tests as root' });
   const isCi = process.env.CI !== undefined && process.env.CI !== '';
   const { demanded, skipped } = suitesWithout(missing);
   demandParts(isCi ? missing : demanded);

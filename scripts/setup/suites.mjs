@@ -10,6 +10,7 @@ const NEEDED_BY = {
     'apps/orchestrator/src/api/',
     'apps/orchestrator/src/gateway/spend-ledger.spec.ts',
     'apps/orchestrator/src/killswitch/',
+    'apps/orchestrator/src/monitor/stalls.spec.ts',
     'apps/orchestrator/src/orchestrator.spec.ts',
     'apps/orchestrator/src/queue/',
     'apps/orchestrator/src/secrets/',
@@ -27,6 +28,7 @@ const NEEDED_BY = {
     'test/reaper/',
     'apps/orchestrator/src/git/',
     'apps/orchestrator/src/killswitch/lease-watch.spec.ts',
+    'apps/orchestrator/src/monitor/stalls.spec.ts',
     'apps/orchestrator/src/orchestrator.spec.ts',
     'apps/orchestrator/src/reaper/reaper.spec.ts',
     'apps/orchestrator/src/spawner/',
@@ -35,6 +37,7 @@ const NEEDED_BY = {
     'libs/sandbox/src/bubblewrap/',
     'libs/sandbox/src/cgroup/',
   ],
+  Docker: ['test/mesh/docker.e2e.ts', 'libs/sandbox/src/docker/'],
 };
 
 /**

@@ -22,6 +22,14 @@ export const FAKETIME = {
   packages: (manager) => (manager === 'apt-get' ? ['faketime'] : ['libfaketime']),
 };
 
+/** What only the tests of the Docker sandbox need: they start a daemon of their own, as root. */
+export const DOCKER = {
+  name: 'Docker',
+  programs: ['dockerd'],
+  onlyOn: 'linux',
+  packages: (manager) => ({ 'apt-get': ['docker.io'], dnf: ['moby-engine'] })[manager] ?? ['docker'],
+};
+
 const MANAGERS = {
   'apt-get': { install: ['install', '-y', '--no-install-recommends'], refresh: ['update'] },
   dnf: { install: ['install', '-y'] },

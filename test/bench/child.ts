@@ -8,7 +8,7 @@ export interface Child<Ready> extends AsyncDisposable {
   pid: number;
   /** The first line that the program printed, parsed. */
   ready: Ready;
-  /** The next line of JSON that it prints, parsed. */
+  /** The next line of JSON that it prints, parsed. @throws Error where it ends without one */
   nextLine(): Promise<unknown>;
 }
 
@@ -37,7 +37,10 @@ export async function startChild<Ready>(file: string, args: string[] = []): Prom
   });
   return {
     async nextLine() {
-      while (later.length === 0) await new Promise<void>((resolve) => (tell = resolve));
+      while (later.length === 0) {
+        if (child.exitCode !== null) throw new Error(`${file} has ended before it was done`);
+        await Promise.race([new Promise<void>((resolve) => (tell = resolve)), exited]);
+      }
       return later.shift();
     },
     pid: child.pid,

@@ -1,10 +1,10 @@
 /** What one measurement has found; every figure stands beside the baseline of the same run where one exists. */
 export interface Figure {
-  /** Letter of the section, `a` to `g`. */
+  /** Letter of the section, `a` to `i`. */
   section: string;
   name: string;
   value: number;
-  unit: 'ms' | 'µs' | '1/s' | 'MB' | 'kB' | '%';
+  unit: 'ms' | 'µs' | '1/s' | 'MB' | 'kB' | '%' | 'count';
   /** How many samples the value was taken from. */
   samples: number;
   baseline?: { name: string; value: number };

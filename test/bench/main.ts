@@ -7,6 +7,8 @@ import { readOptions } from './options.ts';
 import { measureAlternatives } from './sections/alternatives.ts';
 import { measureCommands } from './sections/commands.ts';
 import { killLoad, measureKills, PLACES } from './sections/kills.ts';
+import { measureGateway } from './sections/gateway.ts';
+import { measureLoad } from './sections/load.ts';
 import { measureMemory } from './sections/memory.ts';
 import { measureRouted } from './sections/routed.ts';
 import { measureScale } from './sections/scale.ts';
@@ -51,6 +53,8 @@ await section('g', () =>
   measureScale({ links: samples(2000), spokes: samples(200), trees: 5, idleMs: samples(30_000) }),
 );
 await section('h', () => measureRouted(samples(8000)));
+await section('i', () => measureGateway(samples(2000)));
+await section('k', async () => [...(await measureLoad(10)), ...(await measureLoad(isQuick ? 25 : 100))]);
 if (!isJson) {
   console.log(formatTable(figures.toSorted((a, b) => a.section.localeCompare(b.section))));
   console.log(`\n${machine}`);

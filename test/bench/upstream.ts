@@ -57,8 +57,13 @@ function message(command: string): unknown {
 
 /** The same message as server-sent events; https://docs.anthropic.com/en/api/messages-streaming */
 function streamed(command: string): string {
-  const tool = { type: 'tool_use', id: 'toolu_bench', name: 'bash', input: {} };
-  const input = { type: 'input_json_delta', partial_json: JSON.stringify({ command }) };
+  return streamedCall('bash', { command });
+}
+
+/** A message that calls one tool. */
+export function streamedCall(name: string, argument: object): string {
+  const tool = { type: 'tool_use', id: 'toolu_bench', name, input: {} };
+  const input = { type: 'input_json_delta', partial_json: JSON.stringify(argument) };
   const events = [
     { type: 'message_start', message: { ...ENVELOPE, content: [], stop_reason: null } },
     { type: 'content_block_start', index: 0, content_block: tool },

@@ -15,6 +15,7 @@ import { ChaosMesh } from './stage/chaos-mesh.ts';
 
 /** Starting a mesh takes longer than a run on it; one that has suffered that often is let go. */
 const RUNS_OF_A_MESH = 10;
+const STARTS = 3;
 const SHRINK_MS = 180_000;
 
 const { values } = parseArgs({
@@ -112,14 +113,29 @@ async function onMesh<T>(
   hubs: number,
   play: (stage: ChaosMesh, stateDir: string) => Promise<T | undefined>,
 ): Promise<T | undefined> {
-  const stateDir = mkdtempSync(join(tmpdir(), 'capstan-chaos-'));
-  // Agents run under uids of their own.
-  chmodSync(stateDir, 0o711);
   let found: T | undefined;
+  let stateDir: string;
   {
-    await using stage = await ChaosMesh.start(stateDir, hubs);
+    await using stage = await startMesh(hubs);
+    stateDir = stage.mesh.stateDir;
     found = await play(stage, stateDir);
   }
   if (found === undefined) rmSync(stateDir, { recursive: true, force: true });
   return found;
+}
+
+/** A machine that others use may be too slow once: that is no finding, and must not end a thousand runs. */
+async function startMesh(hubs: number): Promise<ChaosMesh> {
+  for (let attempt = 1; ; attempt += 1) {
+    const stateDir = mkdtempSync(join(tmpdir(), 'capstan-chaos-'));
+    // Agents run under uids of their own.
+    chmodSync(stateDir, 0o711);
+    try {
+      return await ChaosMesh.start(stateDir, hubs);
+    } catch (error) {
+      if (attempt === STARTS || isInterrupted) throw error;
+      process.stderr.write(`A mesh did not start, and is tried again: ${String(error)}\n`);
+      rmSync(stateDir, { recursive: true, force: true });
+    }
+  }
 }

@@ -8,6 +8,7 @@ import { Weather } from './stage/weather.ts';
 /** From the last fault until everything has its outcome: commands expire after 30 s, a link is dialled within 15. */
 const SETTLE_MS = 75_000;
 const LOOK_MS = 100;
+const READ_MS = 30_000;
 const TERMINAL = new Set(['completed', 'failed', 'killed']);
 
 export interface RunResult {
@@ -39,7 +40,7 @@ export async function playRun(stage: ChaosMesh, schedule: Schedule): Promise<Run
   const healedAt = Date.now();
   await settle(stage, orders, schedule);
   const settledMs = Date.now() - healedAt;
-  const history = await stage.history();
+  const history = await readWhenReady(stage);
   return { history, orders: history.orders.slice(before), violations: check(history), settledMs };
 }
 
@@ -59,6 +60,19 @@ async function settle(stage: ChaosMesh, orders: Orders, schedule: Schedule): Pro
     await endLasting(stage, orders, killed);
     return isSettled(stage);
   });
+}
+
+/** A part that has only just settled may have a last restart before it. @throws what the last try did */
+async function readWhenReady(stage: ChaosMesh): Promise<History> {
+  const deadline = Date.now() + READ_MS;
+  for (;;) {
+    try {
+      return await stage.history();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+  }
 }
 
 /** Every part serves, and every instance has its link. */

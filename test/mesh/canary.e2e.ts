@@ -30,7 +30,7 @@ describe('what finds a canary', () => {
     ['in the middle of something', `x=${KEY};`],
     ['its first half', KEY.slice(0, KEY.length / 2)],
     ['its second half', KEY.slice(KEY.length / 2)],
-    ['backwards', [...KEY].reverse().join('')],
+    ['backwards', Array.from(KEY).reverse().join('')],
     ['in hex', encoded('hex')],
     ['in capital hex', encoded('hex').toUpperCase()],
     ['in base64', encoded('base64')],

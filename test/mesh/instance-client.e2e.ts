@@ -1,5 +1,5 @@
 import { Mesh } from '@capstan/localmesh';
-import { type OrchestratorClient, type OrchestratorEvent } from '@capstan/platform';
+import type { OrchestratorClient, OrchestratorEvent } from '@capstan/platform';
 import { newId } from '@capstan/protocol';
 import { clientOf, EventLog } from '../support/instance-client.js';
 import { proves } from '../support/proves.js';

@@ -28,10 +28,12 @@ class BareMachine implements Disposable {
   }
 
   async provide(
-    options: { uid?: number; isAgreed?: boolean; env?: Record<string, string> } = {},
+    options: { uid?: number; isAgreed?: boolean; env?: Record<string, string>; forChaos?: boolean } = {},
   ): Promise<{ missing: { name: string; command: string }[]; said: string }> {
-    const script = `const { provideSystemParts } = await import(${JSON.stringify(MODULE)});
-      console.log(JSON.stringify(await provideSystemParts({ isAgreed: ${String(options.isAgreed ?? false)} })));`;
+    const also = options.forChaos === true ? '[FAKETIME]' : '[]';
+    const script = `const { provideSystemParts, FAKETIME } = await import(${JSON.stringify(MODULE)});
+      const options = { isAgreed: ${String(options.isAgreed ?? false)}, also: ${also} };
+      console.log(JSON.stringify(await provideSystemParts(options)));`;
     const { stdout, stderr } = await run(process.execPath, ['--input-type=module', '-e', script], {
       cwd: '/',
       env: { PATH: this.path, ...options.env },
@@ -84,6 +86,14 @@ describe('what the registry cannot give', () => {
     const { missing } = await machine.provide();
     expect(missing.map(({ name }) => name)).toEqual(['Valkey (or Redis)', 'bubblewrap']);
     expect(machine.calls.filter((call) => call === 'update')).toHaveLength(2);
+  });
+
+  it('is asked for by chaos alone where it only moves clocks', async () => {
+    using machine = new BareMachine('exit 1');
+    for (const name of ['bwrap', 'redis-server']) writeFileSync(join(machine.path, name), '', { mode: 0o755 });
+    expect((await machine.provide()).missing).toEqual([]);
+    const { missing } = await machine.provide({ forChaos: true });
+    expect(missing).toMatchObject([{ name: 'libfaketime', command: expect.stringContaining('faketime') as unknown }]);
   });
 
   it('needs no Valkey of its own where one is named', async () => {

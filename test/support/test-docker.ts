@@ -1,9 +1,10 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, openSync, closeSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { hasProcess, readProcess, type ProcessIdentity } from '@capstan/sandbox';
 import { until } from './until.js';
 
 /**
@@ -65,15 +66,19 @@ export class TestDocker implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.thaw();
     await this.end('SIGTERM');
-    const pidFile = join(this.directory, 'exec/containerd/containerd.pid');
-    if (existsSync(pidFile)) await endProcess(Number(readFileSync(pidFile, 'utf8')), this.directory);
+    await until('nothing of it runs', () => {
+      const left = processesOf(this.directory);
+      left.forEach(({ pid }) => process.kill(pid, 'SIGKILL'));
+      return left.length === 0;
+    });
     for (const point of mountsBelow(this.directory)) spawnSync('umount', ['--lazy', point]);
     rmSync(this.directory, { recursive: true, force: true });
   }
 
   private async launch(): Promise<void> {
     const at = (name: string): string => join(this.directory, name);
-    rmSync(at('pid'), { force: true });
+    // A containerd that died with a crashed daemon may be a zombie that nobody collects: its number must not mislead.
+    for (const file of ['pid', 'exec/containerd/containerd.pid']) rmSync(at(file), { force: true });
     const log = openSync(at('log'), 'a');
     const settings = [
       ...['--storage-driver=overlay2', '--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false'],
@@ -103,17 +108,27 @@ export class TestDocker implements AsyncDisposable {
   }
 }
 
-/** Ends a process that still works in the directory; its number may be another's by now. */
-async function endProcess(pid: number, directory: string): Promise<void> {
-  const isIt = (): boolean => {
-    try {
-      return readFileSync(`/proc/${String(pid)}/cmdline`, 'utf8').includes(directory);
-    } catch {
-      return false;
-    }
-  };
-  if (isIt()) process.kill(pid, 'SIGKILL');
-  await until('containerd has ended', () => !isIt());
+/** Its containerd, and the shims of containers that outlived a crash. */
+function processesOf(directory: string): ProcessIdentity[] {
+  return allPids()
+    .filter((pid) => commandOf(pid).includes(`${directory}/`))
+    .map(readProcess)
+    .filter((view) => view !== null)
+    .filter(hasProcess);
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${String(pid)}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function allPids(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
 }
 
 /** Inner mounts before outer ones. */

@@ -17,9 +17,12 @@ export interface Task {
 }
 
 export interface TaskProgram {
+  kind: 'command' | 'acp';
   /** Program and arguments. */
   run: string[];
   environment: Record<string, string>;
+  /** Kinds of tool calls that the owner permits. */
+  allow: string[];
 }
 
 export interface TaskLimits {
@@ -56,7 +59,9 @@ function programAt(fields: Record<string, unknown>): TaskProgram {
   const program = objectAt('program', fields['program']);
   const entries = Object.entries(objectAt('environment', program['environment']));
   return {
+    kind: textAt(program, 'kind') === 'acp' ? 'acp' : 'command',
     run: textsAt(program, 'run'),
+    allow: textsAt(program, 'allow'),
     environment: Object.fromEntries(entries.map(([name, value]) => [name, String(value)])),
   };
 }

@@ -97,6 +97,7 @@ function addMesh(program: Command, output: Output, context: ContextOf): void {
     .option('--yes', 'do not ask before money is spent or repository text leaves this machine')
     .option('--instances <names>', 'names of the instances', listOf, ['harbor', 'quay'])
     .option('--port <port>', 'port of the hub; 0 for any', port, 7400)
+    .addOption(new Option('--sandbox <driver>', 'what agents run in').choices(['bubblewrap', 'docker']))
     .option('--state <dir>', 'where everything is kept')
     .addHelpText('after', `\n${NPM_START}`)
     .action(async (options: UpOptions) => (await import('./commands/up.js')).up(output, options));

@@ -27,8 +27,10 @@ export async function checkReceipt(view: ReceiptView, context: MeshContext): Pro
 }
 
 /** Keeps a receipt as a file for `capstan verify`, with what leads to keys that were not pinned when the mesh began. */
-export async function saveReceipt(view: ReceiptView, file: string, context?: MeshContext): Promise<void> {
-  const keyStatements = context === undefined ? [] : await hubStatements(await clientOf(context)).catch(() => []);
+export async function saveReceipt(view: ReceiptView, file: string, context: MeshContext): Promise<void> {
+  const keyStatements = await clientOf(context)
+    .then(hubStatements)
+    .catch(() => []);
   const bundle = makeBundle({ command: envelopeOf(view.command), receipt: envelopeOf(view.envelope), keyStatements });
   await writeFile(file, `${JSON.stringify(bundle, null, 2)}\n`, { mode: 0o600 });
 }

@@ -25,6 +25,7 @@ const COMMANDS: string[] = [
   ...['conformance', 'down', 'events', 'kill', 'status', 'up', 'verify'],
   ...['kill', 'kill-all', 'logs', 'ls', 'rearm', 'spawn', 'status'].map((name) => `agents ${name}`),
   ...['accept', 'export', 'heads', 'ls'].map((name) => `audit ${name}`),
+  ...['create', 'ls', 'revoke'].map((name) => `auth token ${name}`),
   ...['create', 'show'].map((name) => `grant ${name}`),
   ...['rotate-key'].map((name) => `hub ${name}`),
   ...['add', 'init', 'ls', 'pin', 'revoke', 'send', 'sign', 'use'].map((name) => `operator ${name}`),

@@ -1,13 +1,11 @@
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { closeValkey, connectValkey, ReaperClient } from '@capstan/platform';
 import { agentId, newId, taskId, type AgentId } from '@capstan/protocol';
-import { isGone } from '@capstan/sandbox';
 import { git } from '../../../test/support/repository.js';
 import { proves } from '../../../test/support/proves.js';
 import { until } from '../../../test/support/until.js';
 import { TestExecution } from '../test/test-execution.js';
-import type { StallNotice } from './monitor/vitals.js';
 import type { SpawnPlan } from './spawner/spawn-plan.js';
 import { AgentStore } from './valkey/agent.store.js';
 
@@ -222,83 +220,6 @@ describe('the orchestrator', () => {
     expect((await execution.agentIn(id, 'failed')).error?.code).toBe('orchestrator-lost');
     await isClean(id);
   });
-
-  it(
-    'finds and ends what its predecessor left although Valkey has forgotten everything, and saves the work',
-    proves(['ORC-118', 'ORC-111'], async () => {
-      const id = await execution.spawn('stubborn');
-      await execution.agentIn(id, 'running');
-      await working(id);
-      const { agents } = await reaperSays();
-      const handle = agents.find(({ agentId: it }) => it === id)?.handle;
-      if (handle === undefined) throw new Error('not registered');
-      const { driver, processes, bootId, pidNamespace, cgroup } = handle;
-      if (driver !== 'bubblewrap') throw new Error('another driver');
-      expect(isGone({ driver, bootId, pidNamespace, cgroup, processes })).toBe(false);
-      const [bare = ''] = (await readdir(execution.settings.paths.repositories)).filter((name) =>
-        name.endsWith('.git'),
-      );
-      const repository = join(execution.settings.paths.repositories, bare);
-      await execution.restart(false, async () => {
-        const valkey = await connectValkey(execution.instance.valkey.url);
-        await valkey.flushall();
-        await closeValkey(valkey);
-        await mkdir(join(execution.settings.paths.agents, 'torn'));
-        await mkdir(join(repository, 'worktrees', 'nobody'));
-      });
-      expect(isGone({ driver, bootId, pidNamespace, cgroup, processes })).toBe(true);
-      expect(git(repository, 'show', `refs/capstan/salvage/${id}:half.md`)).toBe('half of it');
-      expect(await readdir(join(repository, 'worktrees')).catch(() => [])).toEqual([]);
-      await isClean(id);
-      await cleanedEvent(id);
-    }),
-  );
-
-  async function reaperSays(): Promise<Awaited<ReturnType<ReaperClient['describe']>>> {
-    const reaper = new ReaperClient(execution.settings.paths.reaperSocket);
-    try {
-      return await reaper.describe();
-    } finally {
-      reaper.close();
-    }
-  }
-
-  it(
-    'says what an agent uses and that it has stalled, and does what the owner wants of it',
-    proves('ORC-L5', async () => {
-      const { paths } = execution.settings;
-      const policy = JSON.parse(await readFile(paths.policy, 'utf8')) as object;
-      await writeFile(paths.policy, JSON.stringify({ ...policy, onStall: { afterMs: 3000, action: 'notify' } }));
-      const id = await execution.spawn('idle');
-      await execution.agentIn(id, 'running');
-      const stalls = new AbortController();
-      const notices: StallNotice[] = [];
-      for await (const event of execution.orchestrator.api.events.read('0', stalls.signal)) {
-        if (event.kind !== 'stall') continue;
-        const notice = JSON.parse(event.json) as StallNotice;
-        if (notice.agentId !== id) continue;
-        notices.push(notice);
-        stalls.abort();
-      }
-      expect(notices).toEqual([
-        expect.objectContaining({ stalled: true, action: 'notify', reason: expect.stringMatching(/^No line .* s/) }),
-      ]);
-      const seen = execution.orchestrator.api.vitals.of(id);
-      expect(seen).toMatchObject({ stalled: notices[0]?.reason, processes: expect.any(Number) });
-      expect(seen?.memoryBytes).toBeGreaterThan(1024 * 1024);
-      expect(seen?.processes).toBeGreaterThan(1);
-      expect(execution.orchestrator.api.vitals.samplesOf(id).length).toBeGreaterThan(1);
-      expect((await execution.store.find(id))?.state).toBe('running');
-      await writeFile(paths.policy, JSON.stringify({ ...policy, onStall: { afterMs: 3000, action: 'kill' } }));
-      await execution.orchestrator.api.killswitch.kill(id, 'seen');
-      const other = await execution.spawn('idle');
-      const ended = await execution.agentIn(other, 'failed');
-      expect(ended.error).toEqual({ code: 'agent-stalled', sentence: expect.stringContaining('no progress') });
-      expect(await execution.textOf(other)).toMatch(/Stalled: No line/);
-      await writeFile(paths.policy, JSON.stringify(policy));
-      await isClean(other);
-    }),
-  );
 
   async function planOf(id: AgentId): Promise<SpawnPlan> {
     const model = await execution.spawn('write');

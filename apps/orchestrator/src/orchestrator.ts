@@ -2,7 +2,6 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AuditLog } from '@capstan/evidence';
 import { closeValkey, connectValkey, ReaperClient, type Logger } from '@capstan/platform';
-import { BubblewrapDriver } from '@capstan/sandbox';
 import { InstanceFiles } from './config/instance-files.js';
 import type { Settings } from './config/settings.js';
 import { noGates } from './coordinator/gates.js';
@@ -31,6 +30,7 @@ import { Launcher } from './spawner/launcher.js';
 import { Orphans } from './spawner/orphans.js';
 import { ProgramStore } from './spawner/program.store.js';
 import { Recovery } from './spawner/recovery.service.js';
+import { sandboxesOf } from './spawner/sandboxes.js';
 import { Sessions } from './spawner/session.js';
 import { Settlement } from './spawner/settlement.js';
 import { Spawner } from './spawner/spawner.service.js';
@@ -96,7 +96,10 @@ export class Orchestrator implements Drainable {
       scanner.forget(agentId);
     };
     const sessions = new Sessions(paths.agents, settings.agentUidBase);
-    const repositories = new RepositoryStore({ root: paths.repositories });
+    const repositories = new RepositoryStore({
+      root: paths.repositories,
+      credentialsFile: paths.gitCredentials,
+    });
     const ledger = new SpendLedger(valkey);
     const gateway = new ModelGateway({
       provider: createProvider(settings.provider),
@@ -104,7 +107,7 @@ export class Orchestrator implements Drainable {
       ledger,
       rules: async () => (await files.policy()).spawn,
     });
-    const driver = new BubblewrapDriver({ owner: paths.agents });
+    const driver = sandboxesOf(settings);
     const cleanup = new Cleanup({ sessions, repositories, store, driver, logger });
     const orphans = new Orphans({
       reaping,

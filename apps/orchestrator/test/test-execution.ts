@@ -21,8 +21,11 @@ export class TestExecution implements AsyncDisposable {
     public orchestrator: Orchestrator,
   ) {}
 
-  /** @param agentFile program that runs as the agent. @param playbooks directory of further playbooks */
-  static async start(agentFile: string, playbooks?: string): Promise<TestExecution> {
+  /**
+   * @param agentFile program that runs as the agent. @param playbooks directory of further playbooks
+   * @param provider default: scripted
+   */
+  static async start(agentFile: string, playbooks?: string, provider?: Settings['provider']): Promise<TestExecution> {
     const instance = await TestInstance.start();
     const { directory, valkey } = instance;
     const checkout = new TestRepository();
@@ -39,7 +42,7 @@ export class TestExecution implements AsyncDisposable {
       CAPSTAN_RUNTIME_DIR: runtimeDir,
     });
     const scripted = { name: 'scripted' as const, ...(playbooks === undefined ? {} : { playbooks }) };
-    const settings = { ...loaded, provider: scripted };
+    const settings = { ...loaded, provider: provider ?? scripted };
     return new TestExecution(instance, checkout, remote, settings, await begin(settings));
   }
 

@@ -29,6 +29,10 @@ export interface TestInstanceOptions {
   secrets?: string[];
   concurrency?: number;
   repositories?: string[];
+  /** Limits that sandboxes must enforce. */
+  demandLimits?: string[];
+  /** Programs that agents may be, beside the built-in one. */
+  programs?: Record<string, unknown>;
 }
 
 /** An instance's directory with a real Valkey, a real reaper and a hub's key that may order. */
@@ -61,18 +65,25 @@ export class TestInstance implements AsyncDisposable {
     return instance;
   }
 
-  async writePolicy({ concurrency = 4, repositories = ['/srv/*'], secrets = [] }: TestInstanceOptions): Promise<void> {
+  async writePolicy({
+    concurrency = 4,
+    repositories = ['/srv/*'],
+    secrets = [],
+    programs = {},
+    demandLimits = [],
+  }: TestInstanceOptions): Promise<void> {
     const spawn = {
-      runtimes: ['claude'],
+      runtimes: ['claude', 'unnamed', ...Object.keys(programs)],
       repositories,
       tenants: ['default'],
       concurrency,
       budgetMicroUsd: 1_000_000,
       timeoutMs: 3_600_000,
       sandboxes: ['bubblewrap'],
+      demandLimits,
     };
     // JSON is YAML.
-    await writeFile(this.paths.policy, JSON.stringify({ version: 1, spawn, secrets }));
+    await writeFile(this.paths.policy, JSON.stringify({ version: 1, spawn, secrets, programs }));
   }
 
   async startReaper(): Promise<void> {

@@ -90,6 +90,21 @@ describe('a routed command', () => {
     }),
   );
 
+  it('of a key in whose place another came later holds for what was issued before, and by a clock no more at all', () => {
+    const nowMs = Date.now();
+    const replaced = new KeyRing([{ ...quay, validUntil: nowMs }]);
+    const [before, after] = [command({ nowMs: nowMs - 1 }), command({ nowMs })];
+    const opened = (envelope: Envelope, peers: KeyRing) => open(envelope, admitted(envelope), { ...trust, peers });
+    expect(opened(before, replaced).key.keyId).toBe(quay.keyId);
+    expect(() => opened(after, replaced)).toThrow('key-revoked');
+    expect(() =>
+      opened(
+        before,
+        replaced.withClock(() => nowMs),
+      ),
+    ).toThrow('key-revoked');
+  });
+
   it('of an instance that is not pinned holds by the hub’s word, and says so', () => {
     const envelope = command();
     const opened = open(envelope, admitted(envelope), { ...trust, peers: new KeyRing() });

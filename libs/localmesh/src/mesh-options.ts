@@ -32,6 +32,8 @@ export interface MeshOptions {
   model?: MeshModel;
   /** A Valkey or Redis that somebody else runs; default one of our own per instance. */
   valkeyUrl?: string;
+  /** What agents run in; default bubblewrap. Docker listens on `socketPath`; where agents may choose, see `policy.sandboxes`. */
+  sandbox?: { driver: 'bubblewrap' } | { driver: 'docker'; socketPath?: string };
   /** Changes to the policy that is written at an instance's first start. */
   policy?: Partial<InstancePolicy>;
   /** Further environment of hub, spokes, orchestrators and reapers. */

@@ -218,7 +218,12 @@ export class Mesh implements AsyncDisposable {
       id,
       dir: join(makeTraversable(join(stateDir, 'instances')), id),
       logDir: join(stateDir, 'logs'),
-      policy: { repositories: [join(stateDir, 'remotes', '*')], ...options.policy },
+      policy: {
+        repositories: [join(stateDir, 'remotes', '*')],
+        ...(options.sandbox === undefined ? {} : { sandboxes: [options.sandbox.driver] }),
+        ...options.policy,
+      },
+      sandbox: options.sandbox ?? { driver: 'bubblewrap' },
       model: options.model ?? { provider: 'scripted' },
       runtimeDir,
       env: this.env(),

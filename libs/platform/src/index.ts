@@ -20,7 +20,14 @@ export { type RunAppOptions, runApp, runContext, runMain } from './lifecycle/run
 export { type ValkeyAddress, parseValkeyUrl } from './valkey/valkey-url.js';
 export { connectValkey, closeValkey } from './valkey/connect-valkey.js';
 export { Script } from './valkey/script.js';
-export { type OwnerPolicy, type SpawnPolicy, type StallPolicy, loadPolicy, parsePolicy } from './policy/owner-policy.js';
+export {
+  type DemandableLimit,
+  type OwnerPolicy,
+  type SpawnPolicy,
+  type StallPolicy,
+  loadPolicy,
+  parsePolicy,
+} from './policy/owner-policy.js';
 export {
   type CommandOrigin,
   type DemandableCommand,

@@ -45,6 +45,7 @@ export const FAULTS = {
   'policy-budget': never("The budget is higher than the instance's owner allows."),
   'policy-timeout': never("The time limit is longer than the instance's owner allows."),
   'policy-sandbox': never("The instance's owner does not allow this sandbox."),
+  'policy-limits': never("The instance cannot enforce a limit that its owner demands."),
   'policy-peer': never('Whoever has signed this may not order it here.'),
   'policy-operator': never("The instance's owner demands an operator's own signature for this."),
   'policy-secret': never("The instance's owner does not let agents have this secret."),
@@ -83,6 +84,7 @@ export const FAULTS = {
     'The instance cannot write its audit log; until its owner has mended that, it only kills.',
   ),
   'repository-missing': never('The repository cannot be found.'),
+  'repository-unsafe': never('The repository holds what cannot be checked out safely.'),
   'repository-empty': never('The repository has no commit.'),
   'branch-missing': never('The repository has no such branch.'),
   // Ends of an agent
@@ -95,6 +97,7 @@ export const FAULTS = {
   'agent-iterations': never('The agent used all its iterations.'),
   'agent-no-submit': never('The agent ended without submitting its work.'),
   'agent-no-change': never('The agent submitted no change.'),
+  'agent-memory': never('The agent used up its memory.'),
   'agent-crashed': never('The agent ended by itself with an error.'),
   'model-unavailable': later('The model cannot be reached.'),
   'harvest-refused': never("The agent's work tree holds what cannot be taken into the repository."),

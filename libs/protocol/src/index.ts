@@ -22,6 +22,7 @@ export { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 export type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 export * from './agent-state.js';
 export * from './agent-view.js';
+export * from './catalog-view.js';
 export * from './bytes.js';
 export * from './envelope.js';
 export * from './faults.js';

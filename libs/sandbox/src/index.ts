@@ -6,6 +6,7 @@
 export type * from './port.js';
 export { SandboxFault, type SandboxFaultCode } from './sandbox-fault.js';
 export { BubblewrapDriver, type BubblewrapOptions } from './bubblewrap/driver.js';
+export { SandboxDrivers } from './drivers.js';
 export { DockerDriver, type DockerOptions } from './docker/driver.js';
 export { hostRuntime } from './bubblewrap/host-runtime.js';
 export type { ControlGroupKind } from './cgroup/hierarchy.js';

@@ -22,6 +22,8 @@ export interface SandboxLimits {
 /** What runs inside, as whom, and what it sees. Everything that is not named here is absent inside. */
 export interface SandboxSpec {
   agentId: string;
+  /** Which driver runs it, for `SandboxDrivers`; one driver alone does not look at it. */
+  driver?: string;
   /** Program and arguments as seen from inside; the program by absolute path or found on the env's PATH. */
   argv: string[];
   /** The whole environment: nothing of the host's is inherited. */

@@ -56,15 +56,15 @@ export async function measureRouted(count: number): Promise<Figure[]> {
   );
   const warmUp: RoutingPhase = { until: 'answered', concurrency: 32, count: WARM_UP * count };
   const [, ...results] = await run([warmUp, ...phases]);
-  return phases.flatMap((phase, at) => figures(phase, results[at] ?? { rate: 0, hubCpuMs: 0, peersCpuMs: 0 }));
+  return results.flatMap(([phase, result]) => figures(phase, result));
 }
 
-async function run(phases: RoutingPhase[]): Promise<PhaseResult[]> {
+async function run(phases: RoutingPhase[]): Promise<[RoutingPhase, PhaseResult][]> {
   await using mesh = await startMesh({ instances: ['harbor'] });
   writeFileSync(join(dirname(mesh.trustFile), 'hub', 'routing.yaml'), RULE);
   await using spokes = await startSpokes(mesh, phases);
-  const results: PhaseResult[] = [];
-  for (const _ of phases) results.push((await spokes.nextLine()) as PhaseResult);
+  const results: [RoutingPhase, PhaseResult][] = [];
+  for (const phase of phases) results.push([phase, (await spokes.nextLine()) as PhaseResult]);
   return results;
 }
 

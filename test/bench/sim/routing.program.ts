@@ -47,7 +47,7 @@ async function runPhase(
   { count, concurrency, until: end }: RoutingPhase,
 ): Promise<PhaseResult> {
   for (const { target } of pairs) target.takesStatus = end;
-  const arrived = () => pairs.reduce((sum, { target }) => sum + target.routedIn, 0);
+  const arrived = () => pairs.reduce((sum, { target }) => sum + target.routedIn.size, 0);
   const before = { hub: cpuMs(Number(hubPid)), peers: cpuMs(process.pid), arrived: arrived() };
   let next = 0;
   const { rate } = await drive(count, concurrency, async () => {

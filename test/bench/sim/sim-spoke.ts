@@ -73,8 +73,8 @@ export class SimSpoke {
   /** Keys of the other instances. */
   peers = new KeyRing();
   hubKeys = new KeyRing();
-  /** Commands of others that have come over the link and hold. */
-  routedIn = 0;
+  /** Ids of others' commands that have come over the link and hold; a hub repeats what is not answered in time. */
+  readonly routedIn = new Set<string>();
   private readonly reaper = SigningKey.generate();
   private readonly trees: { agentId: string; child: ChildProcess; handle: KillHandle }[] = [];
   private dialer: SpokeDialer | undefined;
@@ -202,7 +202,7 @@ export class SimSpoke {
     }
     const trust = { hub: this.hubKeys, operators: new KeyRing(), peers: this.peers };
     const { header, body } = openRouted({ envelope, admission }, trust, this.instanceId);
-    this.routedIn += 1;
+    this.routedIn.add(header.id);
     if (body.case === 'status' && this.takesStatus === 'acknowledged')
       await this.send('control', { case: 'acknowledgement', value: acknowledgement(envelope) });
     else await this.obey(lane, envelope, { header, body });

@@ -33,13 +33,30 @@ async function agentsOf({ dir, orchestratorSocket }: MeshInstance): Promise<Inst
   return agents.map(({ agentId, state }) => ({ agentId, state }));
 }
 
-async function ledgerOf({ id, spoke }: MeshInstance): Promise<string[]> {
+/** What the instance's Valkey takes for the time, milliseconds since the epoch. */
+export async function valkeyTime(instance: MeshInstance): Promise<number> {
+  const valkey = valkeyOf(instance);
+  try {
+    const [seconds] = await valkey.time();
+    return Number(seconds) * 1000;
+  } finally {
+    valkey.disconnect();
+  }
+}
+
+/** As its spoke is connected to it. */
+function valkeyOf({ id, spoke }: MeshInstance): Redis {
   const url = environmentOf(spoke.pid ?? 0, 'CAPSTAN_VALKEY_URL');
   if (url === undefined) throw new Error(`the spoke of ${id} names no Valkey`);
   const { username, password, path } = VALKEY_URL.exec(url)?.groups ?? {};
   if (username === undefined || password === undefined || path === undefined) throw new Error(`not on a socket: ${id}`);
   const valkey = new Redis({ path: decodeURI(path), username, password });
   valkey.on('error', () => undefined);
+  return valkey;
+}
+
+async function ledgerOf(instance: MeshInstance): Promise<string[]> {
+  const valkey = valkeyOf(instance);
   try {
     const ids: string[] = [];
     for (let cursor = '0'; ;) {

@@ -4,7 +4,7 @@ import { HubClient, Mesh } from '@capstan/localmesh';
 import { makeRepository } from '../../bench/repository.ts';
 import { readBranches } from '../evidence/branches.ts';
 import { HubDatabase } from '../evidence/hub-record.ts';
-import { instanceRecord } from '../evidence/instance-record.ts';
+import { instanceRecord, valkeyTime } from '../evidence/instance-record.ts';
 import { environmentOf, livingOf } from '../evidence/processes.ts';
 import type { History, OrderRecord } from '../history/history.ts';
 import { Clocks } from './clocks.ts';
@@ -24,38 +24,51 @@ export class ChaosMesh implements AsyncDisposable {
   readonly wires: ReadonlyMap<string, readonly Wire[]>;
   /** Undefined where clocks cannot be moved. */
   readonly clocks: Clocks | undefined;
-  private readonly repository: Disposable;
+  private readonly parts: AsyncDisposableStack;
   /** Of another admin: who stops a scope does not re-arm it. */
   private readonly secondToken: string;
 
   private constructor(
-    parts: Pick<ChaosMesh, 'mesh' | 'model' | 'wires' | 'clocks'> & { repository: Disposable; secondToken: string },
+    parts: Pick<ChaosMesh, 'mesh' | 'model' | 'wires' | 'clocks'> & {
+      parts: AsyncDisposableStack;
+      secondToken: string;
+    },
   ) {
     this.mesh = parts.mesh;
     this.model = parts.model;
     this.wires = parts.wires;
     this.clocks = parts.clocks;
-    this.repository = parts.repository;
+    this.parts = parts.parts;
     this.secondToken = parts.secondToken;
   }
 
   /** @param stateDir stays when it has ended: its logs may be wanted */
   static async start(stateDir: string, hubs: number): Promise<ChaosMesh> {
-    const clocks = await Clocks.of(stateDir);
-    const model = await Model.start();
-    const repository = makeRepository();
-    const mesh = await Mesh.start({
-      stateDir,
-      hubs,
-      instances: INSTANCES,
-      repository: repository.path,
-      envOf: (name) => clocks?.envOf(name) ?? {},
-      model: { provider: 'anthropic', apiKey: 'chaos', url: model.url },
-      policy: { concurrency: 4 },
+    await using parts = new AsyncDisposableStack();
+    const clocks = parts.use(await Clocks.of(stateDir));
+    const repository = parts.use(makeRepository());
+    const model = parts.use(await Model.start());
+    const wires = new Map<string, Wire[]>();
+    parts.defer(async () => {
+      for (const wire of [...wires.values()].flat()) await wire[Symbol.asyncDispose]();
     });
-    const wires = new Map(await Promise.all(INSTANCES.map(async (id) => [id, await layWires(mesh, id)] as const)));
+    const mesh = parts.use(
+      await Mesh.start({
+        stateDir,
+        hubs,
+        instances: INSTANCES,
+        repository: repository.path,
+        envOf: (name) => clocks?.envOf(name) ?? {},
+        model: { provider: 'anthropic', apiKey: 'chaos', url: model.url },
+        policy: { concurrency: 4 },
+      }),
+    );
+    await Promise.all(INSTANCES.map(async (id) => wires.set(id, await layWires(mesh, id))));
+    for (const instance of mesh.instances) {
+      await clocks?.proveOf(`${instance.id}/valkey`, () => valkeyTime(instance));
+    }
     const { token: secondToken } = await mesh.client.makeToken('second');
-    return new ChaosMesh({ mesh, model, wires, clocks, repository, secondToken });
+    return new ChaosMesh({ mesh, model, wires, clocks, secondToken, parts: parts.move() });
   }
 
   /** One of the hubs, as an admin reaches it. */
@@ -101,12 +114,8 @@ export class ChaosMesh implements AsyncDisposable {
     const late = setTimeout(() => {
       process.stderr.write(`The mesh in ${this.mesh.stateDir} takes long to end.\n`);
     }, TEARDOWN_MS);
-    await this.mesh.stop();
+    await this.parts.disposeAsync();
     clearTimeout(late);
-    for (const wire of [...this.wires.values()].flat()) await wire[Symbol.asyncDispose]();
-    await this.model[Symbol.asyncDispose]();
-    this.repository[Symbol.dispose]();
-    this.clocks?.[Symbol.dispose]();
   }
 
   private hub(via: number): Mesh['hub'] {

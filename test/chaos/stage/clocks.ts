@@ -46,6 +46,8 @@ export class Clocks {
       FAKETIME_TIMESTAMP_FILE: this.fileOf(name),
       FAKETIME_DONT_FAKE_MONOTONIC: '1',
       FAKETIME_NO_CACHE: '1',
+      // The times of files are the kernel's.
+      NO_FAKE_STAT: '1',
     };
   }
 
@@ -70,12 +72,19 @@ export class Clocks {
     }
   }
 
-  private async prove(): Promise<void> {
-    const env = { ...this.envOf('proof'), PATH: process.env['PATH'] ?? '' };
-    this.set('proof', HOUR_MS);
-    const { stdout } = await run(process.execPath, ['-p', 'Date.now()'], { env });
-    const off = Number(stdout) - Date.now() - HOUR_MS;
-    if (Math.abs(off) > HOUR_MS / 2) throw new Error(`${this.library} does not move the clock of node`);
+  /** @throws Error where `timeOf` a part is not what its clock was set to */
+  async proveOf(name: string, timeOf: () => Promise<number>): Promise<void> {
+    this.set(name, HOUR_MS);
+    const off = (await timeOf()) - Date.now() - HOUR_MS;
+    this.set(name, 0);
+    if (Math.abs(off) > HOUR_MS / 2) throw new Error(`${this.library} does not move the clock of ${name}`);
+  }
+
+  private prove(): Promise<void> {
+    const env = { ...this.envOf('node'), PATH: process.env['PATH'] ?? '' };
+    return this.proveOf('node', async () =>
+      Number((await run(process.execPath, ['-p', 'Date.now()'], { env })).stdout),
+    );
   }
 
   private fileOf(name: string): string {

@@ -13,14 +13,20 @@ export function tracesOf(secret: string, prefix = ''): string[] {
   const pieces: string[] = [];
   for (let at = 0; at + PIECE <= own.length; at += STEP) pieces.push(own.slice(at, at + PIECE));
   const traces = pieces.flatMap((piece) => {
-    const reversed = [...piece].reverse().join('');
+    const reversed = Array.from(piece).reverse().join('');
     return [piece, reversed].flatMap((text) => [
       text,
       hexOf(text),
       hexOf(text).toUpperCase(),
-      [...text].map((it) => `%${hexOf(it)}`).join(''),
-      [...text].map((it) => `%${hexOf(it).toUpperCase()}`).join(''),
-      [...text].map((it) => `\\x${hexOf(it)}`).join(''),
+      Array.from(text)
+        .map((it) => `%${hexOf(it)}`)
+        .join(''),
+      Array.from(text)
+        .map((it) => `%${hexOf(it).toUpperCase()}`)
+        .join(''),
+      Array.from(text)
+        .map((it) => `\\x${hexOf(it)}`)
+        .join(''),
       ...base64Of(text),
     ]);
   });

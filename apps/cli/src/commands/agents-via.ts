@@ -71,8 +71,10 @@ function targetOf({ on }: ViaOptions): string {
   return on;
 }
 
-async function keep(receipt: PeerReceiptView, { save }: ViaOptions): Promise<void> {
-  if (save !== undefined) await saveReceipt({ ...receipt, receivedAt: '', result: null }, save);
+async function keep(receipt: PeerReceiptView, { save, ...options }: ViaOptions): Promise<void> {
+  if (save === undefined) return;
+  const { context } = await openContext(options);
+  await saveReceipt({ ...receipt, receivedAt: '', result: null }, save, context);
 }
 
 function kept(

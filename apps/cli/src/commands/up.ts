@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { checkoutRoot, defaultStateDir, Mesh, type MeshModel } from '@capstan/localmesh';
+import { checkoutRoot, defaultStateDir, Mesh, type MeshModel, type MeshOptions } from '@capstan/localmesh';
 import { chooseModel } from '../demo/choose-model.js';
 import { runDemo } from '../demo/run-demo.js';
 import { ExitCode } from '../exit-codes.js';
@@ -16,6 +16,7 @@ export interface UpOptions {
   yes?: true;
   instances: string[];
   port: number;
+  sandbox?: 'bubblewrap' | 'docker';
   state?: string;
 }
 
@@ -67,6 +68,7 @@ interface StartOptions {
   model: MeshModel;
   instances: string[];
   port: number;
+  sandbox?: 'bubblewrap' | 'docker';
   state?: string;
   signal: AbortSignal;
 }
@@ -85,9 +87,17 @@ function startMesh(output: Output, progress: Progress, options: StartOptions): P
       onRestart: (name) => {
         output.note(`${name} ended by itself and is being started again.`);
       },
+      ...(options.sandbox === undefined ? {} : { sandbox: sandboxOf(options.sandbox) }),
       ...(valkeyUrl === undefined ? {} : { valkeyUrl }),
     }),
   );
+}
+
+/** An instance that was made earlier keeps its policy: there the owner decides in policy.yaml. */
+function sandboxOf(driver: 'bubblewrap' | 'docker'): NonNullable<MeshOptions['sandbox']> {
+  if (driver === 'bubblewrap') return { driver };
+  const socketPath = process.env['CAPSTAN_DOCKER_SOCKET'];
+  return { driver, ...(socketPath === undefined ? {} : { socketPath }) };
 }
 
 async function takeDown(mesh: Mesh, progress: Progress, output: Output): Promise<void> {

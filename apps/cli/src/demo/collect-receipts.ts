@@ -41,7 +41,7 @@ export async function keepStatus(mesh: Mesh, agentId: string, directory: string)
 
 async function keep(view: ReceiptView, context: MeshContext, file: string): Promise<KeptReceipt> {
   const { kind, issuer, receipt } = await checkReceipt(view, context);
-  await saveReceipt(view, file);
+  await saveReceipt(view, file, context);
   return { kind, verified: true, issuer, commandId: receipt.commandId, file };
 }
 

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { metrics } from '@capstan/platform';
-import { type Acknowledgement, faultSentence, isFaultCode, type Rejection } from '@capstan/protocol';
+import { type Acknowledgement, faultSentence, isFaultCode, LIMITS, type Rejection } from '@capstan/protocol';
 import { Answers } from './answers.js';
 import { CommandBook } from './command.book.js';
 import type { CommandRecord } from './command-record.js';
@@ -24,10 +24,13 @@ export class Deliveries {
     this.store.keepAndWrite(moved, [{ kind: 'command.delivered', subject: moved.id, atMs: Date.now(), detail }]);
   }
 
-  /** What may succeed later stays pending and is offered again. */
+  /**
+   * What may succeed later stays pending and is offered again; but not what this hub has dated ahead by a clock that was set
+   * back since: it would be taken when its time has come, long after anybody meant it.
+   */
   rejected(instance: string, { digest, code, retryable }: Rejection): void {
     const record = this.ownCommand(instance, digest);
-    if (record === undefined || retryable) return;
+    if (record === undefined || (retryable && !isDatedAhead(record, code))) return;
     // An acknowledged command is beyond an unsigned word; only a receipt can say what became of it.
     if (record.state === 'DELIVERED') return;
     const known = isFaultCode(code) ? code : 'internal';
@@ -45,4 +48,8 @@ export class Deliveries {
     metrics.countRefusal('wrong-issuer');
     return undefined;
   }
+}
+
+function isDatedAhead({ issuer, createdAt }: CommandRecord, code: string): boolean {
+  return code === 'clock-skew' && issuer === null && createdAt.getTime() > Date.now() + LIMITS.clockSkewMs;
 }

@@ -139,6 +139,21 @@ test(
   }),
 );
 
+test('what was dated an hour ahead by a clock that was set back is failed where the instance finds it too early', async () => {
+  const now = Date.now.bind(Date);
+  const clock = jest.spyOn(Date, 'now').mockImplementation(() => now() + 3_600_000);
+  const ahead = (await spawn()).body.commandId;
+  clock.mockRestore();
+  const right = (await spawn()).body.commandId;
+  for (const id of [ahead, right]) await spoke.reject(await orderOf(id), 'clock-skew', true);
+  const failed = await until('it has failed', async () => {
+    const found = await command(ahead);
+    return found.state === 'FAILED' ? found : undefined;
+  });
+  expect(failed).toMatchObject({ refusal: { code: 'clock-skew' } });
+  expect(await command(right)).toMatchObject({ state: 'PENDING' });
+});
+
 test(
   'a late receipt outranks the timeout that the hub concluded alone',
   proves('FED-08', async () => {

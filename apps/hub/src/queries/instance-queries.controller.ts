@@ -1,11 +1,18 @@
 import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Caller } from '@capstan/platform';
-import { type AgentPage, agentView, type AgentView, isId, WireFault } from '@capstan/protocol';
+import {
+  type AgentPage,
+  agentView,
+  type AgentView,
+  type CatalogView,
+  catalogView,
+  isId,
+  WireFault,
+} from '@capstan/protocol';
 import { AgentDirectory } from '../agents/agent.directory.js';
 import { safeText } from '../agents/safe-text.js';
 import { ConnectionStore } from '../connections/connection.store.js';
-import { type CatalogView, catalogView } from './catalog-view.js';
 import { AgentPageQuery } from './instance-queries.dto.js';
 import { Queries } from './queries.js';
 

@@ -17,6 +17,7 @@ import { Probes } from '../killswitch/probes.js';
 import { Queries } from '../queries/queries.js';
 import { LinkRelay } from '../replicas/link-relay.js';
 import { checkAnswers } from './answered.js';
+import { ReceiptStore } from './receipt.store.js';
 import { newReceiptRow } from './receipt-rows.js';
 import { UnmatchedReceipts } from './unmatched-receipts.js';
 import type { TakenReceipt } from './taken-receipt.js';
@@ -40,6 +41,7 @@ export class ReceiptIntake {
     private readonly unmatched: UnmatchedReceipts,
     private readonly probes: Probes,
     private readonly relay: LinkRelay,
+    private readonly receipts: ReceiptStore,
   ) {}
 
   /**
@@ -93,6 +95,7 @@ export class ReceiptIntake {
     const moved = this.moved(taken, record);
     // Nobody who waits for a death waits for a disk.
     if (isKill(record.kind)) this.tell(taken, record);
+    if (await this.isStored(digest, record)) return;
     const change = {
       receipt: newReceiptRow(taken, digest, record.instance),
       ...(moved === undefined ? {} : { move: commandMove(moved) }),
@@ -102,6 +105,11 @@ export class ReceiptIntake {
     if (isKill(record.kind)) await this.writer.writeKill(change).committed;
     else await this.writer.write(change, { whenAway: 'keep' });
     if (!isKill(record.kind)) this.tell(taken, record);
+  }
+
+  /** Taken by another replica, or before this hub's start; a first answer is not looked for, nor is one while the database is away. */
+  private async isStored(digest: string, { settledAt }: CommandRecord): Promise<boolean> {
+    return settledAt !== null && (await this.receipts.holds(digest).catch(() => false));
   }
 
   private tell(taken: TakenReceipt, record: CommandRecord, isElsewhere = false): void {

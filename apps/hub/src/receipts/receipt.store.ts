@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { asc, desc, eq, type SQL } from 'drizzle-orm';
-import { decodeEnvelope, type Envelope } from '@capstan/protocol';
+import { decodeEnvelope, type Envelope, fromHex } from '@capstan/protocol';
 import { DatabaseService } from '../database/database.service.js';
 import { commands, receipts } from '../database/schema.js';
 import { takenOfRow } from './receipt-rows.js';
@@ -13,6 +13,12 @@ const MOST = 200;
 @Injectable()
 export class ReceiptStore {
   constructor(private readonly database: DatabaseService) {}
+
+  /** @param digest hex @throws where the database is away */
+  async holds(digest: string): Promise<boolean> {
+    const which = eq(receipts.digest, fromHex(digest));
+    return (await this.database.db.select({ id: receipts.commandId }).from(receipts).where(which).limit(1)).length > 0;
+  }
 
   ofCommand(commandId: string): Promise<ReceiptView[]> {
     return this.read(eq(receipts.commandId, commandId));

@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import { agentId, newId, type AgentView } from '@capstan/protocol';
 import { proves } from '../../../../test/support/proves.js';
+import { until } from '../../../../test/support/until.js';
 import { ownSpawn, TestApi } from '../../test/test-api.js';
 import { TOKEN } from '../../test/test-instance.js';
 
@@ -28,7 +29,13 @@ describe('the API of agents', () => {
     ['GET', '/agents/a/status'],
     ['GET', '/agents/a/logs'],
     ['GET', '/agents/events'],
+    ['GET', '/agents/a/samples'],
+    ['GET', '/queue'],
     ['GET', '/queue/counts'],
+    ['POST', '/queue/pause'],
+    ['POST', '/queue/resume'],
+    ['GET', '/tasks/a'],
+    ['POST', '/tasks/a/kill'],
     ['GET', '/metrics'],
     ['POST', '/commands'],
     ['POST', '/agents/spawn'],
@@ -185,6 +192,31 @@ describe('the API of agents', () => {
       await api.store.change(id, { state: 'completed' });
       expect((await later).map((e) => e.agent.state)).toEqual(['running', 'completed']);
       expect((await api.call('GET', '/agents/events?after=yesterday')).status).toBe(400);
+    }),
+  );
+
+  it(
+    'refuses more readers than it has places for, and takes another once one has gone',
+    proves('ORC-107', async () => {
+      const open = (): Promise<{ status: number; end: () => void }> =>
+        new Promise((resolve, reject) => {
+          const headers = { authorization: `Bearer ${TOKEN}` };
+          const req = request({ socketPath: api.socket, path: '/agents/events', headers }, (res) => {
+            res.resume();
+            resolve({ status: res.statusCode ?? 0, end: () => req.destroy() });
+          });
+          req.on('error', reject);
+          req.end();
+        });
+      const readers = await Promise.all(Array.from({ length: 64 }, open));
+      expect(new Set(readers.map(({ status }) => status))).toEqual(new Set([200]));
+      expect((await open()).status).toBe(429);
+      readers.pop()?.end();
+      const next = await until('there is a place', async () => {
+        const reader = await open();
+        return reader.status === 200 ? reader : undefined;
+      });
+      for (const { end } of [...readers, next]) end();
     }),
   );
 

@@ -68,6 +68,19 @@ export class Environment {
   @IsPositive()
   CAPSTAN_AGENT_CPUS: number = 2;
 
+  /** `docker` lets Docker run agents, and take in their work, where the policy names it; `bubblewrap` stays for those that ask for it. */
+  @IsIn(['bubblewrap', 'docker'])
+  CAPSTAN_SANDBOX: 'bubblewrap' | 'docker' = 'bubblewrap';
+
+  /** Docker's unix socket. */
+  @Matches(/^\//, absolute)
+  CAPSTAN_DOCKER_SOCKET: string = '/var/run/docker.sock';
+
+  /** Image of agents for Docker; default one that is made of this host's own programs. */
+  @IsOptional()
+  @IsString()
+  CAPSTAN_AGENT_IMAGE?: string;
+
   /** The coordinator's address; no gate asks it yet. */
   @IsOptional()
   @IsString()

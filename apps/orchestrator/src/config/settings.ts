@@ -10,6 +10,8 @@ export interface Settings {
   runtimeDir: string;
   /** First host uid of agents; undefined where the orchestrator may not change uid and agents have its own. */
   agentUidBase: number | undefined;
+  /** undefined where agents run in bubblewrap only. */
+  docker: { socketPath: string; image?: string } | undefined;
   agentLimits: { memoryBytes: number; pids: number; cpus: number };
   keepDays: number;
   queueLimit: number;
@@ -28,8 +30,12 @@ export interface InstancePaths {
   reaperSocket: string;
   audit: string;
   repositories: string;
+  /** How private repositories are reached; the owner writes it. */
+  gitCredentials: string;
   /** One directory per agent that lives. */
   agents: string;
+  /** Pipes to the agents that Docker runs. */
+  gates: string;
   logs: string;
   /** Copies of the owner's programs. */
   programs: string;
@@ -49,6 +55,7 @@ export function loadSettings(env: Readonly<Record<string, string | undefined>>):
     provider: providerOf(read),
     runtimeDir: read.CAPSTAN_RUNTIME_DIR,
     agentUidBase: process.getuid?.() === 0 ? read.CAPSTAN_AGENT_UID_BASE : undefined,
+    docker: dockerOf(read),
     agentLimits: {
       memoryBytes: read.CAPSTAN_AGENT_MEMORY_BYTES,
       pids: read.CAPSTAN_AGENT_PIDS,
@@ -72,10 +79,18 @@ export function pathsOf(directory: string): InstancePaths {
     reaperSocket: join(directory, 'run', 'reaper.sock'),
     audit: join(directory, 'audit', 'orchestrator.log'),
     repositories: join(directory, 'repositories'),
+    gitCredentials: join(directory, 'git-credentials.yaml'),
     agents: join(directory, 'agents'),
+    gates: join(directory, 'gates'),
     logs: join(directory, 'logs', 'agents'),
     programs: join(directory, 'programs'),
   };
+}
+
+function dockerOf(env: Environment): Settings['docker'] {
+  if (env.CAPSTAN_SANDBOX !== 'docker') return undefined;
+  const { CAPSTAN_DOCKER_SOCKET: socketPath, CAPSTAN_AGENT_IMAGE: image } = env;
+  return { socketPath, ...(image === undefined || image === '' ? {} : { image }) };
 }
 
 function unsafeCombinations(env: Environment): string[] {

@@ -134,6 +134,23 @@ describe('a model that is away for a moment', () => {
   });
 });
 
+describe('a model that quotes the key in a refusal', () => {
+  it(
+    'is not repeated with it',
+    proves('SEC-01', async () => {
+      await using upstream = await Upstream.start((response, { headers }) => {
+        response
+          .writeHead(400, { 'content-type': 'application/json', 'request-id': 'req_1', 'x-key': SECRET_KEY })
+          .end(JSON.stringify({ error: { message: `${String(headers['x-api-key'])} is wrong here` } }));
+      });
+      await using room = await openTo(upstream);
+      const refusal: unknown = await room.client.messages.create(HELLO).catch((error: unknown) => error);
+      expect(refusal).toMatchObject({ status: 400, message: expect.stringContaining('[hidden] is wrong here') });
+      expect(JSON.stringify(refusal)).not.toContain(SECRET_KEY);
+    }),
+  );
+});
+
 describe('a model that is away for good', () => {
   it.each<[string, Answer, number, string]>([
     ['overloaded', refuse(529), 529, 'the provider is overloaded (529)'],

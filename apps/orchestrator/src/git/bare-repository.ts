@@ -43,6 +43,8 @@ export interface BareRepositoryParts {
   configFile: string;
   /** Branch that the source's HEAD is on. */
   defaultBranch: string | undefined;
+  /** What git needs in its environment to reach the source. */
+  remoteEnv: () => Promise<Record<string, string>>;
   /** Ref that holds the commit of the source's HEAD. */
   headRef: string;
   turns: KeyedMutex;
@@ -56,6 +58,11 @@ export class BareRepository {
   constructor(private readonly parts: BareRepositoryParts) {
     this.dir = parts.dir;
     this.source = parts.source;
+  }
+
+  /** What git needs in its environment to reach the source; it holds secrets. @throws LocalFault `git-credentials` */
+  remoteEnv(): Promise<Record<string, string>> {
+    return this.parts.remoteEnv();
   }
 
   /** Runs git on the repository itself; never on a work tree. @throws GitFault */

@@ -13,7 +13,8 @@ export function harvestMounts(worktreeDir: string, repositoryDir: string): Mount
 }
 
 /**
- * Runs inside the harvest sandbox: $1 is the commit that the agent started from, $2 a further option of `git add`.
+ * Runs inside the harvest sandbox: $1 is the commit that the agent started from, $2 a further option of `git add`, $3 a
+ * file that is left out.
  * Prints the tree's id, a line end, and a pack of what the base has not.
  *
  * The git directory is new and in memory, with a configuration that is ours: no filter, hook or monitor that the
@@ -37,6 +38,7 @@ export GIT_WORK_TREE=${PLACES.workspace} GIT_INDEX_FILE=/harvest/index
 cd ${PLACES.workspace}
 git read-tree "$1^{tree}"
 if [ -n "$2" ]; then git add --all "$2" -- . || true; else git add --all -- .; fi
+if [ -n "$3" ]; then git update-index --force-remove -- "$3"; fi
 tree=$(git write-tree)
 echo "$tree"
 printf '%s\\n^%s\\n' "$tree" "$1" | git pack-objects --quiet --revs --stdout --delta-base-offset --window=5

@@ -1,5 +1,12 @@
 import { WireFault } from '@capstan/protocol';
-import { signalHandle, waitGone, type PreparedSandbox, type SandboxDriver, type SandboxSpec } from '@capstan/sandbox';
+import {
+  signalHandle,
+  waitGone,
+  type PreparedSandbox,
+  type SandboxExit,
+  type SandboxDriver,
+  type SandboxSpec,
+} from '@capstan/sandbox';
 import type { BareRepository } from './bare-repository.js';
 import { HARVEST_SCRIPT, harvestMounts } from './harvest-script.js';
 import { HARVEST_LIMITS, type Harvest, type HarvestLimits } from './harvest-limits.js';
@@ -32,22 +39,25 @@ export interface HarvestOrder {
  * @throws SandboxFault
  */
 export async function harvest(order: HarvestOrder): Promise<Harvest> {
-  const harvested = await harvestAny(order, 'refuse');
+  const harvested = await harvestAny(order, 'all');
   if (harvested === undefined) throw new WireFault('agent-no-change');
   return harvested;
 }
 
-/** As `harvest`; undefined where nothing changed. @param links what is done with new gitlinks. */
-export async function harvestAny(order: HarvestOrder, links: 'refuse' | 'drop'): Promise<Harvest | undefined> {
+/** `sound`: repositories inside and files that cannot be read are left out; `unruled`: instructions for submodules too. */
+export type HarvestPart = 'all' | 'sound' | 'unruled';
+
+/** As `harvest`; undefined where nothing changed. @param part of what is there. */
+export async function harvestAny(order: HarvestOrder, part: HarvestPart): Promise<Harvest | undefined> {
   const limits = { ...HARVEST_LIMITS, ...order.limits };
   await checkWorktree(order.worktree);
-  const sandbox = await order.driver.prepare(specOf(order, links));
+  const sandbox = await order.driver.prepare(specOf(order, part));
   const stop = (): void => void signalHandle(sandbox.handle);
   const timer = setTimeout(stop, limits.timeoutMs);
   order.signal?.addEventListener('abort', stop, { once: true });
   try {
     order.signal?.throwIfAborted();
-    return await receive(order, sandbox, limits, links);
+    return await receive(order, sandbox, limits, part);
   } finally {
     clearTimeout(timer);
     order.signal?.removeEventListener('abort', stop);
@@ -59,11 +69,17 @@ async function receive(
   { repository, worktree }: HarvestOrder,
   sandbox: PreparedSandbox,
   limits: HarvestLimits,
-  links: 'refuse' | 'drop',
+  part: HarvestPart,
 ): Promise<Harvest | undefined> {
   const complaint = firstBytes(sandbox.stderr);
   await sandbox.go();
-  const imported = importPack({ repository, base: worktree.commit, stream: sandbox.stdout, limits, links });
+  const imported = importPack({
+    repository,
+    base: worktree.commit,
+    stream: sandbox.stdout,
+    limits,
+    links: part === 'all' ? 'refuse' : 'drop',
+  });
   // Nobody reads on: without this it would wait for room in the pipe until its time is up.
   imported.catch(() => void signalHandle(sandbox.handle));
   const [result, exit] = await Promise.allSettled([imported, sandbox.exited]);
@@ -72,10 +88,11 @@ async function receive(
   // A pack that stops in the middle is explained by what git said inside.
   const cause: unknown = result.status === 'rejected' ? result.reason : undefined;
   const why = cause instanceof WireFault ? (cause.detail ?? '') : cause instanceof Error ? cause.message : '';
-  throw new WireFault('harvest-refused', [why, said].filter((part) => part !== '').join('; '), { cause });
+  const how = exit.status === 'fulfilled' ? endText(exit.value) : '';
+  throw new WireFault('harvest-refused', [why, said, how].filter((part) => part !== '').join('; '), { cause });
 }
 
-function specOf({ repository, worktree, uid, gid }: HarvestOrder, links: 'refuse' | 'drop'): SandboxSpec {
+function specOf({ repository, worktree, uid, gid }: HarvestOrder, part: HarvestPart): SandboxSpec {
   return {
     agentId: worktree.agentId,
     argv: [
@@ -84,7 +101,8 @@ function specOf({ repository, worktree, uid, gid }: HarvestOrder, links: 'refuse
       HARVEST_SCRIPT,
       'capstan-harvest',
       worktree.commit,
-      links === 'drop' ? '--ignore-errors' : '',
+      part === 'all' ? '' : '--ignore-errors',
+      part === 'unruled' ? '.gitmodules' : '',
     ],
     env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/nonexistent', LC_ALL: 'C' },
     cwd: '/',
@@ -113,4 +131,10 @@ async function firstBytes(stream: AsyncIterable<unknown>): Promise<string> {
     // What was said until then is enough.
   }
   return text.trim().slice(0, 2000);
+}
+
+/** How it ended, where it did not end well. */
+function endText({ exitCode, signal }: SandboxExit): string {
+  if (exitCode === 0) return '';
+  return signal === null ? `git ended with code ${String(exitCode)}` : `git was ended by ${signal}`;
 }

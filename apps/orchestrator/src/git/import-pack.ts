@@ -10,6 +10,8 @@ import { GitFault } from './safe-git.js';
 import { changesOf, checkSizes, quotePath, withoutNewLinks, type Change } from './tree-changes.js';
 
 const LONGEST_HEAD = 65;
+/** One allocation of index-pack at most: a delta of a kilobyte may say that it makes gigabytes. */
+const MOST_MEMORY = '256m';
 
 export interface PackOrder {
   repository: BareRepository;
@@ -54,7 +56,11 @@ async function receive({ repository, stream, limits }: PackOrder, env: Record<st
   const bytes: AsyncIterator<Buffer, undefined> = stream[Symbol.asyncIterator]();
   const { tree, rest } = await readTree(bytes);
   const strict = ['index-pack', '--strict', '--stdin', `--max-input-size=${String(limits.packBytes)}`];
-  await repository.git(strict, { env, stdin: Readable.from(following(rest, bytes)), timeoutMs: limits.timeoutMs });
+  await repository.git(strict, {
+    env: { ...env, GIT_ALLOC_LIMIT: MOST_MEMORY },
+    stdin: Readable.from(following(rest, bytes)),
+    timeoutMs: limits.timeoutMs,
+  });
   // index-pack has checked that no object links to a missing one; this checks that the tree is one of them.
   const type = await repository.gitText(['cat-file', '-t', tree], { env });
   if (type !== 'tree') throw new WireFault('harvest-refused', `${tree} is no tree`);

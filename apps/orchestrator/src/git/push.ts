@@ -32,6 +32,7 @@ export async function push({ repository, branch, commit, expected }: PushOrder):
   const flags = ['--quiet', '--no-verify', '--no-signed', '--recurse-submodules=no', lease];
   try {
     await repository.git(['push', ...flags, '--end-of-options', url, `${objectId(commit)}:${ref}`], {
+      env: await repository.remoteEnv(),
       timeoutMs: PUSH_TIMEOUT_MS,
     });
   } catch (error) {

@@ -3,6 +3,7 @@ import { access, chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { tenantId, WireFault } from '@capstan/protocol';
 import { BareRepository, metadataTurn } from './bare-repository.js';
+import { ASK_PASS, credentialEnv } from './credentials.js';
 import { KeyedMutex } from './keyed-mutex.js';
 import { repositorySource, type RepositorySource } from './repository-source.js';
 import { gitText, runGit } from './safe-git.js';
@@ -28,12 +29,17 @@ interface Advertised {
  */
 export class RepositoryStore {
   private readonly root: string;
+  private readonly credentialsFile: string | undefined;
   private readonly turns = new KeyedMutex();
   private secret: Promise<Buffer> | undefined;
 
-  /** @param options.root directory of the store, made where it is missing; its parents must be traversable by agents. */
-  constructor(options: { root: string }) {
+  /**
+   * @param options.root directory of the store, made where it is missing; its parents must be traversable by agents.
+   * @param options.credentialsFile the owner's `git-credentials.yaml`
+   */
+  constructor(options: { root: string; credentialsFile?: string }) {
     this.root = options.root;
+    this.credentialsFile = options.credentialsFile;
   }
 
   /**
@@ -47,10 +53,11 @@ export class RepositoryStore {
     const directory = await this.placeOf(tenantId(tenant), source.url);
     return this.turns.run(directory, async () => {
       const config = await writeConfig(directory, source);
-      const advertised = await ask(source, config);
+      const env = await this.envOf(source);
+      const advertised = await ask(source, config, env);
       const gitDir = `${directory}.git`;
       await provide(gitDir, config);
-      await this.turns.run(metadataTurn(gitDir), () => update(gitDir, source, config, advertised));
+      await this.turns.run(metadataTurn(gitDir), () => update(gitDir, source, config, env, advertised));
       return this.repositoryAt(directory, source, advertised.branch);
     });
   }
@@ -73,9 +80,19 @@ export class RepositoryStore {
       source,
       configFile: configFileOf(directory),
       defaultBranch,
+      remoteEnv: () => this.envOf(source),
       headRef: HEAD_REF,
       turns: this.turns,
     });
+  }
+
+  /** What git needs to reach the source. @throws LocalFault `git-credentials` */
+  private async envOf({ url, path }: RepositorySource): Promise<Record<string, string>> {
+    if (path !== undefined || this.credentialsFile === undefined) return {};
+    const askPass = join(this.root, 'askpass');
+    await writeFile(`${askPass}.${String(process.pid)}`, ASK_PASS, { mode: 0o700 });
+    await rename(`${askPass}.${String(process.pid)}`, askPass);
+    return credentialEnv(this.credentialsFile, askPass, url);
   }
 
   /**
@@ -126,11 +143,12 @@ async function writeConfig(directory: string, source: RepositorySource): Promise
   return file;
 }
 
-async function ask(source: RepositorySource, configFile: string): Promise<Advertised> {
+async function ask(source: RepositorySource, configFile: string, env: Record<string, string>): Promise<Advertised> {
   let text: string;
   try {
     text = await gitText(['ls-remote', '--symref', '--end-of-options', source.url, 'HEAD', 'refs/heads/*'], {
       configFile,
+      env,
       timeoutMs: CONNECT_TIMEOUT_MS,
     });
   } catch (error) {
@@ -171,6 +189,7 @@ async function update(
   gitDir: string,
   source: RepositorySource,
   configFile: string,
+  env: Record<string, string>,
   { head }: Advertised,
 ): Promise<void> {
   const refspecs = head === undefined ? [REFSPEC] : [REFSPEC, `+HEAD:${HEAD_REF}`];
@@ -186,6 +205,7 @@ async function update(
     await runGit(['fetch', ...flags, '--end-of-options', source.url, ...refspecs], {
       gitDir,
       configFile,
+      env,
       timeoutMs: FETCH_TIMEOUT_MS,
     });
   } catch (error) {

@@ -1,6 +1,7 @@
-import { agentId } from '@capstan/protocol';
+import { agentId, WireFault } from '@capstan/protocol';
 import { makeCommit } from './commit.js';
 import { harvestAny, type HarvestOrder } from './harvest.js';
+import type { Harvest } from './harvest-limits.js';
 
 const AUTHOR = { name: 'Capstan salvage', email: 'agent@capstan.invalid' };
 
@@ -13,7 +14,7 @@ const AUTHOR = { name: 'Capstan salvage', email: 'agent@capstan.invalid' };
  */
 export async function salvage(order: HarvestOrder): Promise<{ ref: string; commit: string } | undefined> {
   const { repository, worktree } = order;
-  const saved = await harvestAny(order, 'drop');
+  const saved = await harvestSound(order);
   if (saved === undefined) return undefined;
   const commit = await makeCommit({
     repository,
@@ -26,4 +27,14 @@ export async function salvage(order: HarvestOrder): Promise<{ ref: string; commi
   const ref = `refs/capstan/salvage/${agentId(worktree.agentId)}`;
   await repository.git(['update-ref', '-m', 'capstan: salvage', '--end-of-options', ref, commit]);
   return { ref, commit };
+}
+
+/** Without what fsck lets into no repository, where that is what stands in the way. */
+async function harvestSound(order: HarvestOrder): Promise<Harvest | undefined> {
+  try {
+    return await harvestAny(order, 'sound');
+  } catch (error) {
+    if (!(error instanceof WireFault) || !/gitmodules/.test(error.detail ?? '')) throw error;
+    return harvestAny(order, 'unruled');
+  }
 }

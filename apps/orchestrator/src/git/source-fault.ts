@@ -18,6 +18,9 @@ const MISSING: readonly RegExp[] = [
   /the requested url returned error: 40[134]/i,
 ];
 
+/** What fsck says of objects that it does not let in. */
+const UNSAFE = /fsck error in packed object|error in object|(?:tree|blob|commit|tag) [0-9a-f]{40}: \w+: /;
+
 /** Of ours, not the source's: the same words from the repository that git writes to say nothing about the source. */
 const OURS: readonly RegExp[] = [/\.lock'/i, /no space left/i, /unable to (?:create|write|append)/i, /cannot lock/i];
 
@@ -29,6 +32,8 @@ const OURS: readonly RegExp[] = [/\.lock'/i, /no space left/i, /unable to (?:cre
 export function sourceFault(error: unknown): WireFault | LocalFault {
   const detail = error instanceof GitFault ? error.message : String(error);
   if (isMissing(error)) return new WireFault('repository-missing', detail, { cause: error });
+  if (error instanceof GitFault && UNSAFE.test(error.stderr))
+    return new WireFault('repository-unsafe', detail, { cause: error });
   const sentence = 'The repository could not be brought up to date just now; the log says why.';
   return new LocalFault('repository-unavailable', sentence, detail, { cause: error });
 }

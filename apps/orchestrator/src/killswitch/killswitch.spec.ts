@@ -8,9 +8,12 @@ import {
   fromBinary,
   newId,
   ObservationSchema,
+  tenantId,
   type AgentView,
 } from '@capstan/protocol';
+import { proves } from '../../../../test/support/proves.js';
 import { until } from '../../../../test/support/until.js';
+import { planFor } from '../../test/plans.js';
 import { TestApi } from '../../test/test-api.js';
 import { INSTANCE } from '../../test/test-instance.js';
 
@@ -112,4 +115,35 @@ describe('the killswitch', () => {
       async () => (await api.store.find(agentId(agent.agentId)))?.state === 'killed' || undefined,
     );
   });
+
+  it(
+    'kills everything of one tenant, lets nothing of it start, and leaves the others alone',
+    proves('ORC-117', async () => {
+      const { body: mine } = await api.command(api.instance.signedSpawn());
+      const other = planFor({ tenant: tenantId('other') });
+      await api.store.create(other, 'digest', 1000);
+      const killed = await api.call('POST', '/agents/kill-all', { tenant: 'default' });
+      expect([killed.status, killed.body['epoch']]).toEqual([200, '1']);
+      await until('it is killed', async () => (await api.store.find(agentId(mine.agentId)))?.state === 'killed');
+      expect((await api.store.find(other.agentId))?.state).toBe('queued');
+      expect((await api.command(api.instance.signedSpawn())).body.code).toBe('disarmed');
+      expect((await api.call('POST', '/agents/rearm', { tenant: 'default' })).status).toBe(204);
+      expect((await api.command(api.instance.signedSpawn())).status).toBe(202);
+      await api.call('POST', `/agents/${other.agentId}/kill`);
+    }),
+  );
+
+  it(
+    'kills the agents of a task that wait, and no others',
+    proves('ORC-117', async () => {
+      const { body: mine } = await api.command(api.instance.signedSpawn());
+      const { body: other } = await api.command(api.instance.signedSpawn());
+      const killed = await api.call<{ agents: unknown[] }>('POST', `/tasks/${mine.taskId}/kill`, {});
+      expect(killed.body.agents).toEqual([
+        { agentId: mine.agentId, outcome: 'tombstoned', observation: expect.any(String) },
+      ]);
+      expect((await api.call('GET', `/tasks/${mine.taskId}`)).body).toMatchObject({ state: 'failed' });
+      expect((await api.call('GET', `/tasks/${other.taskId}`)).body).toMatchObject({ state: 'pending' });
+    }),
+  );
 });

@@ -6,32 +6,71 @@ export interface DerivedText {
   text: string;
 }
 
-const BASE64 = /[A-Za-z0-9+/_-]{24,}={0,2}/g;
+// Each finds its end in one go: nothing here may go back over what it has read (a file can be made for that).
+const BASE64 = /[A-Za-z0-9+/_-]{24,}/g;
 const HEX = /(?:[0-9a-fA-F]{2}){16,}/g;
-const PERCENT = /[\w.~+%!*()'-]*%[0-9a-fA-F]{2}[\w.~+%!*()'-]*/g;
-/** A base64 or hex text that is broken into lines or pieces of a string. */
-const PIECES = /(?:[A-Za-z0-9+/_=-]{16,}["'`,+\\\s]{1,20}){2,}[A-Za-z0-9+/_=-]{4,}/g;
+const PERCENT = /%[0-9a-fA-F]{2}/g;
+/** Between two pieces of a string. */
+const JOINT = /["'`]\s{0,20}\+\s{0,20}["'`]/g;
+/** What stands around the pieces of a text that is broken into lines. */
+const EDGES = /[\s"'`,\\]|\+(?=\s*$)/g;
+const PIECE = /^[A-Za-z0-9+/_=-]{4,}$/;
+const SHORTEST_LINE = 16;
 const MOST_DERIVED = 4 * 1024 * 1024;
+/** Characters around a percent sign or a joint that are looked at. */
+const REACH = 600;
 
 /** What is found in `text` by decoding base64, hex and percent signs, once. Bounded: a text that says more is cut. */
 export function derivedTexts(text: string): DerivedText[] {
   const starts = lineStarts(text);
   const found: DerivedText[] = [];
   let room = MOST_DERIVED;
-  const take = (at: number, decoded: string): void => {
+  const take = (line: number, decoded: string): void => {
     if (decoded.length < 8 || decoded.length > room || !isReadable(decoded)) return;
     room -= decoded.length;
-    found.push({ line: lineAt(starts, at), text: decoded });
+    found.push({ line, text: decoded });
   };
-  for (const match of text.matchAll(BASE64)) for (const decoded of fromBase64(match[0])) take(match.index, decoded);
-  for (const match of text.matchAll(HEX)) take(match.index, Buffer.from(match[0], 'hex').toString('latin1'));
-  for (const match of text.matchAll(PERCENT)) take(match.index, fromPercent(match[0]));
-  for (const match of text.matchAll(PIECES)) {
-    const joined = match[0].replace(/[^A-Za-z0-9+/_-]/g, '');
-    take(match.index, joined);
-    for (const decoded of fromBase64(joined)) take(match.index, decoded);
+  for (const match of text.matchAll(BASE64))
+    for (const decoded of fromBase64(match[0])) take(lineAt(starts, match.index), decoded);
+  for (const match of text.matchAll(HEX))
+    take(lineAt(starts, match.index), Buffer.from(match[0], 'hex').toString('latin1'));
+  for (const { at, part } of around(text, PERCENT)) take(lineAt(starts, at), fromPercent(part));
+  for (const { at, part } of around(text, JOINT)) take(lineAt(starts, at), part.replace(JOINT, ''));
+  for (const { line, joined } of brokenTexts(text)) {
+    take(line, joined);
+    for (const decoded of fromBase64(joined)) take(line, decoded);
   }
   return found;
+}
+
+/** Pieces of the text in which a pattern stands, none of them twice. */
+function* around(text: string, pattern: RegExp): Generator<{ at: number; part: string }> {
+  let [from, to] = [-1, -1];
+  for (const { index } of text.matchAll(pattern)) {
+    if (from >= 0 && index > to) {
+      yield { at: from, part: text.slice(from, to) };
+      from = -1;
+    }
+    if (from < 0) from = Math.max(0, to, text.lastIndexOf('\n', index) + 1, index - REACH);
+    to = Math.min(text.length, index + REACH);
+  }
+  if (from >= 0) yield { at: from, part: text.slice(from, to) };
+}
+
+/** Lines one after the other that are nothing but a piece of one text each. */
+function* brokenTexts(text: string): Generator<{ line: number; joined: string }> {
+  let [line, pieces]: [number, string[]] = [0, []];
+  for (const [index, content] of text.split('\n').entries()) {
+    const piece = content.length > REACH ? '' : content.replace(EDGES, '');
+    if (PIECE.test(piece) && (piece.length >= SHORTEST_LINE || pieces.length > 0)) {
+      if (pieces.length === 0) line = index + 1;
+      pieces.push(piece);
+      continue;
+    }
+    if (pieces.length > 1) yield { line, joined: pieces.join('') };
+    pieces = [];
+  }
+  if (pieces.length > 1) yield { line, joined: pieces.join('') };
 }
 
 /** A path or a word may stand before it without a gap: each of the four alignments is tried. */
@@ -40,7 +79,7 @@ function fromBase64(text: string): string[] {
 }
 
 function fromPercent(text: string): string {
-  return text.replace(/%([0-9a-fA-F]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
+  return text.replace(PERCENT, (code) => String.fromCharCode(Number.parseInt(code.slice(1), 16)));
 }
 
 /** Whether it is text at all, rather than what decoding makes of anything. */

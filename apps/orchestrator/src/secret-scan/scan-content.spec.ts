@@ -46,6 +46,11 @@ describe('what is taken for a secret', () => {
     ['base64', `data: ${base64(`token=${ANTHROPIC}`)}`, 'anthropic-key'],
     ['base64 in lines', base64(`${'x'.repeat(90)} ${ANTHROPIC}`).replace(/.{60}/g, '$&\n'), 'anthropic-key'],
     ['base64 of base64', base64(base64(`x ${ANTHROPIC}`)), 'anthropic-key'],
+    [
+      'pieces of a string',
+      `key: "${ANTHROPIC.slice(0, 4)}" + '${ANTHROPIC.slice(4, 30)}' +\n   "${ANTHROPIC.slice(30)}"`,
+      'anthropic-key',
+    ],
     ['hex', Buffer.from(PEM).toString('hex'), 'private-key'],
     ['percent signs', `?k=${percent(ANTHROPIC)}`, 'anthropic-key'],
     ['a binary file', Buffer.concat([Buffer.alloc(100), Buffer.from(ANTHROPIC)]), 'anthropic-key'],
@@ -68,6 +73,21 @@ describe('what is taken for a secret', () => {
     ['nothing', ''],
   ])('not %s', async (_, content) => {
     expect(await rulesIn(content)).toEqual([]);
+  });
+});
+
+describe('a file that is made to be slow to scan', () => {
+  it.each([
+    ['joints', '"+"'.repeat(60_000)],
+    ['signs of base64', '+'.repeat(200_000)],
+    ['one long line', 'a'.repeat(500_000)],
+    ['percent signs', '%41'.repeat(60_000)],
+    ['beginnings of tokens', 'eyJaaaaaaaaaa.'.repeat(10_000)],
+    ['beginnings of keys', '-----BEGIN PRIVATE KEY-----'.repeat(8_000)],
+    ['passwords without an end', `password = "${'x'.repeat(190)}`.repeat(1_000)],
+    ['short lines', 'QUJDREVGR0hJSktMTU5P\n'.repeat(10_000)],
+  ])('%s', async (_, content) => {
+    expect(Array.isArray(await scan(content, ['a secret that is not there']))).toBe(true);
   });
 });
 

@@ -45,7 +45,9 @@ async function scanText(text: string, isBinary: boolean, keys: ScanKeys, depth: 
   if (depth === DEEPEST) return places;
   for (const derived of derivedTexts(text)) {
     const inner = await scanText(derived.text, isBinary, keys, depth + 1);
-    places.push(...inner.map((place) => ({ ...place, line: derived.line })));
+    // What joining lines only shows once more stands where it was seen already.
+    const fresh = inner.filter(({ rule, mark }) => !places.some((it) => it.rule === rule && it.mark === mark));
+    places.push(...fresh.map((place) => ({ ...place, line: derived.line })));
   }
   return places;
 }

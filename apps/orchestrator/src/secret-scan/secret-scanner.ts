@@ -143,7 +143,8 @@ async function scanBytes(thread: ScanThread, content: Buffer): Promise<Place[]> 
     const [found = []] = await thread.scan([bytes]);
     places.push(...found.map((place) => ({ ...place, line: place.line + lines })));
   }
-  return places;
+  // Two pieces overlap.
+  return [...new Map(places.map((place) => [`${String(place.line)} ${markOf(place)}`, place])).values()];
 }
 
 /** What stood there before the agent came is not its doing. */

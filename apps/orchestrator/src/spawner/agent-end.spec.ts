@@ -12,6 +12,8 @@ describe('the end of an agent', () => {
   it.each([
     ['it ended well without submitting', {}, 'agent-no-submit'],
     ['it crashed', { exitCode: 1 }, 'agent-crashed'],
+    ['it used up its memory', { exitCode: 137, outOfMemory: true }, 'agent-memory'],
+    ['a part of it used up the memory, and it ended well', { outOfMemory: true }, 'agent-no-submit'],
     ['it was ended by a signal', { exitCode: null }, 'agent-crashed'],
     ['it crashed after it had submitted', { exitCode: 1, submitted: 'done' }, 'agent-crashed'],
     ['it used its iterations', { exitCode: 3, reason: 'agent-iterations' }, 'agent-iterations'],

@@ -13,6 +13,8 @@ export interface EndFacts {
   cause?: string | undefined;
   intent: EndIntent | undefined;
   exitCode: number | null;
+  /** The kernel ended something of it for want of memory. */
+  outOfMemory?: boolean;
   /** Last summary that the agent submitted. */
   submitted: string | undefined;
   /** Why the agent said that it ends. */
@@ -40,7 +42,8 @@ export function endOfAgent(facts: EndFacts): AgentEnd {
   if (intent === undefined && outcome !== 'already-gone') return { kind: 'killed' };
   if (facts.submitted !== undefined && facts.exitCode === 0) return { kind: 'submitted', summary: facts.submitted };
   if (facts.reason !== undefined && OWN_REASONS.includes(facts.reason)) return failed(facts.reason);
-  return failed(facts.exitCode === 0 ? 'agent-no-submit' : 'agent-crashed');
+  if (facts.exitCode === 0) return failed('agent-no-submit');
+  return failed(facts.outOfMemory === true ? 'agent-memory' : 'agent-crashed');
 }
 
 /** A failure with the public sentence of its code. */

@@ -116,6 +116,7 @@ export class Launcher {
     const registration = this.registration(run);
     later('registration', () => registration.end());
     later('sandbox', () => sandbox.abort());
+    demandEnforced(plan, sandbox);
     await sessions.remember({ ...record, cgroup: sandbox.handle.cgroup });
 
     await registration.make(claim, sandbox);
@@ -187,6 +188,12 @@ export class Launcher {
 }
 
 const submitSocketOf = ({ runDirectory }: Session): string => join(runDirectory, 'submit.sock');
+
+/** What was asked of the kernel and refused by it is no limit. @throws {WireFault} `policy-limits` */
+function demandEnforced({ demandLimits = [] }: SpawnPlan, { enforced }: PreparedSandbox): void {
+  const missing = demandLimits.filter((limit) => !enforced[limit]);
+  if (missing.length > 0) throw new WireFault('policy-limits', missing.join(', '));
+}
 
 function stopIfUnwanted(run: AgentRun): void {
   if (run.intent !== undefined) throw new StartStopped();

@@ -6,7 +6,7 @@ import { LocalFault, type OwnerPolicy, type ProgramPolicy } from '@capstan/platf
 import { WireFault } from '@capstan/protocol';
 
 /** A program of the owner's, ready to be mounted. */
-export interface Program extends Pick<ProgramPolicy, 'run' | 'environment'> {
+export interface Program extends Omit<ProgramPolicy, 'directory'> {
   /** Where its files lie on the host, traversable by every agent's uid; absent where it has none of its own. */
   source?: string;
 }
@@ -35,10 +35,10 @@ export class ProgramStore {
     const { programs = {} } = await this.policy();
     const found = Object.hasOwn(programs, runtime) ? programs[runtime] : undefined;
     if (found === undefined) throw new WireFault('policy-runtime', runtime);
-    const { run, environment, directory } = found;
-    if (directory === undefined) return { run, environment };
+    const { directory, ...program } = found;
+    if (directory === undefined) return program;
     try {
-      return { run, environment, source: await this.copyOf(runtime, directory) };
+      return { ...program, source: await this.copyOf(runtime, directory) };
     } catch (error) {
       throw new LocalFault('program-unreadable', `The files of the program ${runtime} cannot be read.`, undefined, {
         cause: error,

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { hostRuntime, type SandboxLimits, type SandboxSpec } from '@capstan/sandbox';
+import type { SandboxLimits, SandboxSpec } from '@capstan/sandbox';
 import type { ClearSecrets } from '../secrets/agent-secrets.js';
 import type { Session } from './session.js';
 import type { Program } from './program.store.js';
@@ -36,8 +36,8 @@ export function taskFile(plan: SpawnPlan, program?: Program): string {
   const { agentId, taskId, role, runtime, model, workItems, skills, timeoutMs } = plan;
   const limits = { iterations: ITERATIONS, tokens: TOKENS, timeoutMs };
   const task = { agentId, taskId, role, runtime, model, workItems, skills, limits, repositoryDir: WORKSPACE };
-  const { run, environment } = program ?? {};
-  return JSON.stringify(program === undefined ? task : { ...task, program: { run, environment } });
+  const { source: _source, ...told } = program ?? {};
+  return JSON.stringify(program === undefined ? task : { ...task, program: told });
 }
 
 export interface SandboxParts {
@@ -63,6 +63,7 @@ export function sandboxSpec(parts: SandboxParts): SandboxSpec {
     program?.source === undefined ? [] : [{ source: program.source, target: PROGRAM, mode: 'ro' as const }];
   return {
     agentId: plan.agentId,
+    driver: plan.sandbox,
     argv: AGENT.argv,
     env: {
       // First: none of them takes the place of what follows.
@@ -82,13 +83,7 @@ export function sandboxSpec(parts: SandboxParts): SandboxSpec {
     cwd: WORKSPACE,
     uid: session.uid,
     gid: session.gid,
-    mounts: [
-      ...hostRuntime(),
-      ...files,
-      ...programs,
-      { source: session.runDirectory, target: RUN, mode: 'ro' },
-      ...worktreeMounts,
-    ],
+    mounts: [...files, ...programs, { source: session.runDirectory, target: RUN, mode: 'ro' }, ...worktreeMounts],
     limits,
     network: 'none',
   };

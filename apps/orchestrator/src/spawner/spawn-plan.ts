@@ -11,6 +11,7 @@ import {
   type TaskId,
   type TenantId,
 } from '@capstan/protocol';
+import type { DemandableLimit } from '@capstan/platform';
 
 export type AgentRoleName = 'worker' | 'reviewer' | 'tester';
 
@@ -27,6 +28,8 @@ export interface SpawnPlan {
   workItems: string[];
   skills: string[];
   sandbox: string;
+  /** Limits that the owner demands of its sandbox. */
+  demandLimits?: readonly DemandableLimit[];
   /** Wall-clock limit from GO, milliseconds. */
   timeoutMs: number;
   /** Spending cap, millionths of a US dollar. */
@@ -55,7 +58,7 @@ export interface AdmittedEpoch {
 }
 
 /** What was asked for, before the owner's policy has filled in the limits. */
-export type SpawnWish = Omit<SpawnPlan, 'killEpochs' | 'secretNames'>;
+export type SpawnWish = Omit<SpawnPlan, 'killEpochs' | 'secretNames' | 'demandLimits'>;
 
 export const DEFAULT_TENANT = 'default';
 const DEFAULT_PRIORITY = 5;

@@ -100,7 +100,7 @@ describe('an agent that submits, and hears what is wrong', () => {
         sentence: expect.stringContaining('src/config.ts line 2 (anthropic-key)'),
       });
       expect(JSON.stringify(agent)).not.toContain('kkkkkkkk');
-      expect(() => git(execution.remote, 'rev-parse', '--verify', 'refs/heads/capstan/four')).toThrow();
+      expect(git(execution.remote, 'for-each-ref', 'refs/heads/capstan/four')).toBe('');
       await until('its work is kept', () => git(bare(), 'for-each-ref', `refs/capstan/salvage/${id}`) || undefined);
     }),
   );

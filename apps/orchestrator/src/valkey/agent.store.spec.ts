@@ -6,6 +6,7 @@ import {
   tenantId,
   type AgentId,
   type AgentStateName,
+  type AgentView,
 } from '@capstan/protocol';
 import { closeValkey, connectValkey } from '@capstan/platform';
 import type { Redis } from 'ioredis';
@@ -230,6 +231,29 @@ describe('AgentStore', () => {
     const { value } = await new AgentEvents(client, client).read('0', stop.signal).next();
     expect(value).toEqual({ kind: 'gap' });
   });
+
+  it(
+    'tells a reader that was slower than changes are kept what it has missed, in its place',
+    proves('ORC-107', async () => {
+      const { agentId: first } = await created();
+      const subscriber = await connectValkey(valkey.url);
+      const events = new AgentEvents(client, subscriber);
+      await events.start();
+      const stop = new AbortController();
+      const stream = events.read('0', stop.signal);
+      const told = async (): Promise<string> => {
+        const { value } = await stream.next();
+        return value === undefined || value.kind === 'gap' ? 'gap' : (JSON.parse(value.json) as AgentView).agentId;
+      };
+      expect(await told()).toBe(first);
+      await created();
+      const { agentId: third } = await created();
+      await client.xtrim('orchestrator:events', 'MAXLEN', 1);
+      expect([await told(), await told()]).toEqual(['gap', third]);
+      stop.abort();
+      await closeValkey(subscriber);
+    }),
+  );
 
   it('forgets an agent only once it has ended', async () => {
     const live = await agentIn('running');

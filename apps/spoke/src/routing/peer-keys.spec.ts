@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   keyRecord,
@@ -14,7 +14,6 @@ import { proves } from '../../../../test/support/proves.js';
 import { Foreigner } from '../../test/foreign.js';
 import { until } from '../../test/processes.js';
 import { POLICY, TestInstance } from '../../test/test-instance.js';
-import { writeFile } from 'node:fs/promises';
 
 jest.setTimeout(60_000);
 
@@ -74,6 +73,7 @@ describe('the pinned key of another instance', () => {
     'is followed by its own statement, on disk before anything is ordered with the next; its own time ends',
     proves('FED-11', async () => {
       await pin();
+      const earlier = { nowMs: Date.now() - 1_000, lifetimeMs: 3_600_000, keyEpoch: 1 };
       expect(await refusal(ask(second), later(second), [])).toBe('key-unknown');
       await taken(ask(second), later(second), [statement(second, quay.key, { oldUntilMs: 0 })]);
       expect(await pinned()).toEqual([quay.key.keyId, second.keyId]);
@@ -81,6 +81,8 @@ describe('the pinned key of another instance', () => {
       // Without a statement now, and the old key no more.
       await taken(ask(second), later(second), []);
       expect(await refusal(ask(quay.key, 1), quay.record, [])).toBe('key-revoked');
+      const backDated = quay.command({ case: 'status', value: { agentId: `agent-${newId()}` } }, earlier);
+      expect(await refusal(backDated, quay.record, [])).toBe('key-revoked');
       expect(await refusal(ask(second, 1), later(second), [])).toBe('key-revoked');
     }),
   );

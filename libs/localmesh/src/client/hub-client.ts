@@ -1,10 +1,9 @@
 import { type Fetch, pinnedFetch } from '@capstan/identity';
-import { LocalFault, type ServerSentEvent, serverSentEvents, stripControl } from '@capstan/protocol';
+import { type CatalogView, LocalFault, type ServerSentEvent, serverSentEvents, stripControl } from '@capstan/protocol';
 import type {
   AgentPageView,
   AuditHeadView,
   AuditPageView,
-  CatalogView,
   CommandAccepted,
   CommandView,
   ConnectionVerb,

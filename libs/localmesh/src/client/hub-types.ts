@@ -187,19 +187,6 @@ export interface LogPageView {
   gap: boolean;
 }
 
-/** What an instance offers, as it has just said. */
-export interface CatalogView {
-  instance: string;
-  runtimes: string[];
-  sandboxes: string[];
-  repositories: string[];
-  tenants: string[];
-  concurrency: number;
-  budgetMicroUsd: number;
-  timeoutMs: number;
-  version: string;
-}
-
 /** Agents as their instance has just told them. */
 export interface AgentPageView {
   instance: string;

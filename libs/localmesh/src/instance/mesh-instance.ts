@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { LocalFault, stripControl } from '@capstan/protocol';
 import { requestOnSocket } from '../client/local-http.js';
 import type { MeshHub } from '../hub/mesh-hub.js';
-import type { InstancePolicy, MeshModel } from '../mesh-options.js';
+import type { InstancePolicy, MeshModel, MeshOptions } from '../mesh-options.js';
 import type { ProcessRegister } from '../process/process-register.js';
 import { runRegistered } from '../process/run-registered.js';
 import { type ProcessSpec, SupervisedProcess } from '../process/supervised-process.js';
@@ -25,6 +25,7 @@ export interface MeshInstanceOptions {
   policy: Partial<InstancePolicy>;
   model: MeshModel;
   runtimeDir: string;
+  sandbox: NonNullable<MeshOptions['sandbox']>;
   env: Readonly<Record<string, string>>;
   register: ProcessRegister;
   onRestart?: (name: string) => void;
@@ -101,6 +102,7 @@ export class MeshInstance {
           CAPSTAN_VALKEY_URL: valkey.urls.orchestrator,
           CAPSTAN_RUNTIME_DIR: this.options.runtimeDir,
           ...modelEnv(this.options.model),
+          ...sandboxEnv(this.options.sandbox),
         },
         isReady: () => isHealthy(this.orchestratorSocket),
       }),
@@ -180,6 +182,12 @@ function modelEnv(model: MeshModel): Record<string, string> {
     ANTHROPIC_API_KEY: model.apiKey,
     ...(model.url === undefined ? {} : { CAPSTAN_ANTHROPIC_URL: model.url }),
   };
+}
+
+function sandboxEnv(sandbox: MeshInstanceOptions['sandbox']): Record<string, string> {
+  if (sandbox.driver === 'bubblewrap') return {};
+  const { socketPath } = sandbox;
+  return { CAPSTAN_SANDBOX: 'docker', ...(socketPath === undefined ? {} : { CAPSTAN_DOCKER_SOCKET: socketPath }) };
 }
 
 async function isHealthy(socketPath: string): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { allowsRepository, WireFault } from '@capstan/protocol';
-import type { OwnerPolicy } from './owner-policy.js';
+import type { DemandableLimit, OwnerPolicy } from './owner-policy.js';
 
 /** What the policy judges of a spawn; numbers may be 0 or absent for "the instance's default". */
 export interface SpawnRequestFacts {
@@ -21,6 +21,8 @@ export interface SpawnLimits {
   budgetMicroUsd: number;
   timeoutMs: number;
   sandbox: string;
+  /** What its sandbox must really enforce; absent where the owner demands nothing. */
+  demandLimits?: readonly DemandableLimit[];
 }
 
 /**
@@ -41,7 +43,8 @@ export function checkPolicy(policy: OwnerPolicy, spawn: SpawnRequestFacts): Spaw
   const budgetMicroUsd = within(spawn.budgetMicroUsd, owner.budgetMicroUsd, 'policy-budget');
   const timeoutMs = within(spawn.timeoutMs, owner.timeoutMs, 'policy-timeout');
   if ((spawn.active ?? 0) >= owner.concurrency) throw new WireFault('policy-concurrency');
-  return { budgetMicroUsd, timeoutMs, sandbox };
+  const { demandLimits } = owner;
+  return { budgetMicroUsd, timeoutMs, sandbox, ...(demandLimits === undefined ? {} : { demandLimits }) };
 }
 
 function within(asked: number | bigint | undefined, most: number, code: 'policy-budget' | 'policy-timeout'): number {

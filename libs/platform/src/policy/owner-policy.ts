@@ -6,6 +6,10 @@ import { parseAuthor, type CommitAuthor } from './commit-author.js';
 import { parsePrograms, type ProgramsPolicy } from './program-policy.js';
 import { parseSecretScan, type SecretScanPolicy } from './secret-scan-policy.js';
 
+/** What a sandbox can enforce; see `Enforcement` of the sandbox room. */
+export const DEMANDABLE_LIMITS = ['memory', 'pids', 'cpus', 'disk', 'seccomp', 'ownUid'] as const;
+export type DemandableLimit = (typeof DEMANDABLE_LIMITS)[number];
+
 /** What the owner of an instance lets others start on it; written in policy.yaml. */
 export interface SpawnPolicy {
   /** Runtimes that an agent may have. */
@@ -28,6 +32,8 @@ export interface SpawnPolicy {
   timeoutMs: number;
   /** Drivers that may be used; the first is the default. */
   sandboxes: readonly string[];
+  /** Limits that a sandbox must really enforce, or the agent is not started; none unless told. */
+  demandLimits?: readonly DemandableLimit[];
   /** Agents that may be started within any minute; more wait in the queue. No limit unless told. */
   startsPerMinute?: number;
 }
@@ -121,6 +127,7 @@ export function parsePolicy(text: string, place = 'policy.yaml'): OwnerPolicy {
     budgetMicroUsd: whole(from['budgetMicroUsd'], 'spawn.budgetMicroUsd', faults),
     timeoutMs: whole(from['timeoutMs'], 'spawn.timeoutMs', faults),
     sandboxes: texts(from['sandboxes'], 'spawn.sandboxes', faults),
+    ...(from['demandLimits'] === undefined ? {} : { demandLimits: demandedOf(from['demandLimits'], faults) }),
     ...sharedBudgets(from, faults),
     ...(from['startsPerMinute'] === undefined ? {} : { startsPerMinute: startsOf(from['startsPerMinute'], faults) }),
   };
@@ -157,11 +164,19 @@ const FIELDS = [
   'budgetMicroUsd',
   'timeoutMs',
   'sandboxes',
+  'demandLimits',
   'taskBudgetMicroUsd',
   'tenantBudgetMicroUsdPerDay',
   'unknownModels',
   'startsPerMinute',
 ];
+
+function demandedOf(value: unknown, faults: string[]): DemandableLimit[] {
+  const known = (name: unknown): name is DemandableLimit => DEMANDABLE_LIMITS.some((limit) => limit === name);
+  if (Array.isArray(value) && value.every(known)) return value;
+  faults.push(`spawn.demandLimits must be a list of ${DEMANDABLE_LIMITS.join(', ')}`);
+  return [];
+}
 
 function sharedBudgets(
   from: Record<string, unknown>,

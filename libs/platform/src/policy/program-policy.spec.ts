@@ -13,9 +13,9 @@ describe('the owner’s programs', () => {
     'are read as they are written',
     proves('ORC-L4', () => {
       const faults: string[] = [];
-      expect(parsePrograms({ x: GOOD }, faults)).toEqual({ x: GOOD });
-      expect(parsePrograms({ y: { kind: 'command', run: ['/bin/true'] } }, faults)).toEqual({
-        y: { kind: 'command', run: ['/bin/true'], environment: {} },
+      expect(parsePrograms({ x: GOOD }, faults)).toEqual({ x: { ...GOOD, allow: [] } });
+      expect(parsePrograms({ y: { kind: 'acp', run: ['/bin/true'], allow: ['read'] } }, faults)).toEqual({
+        y: { kind: 'acp', run: ['/bin/true'], environment: {}, allow: ['read'] },
       });
       expect(parsePrograms(undefined, faults)).toEqual({});
       expect(faults).toEqual([]);
@@ -27,6 +27,8 @@ describe('the owner’s programs', () => {
     ['the name of a built-in runtime', { claude: GOOD }],
     ['a name that is none', { '../x': GOOD }],
     ['an unknown kind', { x: { ...GOOD, kind: 'shell' } }],
+    ['a permission that does not exist', { x: { ...GOOD, kind: 'acp', allow: ['everything'] } }],
+    ['a permission that nobody asks for', { x: { ...GOOD, allow: ['read'] } }],
     ['an unknown field', { x: { ...GOOD, arguments: [] } }],
     ['a directory that is not absolute', { x: { ...GOOD, directory: 'x' } }],
     ['nothing to run', { x: { ...GOOD, run: [] } }],

@@ -2,15 +2,19 @@ import { isAbsolute } from 'node:path';
 
 /** A program of the owner's that agents may be, each under the name by which a spawn asks for it. */
 export interface ProgramPolicy {
-  /** How it is spoken to: `command` is given the task on its standard input, and its work is what it leaves at its end. */
-  kind: 'command';
+  /** How it is spoken to: `command` gets the task on its standard input; `acp` speaks the Agent Client Protocol there. */
+  kind: ProgramKind;
   /** Directory of the host that every such agent sees, read-only, at /opt/program. A copy of it is mounted, not itself. */
   directory?: string;
   /** Program and arguments, as paths inside the sandbox; /opt/capstan/node is there. Nothing of a spawn gets in here. */
   run: readonly string[];
   /** Further environment. */
   environment: Readonly<Record<string, string>>;
+  /** Only `acp`: kinds of tool calls for which the agent gets permission when it asks (`read`, `edit`, `execute` …); none unless told. */
+  allow: readonly string[];
 }
+
+export type ProgramKind = 'command' | 'acp';
 
 /** By the name that a spawn gives as its runtime. */
 export type ProgramsPolicy = Readonly<Record<string, ProgramPolicy>>;
@@ -18,6 +22,10 @@ export type ProgramsPolicy = Readonly<Record<string, ProgramPolicy>>;
 const NAME = /^[a-z][a-z0-9-]{0,39}$/;
 /** Runtimes that are built in. */
 const TAKEN: readonly string[] = ['claude'];
+/** Of tool calls in the Agent Client Protocol. */
+const KINDS: readonly string[] = [
+  ...['read', 'edit', 'delete', 'move', 'search', 'execute', 'think', 'fetch', 'switch_mode', 'other'],
+];
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** What the sandbox and the way to the model depend on. */
 const OURS = /^(?:PATH|HOME|TMPDIR|ANTHROPIC_BASE_URL|ANTHROPIC_API_KEY|GIT_.*|LD_.*|CAPSTAN_.*)$/;
@@ -35,13 +43,18 @@ export function parsePrograms(value: unknown, faults: string[]): ProgramsPolicy 
 function programOf(name: string, value: unknown, faults: string[]): ProgramPolicy {
   const at = `programs.${name}`;
   if (!NAME.test(name) || TAKEN.includes(name)) faults.push(`${at} cannot be the name of a program`);
-  const { kind, directory, run, environment = {}, ...others } = isMapping(value) ? value : {};
+  const { kind, directory, run, environment = {}, allow = [], ...others } = isMapping(value) ? value : {};
   for (const field of Object.keys(others)) faults.push(`${at} has an unknown field "${field}"`);
-  if (kind !== 'command') faults.push(`${at}.kind must be command`);
+  if (kind !== 'command' && kind !== 'acp') faults.push(`${at}.kind must be command or acp`);
+  const allowed = Array.isArray(allow) && allow.every((it) => KINDS.includes(it as string)) ? (allow as string[]) : [];
+  if (allowed !== allow && !(Array.isArray(allow) && allow.length === 0))
+    faults.push(`${at}.allow must be a list of ${KINDS.join(', ')}`);
+  if (kind === 'command' && allowed.length > 0) faults.push(`${at}.allow is for acp: a command asks nobody`);
   if (directory !== undefined && !(typeof directory === 'string' && isAbsolute(directory)))
     faults.push(`${at}.directory must be an absolute path`);
   return {
-    kind: 'command',
+    kind: kind === 'acp' ? 'acp' : 'command',
+    allow: allowed,
     run: runOf(run, at, faults),
     environment: environmentOf(environment, at, faults),
     ...(typeof directory === 'string' ? { directory } : {}),

@@ -74,6 +74,10 @@ describe('a Docker that fails', () => {
       await docker.restart();
       const later = new DockerDriver({ socketPath: docker.socketPath, room, owner: room });
       expect(await later.agentsWithSandboxes()).toEqual(['agent-one']);
+      const neighbour = new DockerDriver({ socketPath: docker.socketPath, room, owner: `${room}-2` });
+      expect(await neighbour.agentsWithSandboxes()).toEqual([]);
+      expect(await neighbour.removeLeftovers('agent-one')).toEqual([]);
+      expect(await docker.containers()).toHaveLength(1);
       await later.removeLeftovers('agent-one');
       expect(isGone(sandbox.handle)).toBe(true);
       expect(await docker.containers()).toEqual([]);

@@ -7,6 +7,7 @@ import { SandboxFault } from '../sandbox-fault.js';
 export const DEFAULT_SOCKET = '/var/run/docker.sock';
 /** A daemon that is silent for so long hangs. Importing an image may take longer. */
 const ANSWER_MS = 20_000;
+const IMPORT_MS = 300_000;
 
 export interface FoundContainer {
   id: string;
@@ -46,7 +47,7 @@ export class Daemon {
     try {
       const answer = (await docker.importImage(archive, { repo: repository, tag })) as Readable;
       answer.resume();
-      await finished(answer);
+      await finished(answer, { signal: AbortSignal.timeout(IMPORT_MS) });
     } catch (error) {
       throw fault('import', error);
     }
@@ -71,6 +72,21 @@ export class Daemon {
     if (found === undefined) return undefined;
     const { Running, Pid, ExitCode, OOMKilled } = found.State;
     return { running: Running, pid: Pid, exitCode: ExitCode, outOfMemory: OOMKilled };
+  }
+
+  /** Whether Docker has noted, since then, that the kernel ended something in the container for want of memory. */
+  async hasRunOutOfMemory(id: string, sinceMs: number): Promise<boolean> {
+    const noted = await this.ask('events', async (docker) => {
+      const stream = await docker.getEvents({
+        since: Math.floor(sinceMs / 1000),
+        until: Math.ceil(Date.now() / 1000),
+        filters: { container: [id], event: ['oom'] },
+      });
+      const pieces: string[] = [];
+      for await (const piece of stream) pieces.push(String(piece));
+      return pieces.join('');
+    });
+    return noted.includes(id);
   }
 
   /** Resolves when the container has ended, however long that takes; rejects where the daemon goes away. */

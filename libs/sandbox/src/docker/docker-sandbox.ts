@@ -75,6 +75,7 @@ export class DockerSandbox implements PreparedSandbox {
  */
 export async function exitOf(daemon: Daemon, id: string, { processes }: KillHandle): Promise<SandboxExit> {
   const stop = new AbortController();
+  const since = Date.now();
   const word = daemon.ended(id, stop.signal).then(
     () => true,
     () => false,
@@ -88,7 +89,17 @@ export async function exitOf(daemon: Daemon, id: string, { processes }: KillHand
   stop.abort();
   // Running still, for a Docker that has not noticed.
   if (told === undefined || told.running) return { exitCode: null, signal: null, outOfMemory: false };
-  return { exitCode: told.exitCode, signal: null, outOfMemory: told.outOfMemory };
+  const outOfMemory = told.outOfMemory || (told.exitCode !== 0 && (await hasRunOutOfMemory(daemon, id, since)));
+  return { exitCode: told.exitCode, signal: null, outOfMemory };
+}
+
+/** Docker may note that the memory was used up a moment after the end that followed from it. */
+async function hasRunOutOfMemory(daemon: Daemon, id: string, since: number): Promise<boolean> {
+  for (let pause = 20; pause < 1000; pause *= 2) {
+    if (await daemon.hasRunOutOfMemory(id, since).catch(() => false)) return true;
+    await delay(pause);
+  }
+  return false;
 }
 
 /** Asks until Docker has noticed the end itself. */

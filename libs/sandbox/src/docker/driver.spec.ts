@@ -2,19 +2,23 @@ import { TestDocker } from '../../../../test/support/test-docker.js';
 import { sandboxContract } from '../sandbox.contract.js';
 import { DockerDriver } from './driver.js';
 
-jest.setTimeout(60_000);
+jest.setTimeout(90_000);
 
 /** Beside what an agent's image has: the programs with which the contract tries to get out. */
 const PROGRAMS = ['unshare', 'mount', 'nsenter', 'chroot'];
 
 let docker: TestDocker;
+let driver: DockerDriver;
 beforeAll(async () => {
   docker = await TestDocker.start();
+  driver = new DockerDriver({ socketPath: docker.socketPath, programs: PROGRAMS });
+  // Makes the image.
+  expect(await driver.probe()).toMatchObject({ available: true });
 });
 afterAll(async () => {
   await docker[Symbol.asyncDispose]();
 });
 
 describe('docker', () => {
-  sandboxContract({ driver: () => new DockerDriver({ socketPath: docker.socketPath, programs: PROGRAMS }), limits: true });
+  sandboxContract({ driver: () => driver, limits: true });
 });

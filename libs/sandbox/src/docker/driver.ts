@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readdir, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { waitGone, signalHandle, type KillHandle } from '../kill/handle.js';
@@ -75,6 +76,7 @@ export class DockerDriver implements SandboxDriver {
     const uid = isRoot ? spec.uid : (process.getuid?.() ?? spec.uid);
     const gid = isRoot ? spec.gid : (process.getgid?.() ?? spec.gid);
     const image = await this.provideImage();
+    await mkdir(this.room, { recursive: true, mode: 0o700 });
     const name = `${this.prefix(spec.agentId)}${randomBytes(4).toString('hex')}`;
     const gate = await Gate.make(join(this.room, name), spec, uid, gid);
     let id: string | undefined;
@@ -112,7 +114,7 @@ export class DockerDriver implements SandboxDriver {
       await this.daemon.remove(id);
     }
     const prefix = this.prefix(agentId);
-    for (const name of await readdir(this.room)) {
+    for (const name of existsSync(this.room) ? await readdir(this.room) : []) {
       if (name.startsWith(prefix)) await rm(join(this.room, name), { recursive: true, force: true });
     }
     return pids;

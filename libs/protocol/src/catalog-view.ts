@@ -1,4 +1,5 @@
-import { type InstanceCatalog, stripControl } from '@capstan/protocol';
+import type { InstanceCatalog } from './gen/capstan/v1/receipt_pb.js';
+import { stripControl } from './text.js';
 
 /** What an instance offers, as the API shows it. */
 export interface CatalogView {

@@ -1,0 +1,75 @@
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { closeValkey, connectValkey, ReaperClient } from '@capstan/platform';
+import type { AgentId } from '@capstan/protocol';
+import { isGone } from '@capstan/sandbox';
+import { git } from '../../../../test/support/repository.js';
+import { proves } from '../../../../test/support/proves.js';
+import { until } from '../../../../test/support/until.js';
+import { TestExecution } from '../../test/test-execution.js';
+
+jest.setTimeout(120_000);
+
+const AGENT = join(__dirname, '..', '..', 'test', 'test-agent.mjs');
+
+describe('a former life of the orchestrator', () => {
+  let execution: TestExecution;
+  beforeAll(async () => (execution = await TestExecution.start(AGENT)));
+  afterAll(() => execution[Symbol.asyncDispose]());
+
+  const isClean = (): Promise<unknown> =>
+    until('it is clean', async () => {
+      const left = [...(await execution.store.untidy()), ...(await readdir(execution.settings.paths.agents))];
+      return left.length === 0 || undefined;
+    });
+
+  const working = (id: AgentId): Promise<unknown> =>
+    until('it works', async () => (await execution.textOf(id)).includes('working') || undefined);
+
+  async function cleanedEvent(id: AgentId): Promise<void> {
+    const stop = new AbortController();
+    for await (const event of execution.orchestrator.api.events.read('0', stop.signal)) {
+      if (event.kind === 'cleaned' && event.json.includes(id)) stop.abort();
+    }
+  }
+
+  it(
+    'finds and ends what its predecessor left although Valkey has forgotten everything, and saves the work',
+    proves(['ORC-118', 'ORC-111'], async () => {
+      const id = await execution.spawn('stubborn');
+      await execution.agentIn(id, 'running');
+      await working(id);
+      const { agents } = await reaperSays();
+      const handle = agents.find(({ agentId: it }) => it === id)?.handle;
+      if (handle === undefined) throw new Error('not registered');
+      const { driver, processes, bootId, pidNamespace, cgroup } = handle;
+      if (driver !== 'bubblewrap') throw new Error('another driver');
+      expect(isGone({ driver, bootId, pidNamespace, cgroup, processes })).toBe(false);
+      const [bare = ''] = (await readdir(execution.settings.paths.repositories)).filter((name) =>
+        name.endsWith('.git'),
+      );
+      const repository = join(execution.settings.paths.repositories, bare);
+      await execution.restart(false, async () => {
+        const valkey = await connectValkey(execution.instance.valkey.url);
+        await valkey.flushall();
+        await closeValkey(valkey);
+        await mkdir(join(execution.settings.paths.agents, 'torn'));
+        await mkdir(join(repository, 'worktrees', 'nobody'));
+      });
+      expect(isGone({ driver, bootId, pidNamespace, cgroup, processes })).toBe(true);
+      expect(git(repository, 'show', `refs/capstan/salvage/${id}:half.md`)).toBe('half of it');
+      expect(await readdir(join(repository, 'worktrees')).catch(() => [])).toEqual([]);
+      await isClean();
+      await cleanedEvent(id);
+    }),
+  );
+
+  async function reaperSays(): Promise<Awaited<ReturnType<ReaperClient['describe']>>> {
+    const reaper = new ReaperClient(execution.settings.paths.reaperSocket);
+    try {
+      return await reaper.describe();
+    } finally {
+      reaper.close();
+    }
+  }
+});

@@ -1,0 +1,97 @@
+import { Mesh } from '@capstan/localmesh';
+import { hasProcess } from '@capstan/sandbox';
+import { agentIn, completed, receiptOf, spawnAgent } from '../support/agents.js';
+import { placeOf, processesOf } from '../support/host-processes.js';
+import { proves } from '../support/proves.js';
+import { git, TestRepository } from '../support/repository.js';
+import { TestDocker } from '../support/test-docker.js';
+import { until } from '../support/until.js';
+
+jest.setTimeout(180_000);
+
+describe('an instance whose agents run in Docker', () => {
+  const repository = new TestRepository();
+  let docker: TestDocker;
+  let mesh: Mesh;
+
+  beforeAll(async () => {
+    docker = await TestDocker.start();
+    const sandbox = { driver: 'docker', socketPath: docker.socketPath } as const;
+    mesh = await Mesh.start({ instances: ['quay'], repository: repository.path, sandbox });
+  });
+  afterAll(async () => {
+    docker.thaw();
+    await mesh.stop();
+    await docker[Symbol.asyncDispose]();
+    repository[Symbol.dispose]();
+  });
+
+  const running = async (): Promise<string> => {
+    const { agentId } = await spawnAgent(mesh, 'quay', { playbook: 'long-run' });
+    await agentIn(mesh, agentId, 'running');
+    return agentId;
+  };
+  const noContainer = (): Promise<unknown> =>
+    until('its container is removed', async () => (await docker.containers()).length === 0);
+
+  it(
+    'takes an agent from order to commit, its harvest in a container too',
+    proves(['ORC-106', 'ORC-118'], async () => {
+      const { agentId } = await spawnAgent(mesh, 'quay');
+      const place = await until('it is registered', () => placeOf(mesh.instance('quay'), agentId));
+      expect(place.processes).toHaveLength(1);
+      const agent = await completed(mesh, agentId);
+      expect(agent.harvest).toMatchObject({ pushed: true, files: ['docs/REPOSITORY-MAP.md'] });
+      const remote = mesh.repository?.path ?? '';
+      expect(git(remote, 'rev-parse', `refs/heads/${agent.harvest?.branch ?? ''}`)).toBe(agent.harvest?.commit);
+      expect(await receiptOf(mesh, agentId, 'finished')).toMatchObject({ verified: true });
+      await noContainer();
+    }),
+  );
+
+  it(
+    'proves a kill, and removes the container',
+    proves(['ORC-106', 'ORC-117', 'ORC-118'], async () => {
+      const agentId = await running();
+      const inside = await until('its command runs', async () => {
+        const processes = await processesOf(mesh.instance('quay'), agentId);
+        return processes.length >= 3 ? processes : undefined;
+      });
+      const answer = await mesh.client.kill(agentId, { reason: 'test' });
+      expect(answer).toMatchObject({ outcome: 'killed', confirmed: true, receipt: { kind: 'killed', verified: true } });
+      expect(inside.filter(hasProcess)).toEqual([]);
+      await agentIn(mesh, agentId, 'killed');
+      await noContainer();
+    }),
+  );
+
+  it(
+    'proves a kill while Docker hangs, and removes the container when it is back',
+    proves(['ORC-106', 'ORC-117'], async () => {
+      const agentId = await running();
+      const inside = await processesOf(mesh.instance('quay'), agentId);
+      docker.freeze();
+      try {
+        const answer = await mesh.client.kill(agentId, { reason: 'Docker hangs' });
+        expect(answer).toMatchObject({ outcome: 'killed', confirmed: true, receipt: { verified: true } });
+        expect(inside.filter(hasProcess)).toEqual([]);
+      } finally {
+        docker.thaw();
+      }
+      await agentIn(mesh, agentId, 'killed');
+      await noContainer();
+    }),
+  );
+
+  it(
+    'ends what a killed orchestrator left, and says that it was lost',
+    proves('ORC-106', async () => {
+      const agentId = await running();
+      const inside = await processesOf(mesh.instance('quay'), agentId);
+      mesh.instance('quay').orchestrator.kill('SIGKILL');
+      expect(await agentIn(mesh, agentId, 'failed')).toMatchObject({ error: { code: 'orchestrator-lost' } });
+      expect(inside.filter(hasProcess)).toEqual([]);
+      await noContainer();
+    }),
+  );
+});

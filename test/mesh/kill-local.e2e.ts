@@ -1,0 +1,145 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Mesh } from '@capstan/localmesh';
+import { newId } from '@capstan/protocol';
+import { agentIn, spawnAgent, type SpawnOverrides } from '../support/agents.js';
+import { type AgentPlace, livingIn, placeOf, processesIn } from '../support/host-processes.js';
+import { clientOf } from '../support/instance-client.js';
+import { proves } from '../support/proves.js';
+import { TestRepository } from '../support/repository.js';
+import { until } from '../support/until.js';
+
+jest.setTimeout(240_000);
+
+const run = promisify(execFile);
+
+interface Told {
+  confirmed: boolean;
+  agents: { agentId: string; outcome: string }[];
+}
+
+describe('capstan kill --local', () => {
+  const repository = new TestRepository();
+  let mesh: Mesh;
+
+  beforeAll(async () => {
+    mesh = await Mesh.start({ instances: ['quay'], repository: repository.path });
+  });
+  afterAll(async () => {
+    await mesh.stop();
+    repository[Symbol.dispose]();
+  });
+
+  const quay = () => mesh.instance('quay');
+
+  async function capstan(...args: string[]): Promise<Told> {
+    const program = join(process.cwd(), 'dist/apps/cli/src/main.js');
+    const { stdout } = await run(process.execPath, [program, ...args, '--local', quay().dir, '--json']);
+    return JSON.parse(stdout) as Told;
+  }
+
+  async function running(over: SpawnOverrides = {}): Promise<{ agentId: string; place: AgentPlace }> {
+    const { agentId } = await spawnAgent(mesh, 'quay', { playbook: 'long-run', ...over });
+    await agentIn(mesh, agentId, 'running');
+    return { agentId, place: await until('it is registered', () => placeOf(quay(), agentId)) };
+  }
+
+  /** Orchestrator, spoke and Valkey of the instance stand still meanwhile. */
+  async function whileAllStandStill<T>(body: () => Promise<T>): Promise<T> {
+    const [valkey = 0] = processesIn(join(quay().dir, 'valkey'));
+    quay().orchestrator.kill('SIGSTOP');
+    quay().spoke.kill('SIGSTOP');
+    process.kill(valkey, 'SIGSTOP');
+    try {
+      return await body();
+    } finally {
+      process.kill(valkey, 'SIGCONT');
+      quay().spoke.kill('SIGCONT');
+      quay().orchestrator.kill('SIGCONT');
+    }
+  }
+
+  it(
+    'kills one agent, and those of a task, while orchestrator, spoke and Valkey stand still',
+    proves(['ORC-117', 'ORC-L2'], async () => {
+      const taskId = newId();
+      const [one, mate, other] = [await running(), await running({ taskId }), await running()];
+      await whileAllStandStill(async () => {
+        expect(await capstan('kill', one.agentId)).toMatchObject({
+          confirmed: true,
+          agents: [{ agentId: one.agentId, outcome: 'killed' }],
+        });
+        expect(livingIn(one.place)).toEqual([]);
+        expect(await capstan('kill', '--task', taskId)).toMatchObject({
+          confirmed: true,
+          agents: [{ agentId: mate.agentId, outcome: 'killed' }],
+        });
+        expect(livingIn(mate.place)).toEqual([]);
+        expect(livingIn(other.place)).not.toEqual([]);
+      });
+      await agentIn(mesh, one.agentId, 'killed');
+      await agentIn(mesh, mate.agentId, 'killed');
+      expect(await capstan('kill', other.agentId)).toMatchObject({ confirmed: true });
+      await agentIn(mesh, other.agentId, 'killed');
+    }),
+  );
+
+  it(
+    'withdraws the agents of a task that wait',
+    proves('ORC-117', async () => {
+      await capstan('queue', 'pause');
+      const client = clientOf(quay());
+      const taskId = newId();
+      const context = { repository: mesh.repository?.path ?? '', workItems: ['Wait.'] };
+      const agentId = await client.spawn({ taskId, agentType: 'worker', context, options: { playbook: 'long-run' } });
+      const told = await until('the orchestrator has answered in time', async () => {
+        const answer = await capstan('kill', '--task', taskId);
+        return answer.agents.length > 0 || (await client.status(agentId))?.state === 'killed' ? answer : undefined;
+      });
+      expect(told.confirmed).toBe(true);
+      await until('it is killed', async () => (await client.status(agentId))?.state === 'killed');
+      client.close();
+      await capstan('queue', 'resume');
+    }),
+  );
+
+  it(
+    'kills everything of a tenant, or of the instance, and nothing starts before it is re-armed',
+    proves(['ORC-117', 'ORC-L2'], async () => {
+      for (const scope of [['--tenant', 'default'], ['--all']]) {
+        const [one, other] = [await running(), await running()];
+        const told = await whileAllStandStill(async () => {
+          const answer = await capstan('kill', ...scope);
+          expect([...livingIn(one.place), ...livingIn(other.place)]).toEqual([]);
+          return answer;
+        });
+        expect(told.agents.map(({ agentId, outcome }) => [agentId, outcome]).sort()).toEqual(
+          [one, other].map(({ agentId }) => [agentId, 'killed']).sort(),
+        );
+        await agentIn(mesh, one.agentId, 'killed');
+        await agentIn(mesh, other.agentId, 'killed');
+        const client = clientOf(quay());
+        const context = { repository: mesh.repository?.path ?? '', workItems: ['Wait.'] };
+        await expect(client.spawn({ taskId: newId(), agentType: 'worker', context })).rejects.toMatchObject({
+          code: 'disarmed',
+        });
+        client.close();
+        await capstan('agents', 'rearm', ...(scope.length === 2 ? scope : []));
+      }
+    }),
+  );
+
+  it('says of an agent that it has not seen that it can never start', async () => {
+    const agentId = newId();
+    expect(await capstan('kill', agentId)).toMatchObject({
+      confirmed: true,
+      agents: [{ agentId, outcome: 'tombstoned' }],
+    });
+  });
+
+  it('names what is wrong with its use', async () => {
+    await expect(capstan('kill', 'a', '--all')).rejects.toMatchObject({ code: 2 });
+    await expect(capstan('kill', 'No Id')).rejects.toMatchObject({ code: expect.any(Number) });
+  });
+});
