@@ -120,7 +120,18 @@ module.exports = {
       comment: 'The reaper loads libs/sandbox: node only.',
       severity: 'error',
       from: { path: '^libs/sandbox/src/', pathNot: SPEC },
-      to: { path: '(?:^|/)node_modules/', pathNot: '(?:^|/)node_modules/@types/' },
+      to: { path: '(?:^|/)node_modules/', pathNot: '(?:^|/)node_modules/(?:@types|dockerode)/' },
+    },
+    {
+      name: 'dockerode-lazily',
+      comment: 'The driver of Docker loads its client on first use: the reaper loads libs/sandbox, and never needs it.',
+      severity: 'error',
+      from: { path: '^libs/sandbox/src/', pathNot: SPEC },
+      to: {
+        path: '(?:^|/)node_modules/(?:@types/)?dockerode/',
+        dynamic: false,
+        dependencyTypesNot: ['type-only'],
+      },
     },
     {
       name: 'kill-part-alone',

@@ -39,6 +39,9 @@ const LONG = [
   ...['acp-runtime', 'command-runtime'].map((name) => `apps/orchestrator/src/spawner/${name}.spec`),
   ...['docker/daemon', 'docker/driver'].map((name) => `libs/sandbox/src/${name}.spec`),
   ...['monitor/stalls', 'spawner/orphans'].map((name) => `apps/orchestrator/src/${name}.spec`),
+  ...['git/git-attacks', 'secret-scan/secret-scanner', 'spawner/submit'].map(
+    (name) => `apps/orchestrator/src/${name}.spec`,
+  ),
   'test/conformance/conformance.e2e',
   ...[
     'audit',

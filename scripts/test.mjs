@@ -9,14 +9,14 @@ import { provideDependencies } from './setup/dependencies.mjs';
 import { pinnedNode, root } from './setup/paths.mjs';
 import { become, main, say } from './setup/run.mjs';
 import { leaveOut, sentencesOf, suitesWithout } from './setup/suites.mjs';
-import { demandParts, DOCKER, provideSystemParts } from './setup/system-parts.mjs';
+import { demandParts, DOCKER, OPENSSH, provideSystemParts } from './setup/system-parts.mjs';
 
 const MODEL_KEYS = ['ANTHROPIC_API_KEY', 'ANTHROPIC_AUTH_TOKEN', 'CLAUDE_API_KEY', 'CAPSTAN_ANTHROPIC_URL'];
 
 await main(async () => {
   await provideDependencies();
   const isRoot = process.getuid?.() === 0;
-  const missing = await provideSystemParts({ isAgreed: false, also: isRoot ? [DOCKER] : [] });
+  const missing = await provideSystemParts({ isAgreed: false, also: isRoot ? [OPENSSH, DOCKER] : [OPENSSH] });
   if (!isRoot) missing.push({ name: DOCKER.name, command: 'run the tests as root' });
   const isCi = process.env.CI !== undefined && process.env.CI !== '';
   const { demanded, skipped } = suitesWithout(missing);

@@ -16,6 +16,8 @@ const POLICIES = [
   { name: 'spawn', file: `${POLICY}/owner-policy.ts`, shape: 'SpawnPolicy' },
   { name: 'stall', file: `${POLICY}/owner-policy.ts`, shape: 'StallPolicy' },
   { name: 'programs', file: `${POLICY}/program-policy.ts`, shape: 'ProgramPolicy' },
+  { name: 'author', file: `${POLICY}/commit-author.ts`, shape: 'AuthorPolicy' },
+  { name: 'allowances', file: `${POLICY}/secret-scan-policy.ts`, shape: 'SecretAllowance' },
   { name: 'peers', file: `${POLICY}/origin-policy.ts`, shape: 'PeerRule' },
 ];
 

@@ -37,6 +37,7 @@ const NEEDED_BY = {
     'libs/sandbox/src/bubblewrap/',
     'libs/sandbox/src/cgroup/',
   ],
+  'OpenSSH server': ['apps/orchestrator/src/git/private-repositories.spec.ts'],
   Docker: ['test/mesh/docker.e2e.ts', 'libs/sandbox/src/docker/'],
 };
 

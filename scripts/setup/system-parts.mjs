@@ -30,6 +30,14 @@ export const DOCKER = {
   packages: (manager) => ({ 'apt-get': ['docker.io'], dnf: ['moby-engine'] })[manager] ?? ['docker'],
 };
 
+/** What only the tests of private repositories need: a server that they start for themselves. */
+export const OPENSSH = {
+  name: 'OpenSSH server',
+  programs: ['sshd'],
+  onlyOn: 'linux',
+  packages: (manager) => (manager === 'apt-get' || manager === 'dnf' ? ['openssh-server'] : ['openssh']),
+};
+
 const MANAGERS = {
   'apt-get': { install: ['install', '-y', '--no-install-recommends'], refresh: ['update'] },
   dnf: { install: ['install', '-y'] },

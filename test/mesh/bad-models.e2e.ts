@@ -71,7 +71,8 @@ describe('a model that does not do what it should', () => {
       const { agentId } = await spawnAgent(mesh, 'quay');
       expect(await agentIn(mesh, agentId, 'failed', 'completed', 'killed')).toMatchObject({
         state: 'failed',
-        error: { code, sentence: faultSentence(code) },
+        // More may be said of why, by whoever saw it.
+        error: { code, sentence: expect.stringContaining(faultSentence(code).replace(/\.$/, '')) },
         harvest: null,
         completedAt: expect.any(String),
       });

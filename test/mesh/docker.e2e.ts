@@ -4,10 +4,11 @@ import { agentIn, completed, receiptOf, spawnAgent } from '../support/agents.js'
 import { placeOf, processesOf } from '../support/host-processes.js';
 import { proves } from '../support/proves.js';
 import { git, TestRepository } from '../support/repository.js';
+import { isSalvaged } from '../support/salvage.js';
 import { TestDocker } from '../support/test-docker.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 describe('an instance whose agents run in Docker', () => {
   const repository = new TestRepository();
@@ -31,8 +32,10 @@ describe('an instance whose agents run in Docker', () => {
     await agentIn(mesh, agentId, 'running');
     return agentId;
   };
+  const says = async (agentId: string, words: RegExp): Promise<boolean> =>
+    (await mesh.client.logs(agentId)).lines.some(({ text }) => words.test(text));
   const noContainer = (): Promise<unknown> =>
-    until('its container is removed', async () => (await docker.containers()).length === 0);
+    until('its container is removed', async () => (await docker.containers()).length === 0, 60_000);
 
   it(
     'takes an agent from order to commit, its harvest in a container too',
@@ -66,19 +69,25 @@ describe('an instance whose agents run in Docker', () => {
   );
 
   it(
-    'proves a kill while Docker hangs, and removes the container when it is back',
-    proves(['ORC-106', 'ORC-117'], async () => {
+    'proves a kill while Docker hangs, keeps the work until it can be saved, and removes the container when it is back',
+    proves(['ORC-106', 'ORC-117', 'ORC-111'], async () => {
       const agentId = await running();
-      const inside = await processesOf(mesh.instance('quay'), agentId);
+      await until('it has begun its work', () => says(agentId, /./));
+      const inside = await until('its command runs', async () => {
+        const processes = await processesOf(mesh.instance('quay'), agentId);
+        return processes.length >= 3 ? processes : undefined;
+      });
       docker.freeze();
       try {
         const answer = await mesh.client.kill(agentId, { reason: 'Docker hangs' });
         expect(answer).toMatchObject({ outcome: 'killed', confirmed: true, receipt: { verified: true } });
         expect(inside.filter(hasProcess)).toEqual([]);
+        await agentIn(mesh, agentId, 'killed');
+        await until('it says that the work is not saved', () => says(agentId, /could not be saved yet/), 120_000);
       } finally {
         docker.thaw();
       }
-      await agentIn(mesh, agentId, 'killed');
+      await until('the work is saved', () => isSalvaged(mesh.instance('quay'), agentId), 120_000);
       await noContainer();
     }),
   );

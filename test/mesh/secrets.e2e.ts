@@ -22,7 +22,7 @@ const SEARCHES = [
   `find / ${ASIDE} -type f -print 2>/dev/null | sort`,
   `find / ${ASIDE} -type s -print 2>/dev/null; cat /proc/net/unix /proc/net/tcp /proc/mounts`,
   `find / ${ASIDE} -type f ! -name node -print0 2>/dev/null | xargs -0 grep -aohE "sk-ant-[A-Za-z0-9_-]{8,}|\\b[0-9a-f]{64}\\b|\\b[A-Za-z0-9_-]{43}\\b" 2>/dev/null | sort -u`,
-  'cat /run/capstan/task.json; git config --list --show-origin; git remote -v; cat .git; id; cat /etc/passwd',
+  'cat /run/capstan/task.json; git config --list --show-origin; git remote -v; cat .git; id; cat /etc/passwd; echo searched >SEARCHED.md',
 ];
 
 describe('a sandbox', () => {
@@ -67,7 +67,7 @@ describe('a sandbox', () => {
     'shows the agent no secret of its instance or its hub, wherever it looks',
     proves('ORC-L3', async () => {
       const { agentId } = await spawnAgent(mesh, 'quay');
-      expect((await agentIn(mesh, agentId, 'failed', 'completed')).error?.code).toBe('agent-no-change');
+      expect((await agentIn(mesh, agentId, 'failed', 'completed')).error).toBeNull();
       expect(upstream.requests).toHaveLength(SEARCHES.length + 1);
       // The key does its work, outside.
       expect(upstream.requests.every(({ headers }) => headers['x-api-key'] === KEY)).toBe(true);

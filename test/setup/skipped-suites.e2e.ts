@@ -23,7 +23,8 @@ describe('npm test on a machine that lacks a part', () => {
   beforeEach(() => {
     path = mkdtempSync(join(tmpdir(), 'capstan-parts-'));
     symlinkSync(process.execPath, join(path, 'node'));
-    for (const program of ['git', 'redis-server', 'bwrap', 'dockerd']) writeFileSync(join(path, program), '', { mode: 0o755 });
+    for (const program of ['git', 'redis-server', 'bwrap', 'dockerd'])
+      writeFileSync(join(path, program), '', { mode: 0o755 });
   });
   afterEach(() => {
     rmSync(path, { recursive: true, force: true });

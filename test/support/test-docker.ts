@@ -101,7 +101,7 @@ export class TestDocker implements AsyncDisposable {
   private async end(signal: NodeJS.Signals): Promise<void> {
     const { daemon } = this;
     this.daemon = undefined;
-    if (daemon === undefined || daemon.exitCode !== null || daemon.signalCode !== null) return;
+    if (daemon?.exitCode !== null || daemon.signalCode !== null) return;
     const ended = once(daemon, 'exit');
     daemon.kill(signal);
     await ended;

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { KillOptions } from './commands/agents-kill.js';
+import type { SalvageOptions } from './commands/agents-salvage.js';
 import type { SpawnOptions } from './commands/agents-spawn.js';
 import type { UpOptions } from './commands/up.js';
 import { addAuth } from './auth-program.js';
@@ -176,6 +177,15 @@ function addAgents(agents: Command, output: Output, context: ContextOf): void {
       via === undefined
         ? (await import('./commands/agents-status.js')).agentStatus(output, id, { ...context(), ...options })
         : (await import('./commands/agents-via.js')).statusVia(output, id, { ...context(), ...options, via }),
+    );
+  withJson(agents.command('salvage'))
+    .description('unfinished work that an instance on this machine keeps: list it, look at it, have it as a branch')
+    .argument('[agent]')
+    .requiredOption('--local <dir>', 'the directory of the instance')
+    .option('--into <repository>', 'fetch it into this repository, as the branch salvage/AGENT')
+    .option('--drop', 'keep it no longer')
+    .action(async (id: string | undefined, { local, ...options }: SalvageOptions & { local: string }) =>
+      (await import('./commands/agents-salvage.js')).salvage(output, local, id, options),
     );
   withJson(agents.command('logs'))
     .description('what an agent printed')

@@ -23,7 +23,7 @@ async function capstan(...args: string[]): Promise<{ code: number; out: string; 
 /** Every command that can be typed. */
 const COMMANDS: string[] = [
   ...['conformance', 'down', 'events', 'kill', 'status', 'up', 'verify'],
-  ...['kill', 'kill-all', 'logs', 'ls', 'rearm', 'spawn', 'status'].map((name) => `agents ${name}`),
+  ...['kill', 'kill-all', 'logs', 'ls', 'rearm', 'salvage', 'spawn', 'status'].map((name) => `agents ${name}`),
   ...['accept', 'export', 'heads', 'ls'].map((name) => `audit ${name}`),
   ...['create', 'ls', 'revoke'].map((name) => `auth token ${name}`),
   ...['create', 'show'].map((name) => `grant ${name}`),

@@ -103,6 +103,7 @@ export class Orchestrator implements Drainable {
     const ledger = new SpendLedger(valkey);
     const gateway = new ModelGateway({
       provider: createProvider(settings.provider),
+      scripted: { provider: createProvider({ name: 'scripted' }), roles: settings.scriptedRoles },
       log: logger,
       ledger,
       rules: async () => (await files.policy()).spawn,

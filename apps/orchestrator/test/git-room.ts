@@ -48,8 +48,8 @@ export class GitRoom implements Disposable {
     return path;
   }
 
-  async agentOn(path: string, names: { agentId?: string } = {}): Promise<TestAgent> {
-    const repository = await this.store.open('default', path);
+  async agentOn(path: string, names: { agentId?: string; store?: RepositoryStore } = {}): Promise<TestAgent> {
+    const repository = await (names.store ?? this.store).open('default', path);
     const { commit } = await repository.resolveBranch('');
     const id = agentId(names.agentId ?? 'agent-one');
     const order = { agentId: id, taskId: taskId('task-one'), commit, uid: UID, gid: UID, parent: this.parent };

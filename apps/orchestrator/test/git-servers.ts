@@ -113,7 +113,7 @@ function serve(root: string, request: IncomingMessage, response: ServerResponse)
       QUERY_STRING: query,
       REQUEST_METHOD: request.method ?? '',
       CONTENT_TYPE: request.headers['content-type'] ?? '',
-      HTTP_CONTENT_ENCODING: String(request.headers['content-encoding'] ?? ''),
+      HTTP_CONTENT_ENCODING: request.headers['content-encoding'] ?? '',
       GIT_PROTOCOL: String(request.headers['git-protocol'] ?? ''),
       REMOTE_USER: 'capstan',
     },

@@ -1,5 +1,5 @@
 /**
- * A whole mesh on one machine: PostgreSQL, Valkey, one hub, any number of instances, started as the real processes,
+ * A whole mesh on one machine: PostgreSQL, Valkey, one hub or several, any number of instances, started as real processes,
  * enrolled over the real path, supervised, and taken down without a trace. Used by `capstan up` and by the tests.
  * Imports `protocol` and `identity`; no app and no Nest.
  */

@@ -45,7 +45,7 @@ export const FAULTS = {
   'policy-budget': never("The budget is higher than the instance's owner allows."),
   'policy-timeout': never("The time limit is longer than the instance's owner allows."),
   'policy-sandbox': never("The instance's owner does not allow this sandbox."),
-  'policy-limits': never("The instance cannot enforce a limit that its owner demands."),
+  'policy-limits': never('The instance cannot enforce a limit that its owner demands.'),
   'policy-peer': never('Whoever has signed this may not order it here.'),
   'policy-operator': never("The instance's owner demands an operator's own signature for this."),
   'policy-secret': never("The instance's owner does not let agents have this secret."),

@@ -24,7 +24,8 @@ export class HubDatabase implements AsyncDisposable {
   async commands(): Promise<CommandRow[]> {
     const { rows } = await this.client.query<CommandRow>(
       `SELECT id, kind, instance, agent_id AS "agentId", state, settled_at IS NOT NULL AS "isSettled",
-         refusal_code AS refusal, expires_at < now() AS "hasExpired" FROM commands WHERE kind <> 'kill.probe' ORDER BY created_at`,
+         refusal_code AS refusal, expires_at < now() AS "hasExpired",
+         (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAt" FROM commands WHERE kind <> 'kill.probe' ORDER BY created_at`,
     );
     return rows;
   }

@@ -9,6 +9,7 @@ import { environmentOf } from './processes.ts';
 import { readRegister } from './register-file.ts';
 
 const LEDGER = 'spoke:ledger:hub:';
+const PRUNED_THROUGH = 'spoke:ledger:pruned-through';
 /** As a mesh gives it to its parts: no URL by the letter, its host being empty. */
 const VALKEY_URL = /^redis\+unix:\/\/(?<username>[^:]+):(?<password>[^@]+)@(?<path>.+)$/;
 
@@ -20,7 +21,7 @@ export async function instanceRecord(instance: MeshInstance): Promise<InstanceEv
     ledgerOf(instance),
   ]);
   const verdict = await verifyLog(join(instance.dir, 'audit', 'spoke.log'));
-  const found = { id: instance.id, register, agents, ledger };
+  const found = { id: instance.id, register, agents, ...ledger };
   return verdict.ok ? found : { ...found, logFault: `record ${String(verdict.at)}: ${verdict.why}` };
 }
 
@@ -55,7 +56,7 @@ function valkeyOf({ id, spoke }: MeshInstance): Redis {
   return valkey;
 }
 
-async function ledgerOf(instance: MeshInstance): Promise<string[]> {
+async function ledgerOf(instance: MeshInstance): Promise<Pick<InstanceEvidence, 'ledger' | 'prunedThrough'>> {
   const valkey = valkeyOf(instance);
   try {
     const ids: string[] = [];
@@ -63,7 +64,8 @@ async function ledgerOf(instance: MeshInstance): Promise<string[]> {
       const [next, keys] = await valkey.scan(cursor, 'MATCH', `${LEDGER}*`, 'COUNT', 500);
       ids.push(...keys.map((key) => key.slice(LEDGER.length)));
       cursor = next;
-      if (cursor === '0') return ids;
+      if (cursor !== '0') continue;
+      return { ledger: ids, prunedThrough: Number((await valkey.get(PRUNED_THROUGH)) ?? 0) };
     }
   } finally {
     valkey.disconnect();

@@ -45,7 +45,15 @@ export function killAllOrder(...lines: KilledLine[]): OrderRecord {
 
 export function spawnRow(changes: Partial<CommandRow> = {}): CommandRow {
   const row = { id: SPAWN_ID, kind: 'agent.spawn', instance: 'quay', agentId: AGENT };
-  return { ...row, state: 'DELIVERED', isSettled: true, refusal: null, hasExpired: false, ...changes };
+  return {
+    ...row,
+    state: 'DELIVERED',
+    isSettled: true,
+    refusal: null,
+    hasExpired: false,
+    expiresAt: 601_000,
+    ...changes,
+  };
 }
 
 export function home(changes: Partial<InstanceEvidence> = {}): InstanceEvidence {
@@ -54,6 +62,7 @@ export function home(changes: Partial<InstanceEvidence> = {}): InstanceEvidence 
     register: [registered(1100, 41)],
     agents: [{ agentId: AGENT, state: 'completed' }],
     ledger: [SPAWN_ID],
+    prunedThrough: 0,
     ...changes,
   };
 }

@@ -46,6 +46,11 @@ describe('the checker of histories', () => {
       ['that is still on its way', { commands: [spawnRow({ state: 'PENDING', isSettled: false })] }, ['unsettled']],
       ['that never got a receipt', { commands: [spawnRow({ isSettled: false })] }, ['unsettled']],
       ['that its instance forgot', { instances: [home({ ledger: [] })] }, ['not-on-disk']],
+      [
+        'to be refused since its instance forgot it early',
+        { instances: [home({ ledger: [], prunedThrough: 601_000 })] },
+        [],
+      ],
       ['without an end', { receipts: [] }, ['outcomes']],
       [
         'with two ends',

@@ -57,6 +57,7 @@ export interface CommandRow {
   refusal: string | null;
   /** Its ledger need not have it any longer. */
   hasExpired: boolean;
+  expiresAt: AtMs;
 }
 
 /** A line of a reaper's register. */
@@ -78,6 +79,8 @@ export interface InstanceEvidence {
   agents: { agentId: string; state: string }[];
   /** Ids of the commands that its ledger has. */
   ledger: string[];
+  /** What expired until then the ledger has forgotten, and refuses for ever: a clock that was ahead makes it forget early. */
+  prunedThrough: AtMs;
   /** What is wrong with its audit log. */
   logFault?: string;
 }

@@ -37,12 +37,13 @@ function unsettled({ id, kind, state, agentId }: CommandRow): Violation {
 }
 
 function spawnFaults(row: CommandRow, history: History): Violation[] {
-  const { id, agentId, instance, state, refusal, hasExpired } = row;
+  const { id, agentId, instance, state, refusal } = row;
   if (state !== 'DELIVERED') return [];
   const faults: Violation[] = [];
   const add = (rule: string, sentence: string): void => void faults.push({ rule, subject: agentId, sentence });
   const home = history.instances.find((each) => each.id === instance);
-  if (!hasExpired && !home?.ledger.includes(id))
+  const isForgotten = row.hasExpired || row.expiresAt <= (home?.prunedThrough ?? 0);
+  if (!isForgotten && !home?.ledger.includes(id))
     add('not-on-disk', 'its spawn was delivered, and the ledger does not have it');
   if (refusal !== null) return faults;
   const ends = history.receipts.filter(({ commandId, kind }) => commandId === id && kind === 'finished').length;

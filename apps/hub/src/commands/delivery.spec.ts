@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import pg from 'pg';
 import { AgentState, encodeEnvelope, KillOutcome, toBase64 } from '@capstan/protocol';
 import { startTestPostgres, type TestPostgres } from '../../../../test/support/postgres.js';
@@ -292,8 +294,9 @@ describe('while the database is away', () => {
     const { body } = await hub.post<{ commandId: string }>(`agents/${agentId}/kill`, { waitMs: 0 });
     const kill = await orderOf(body.commandId);
     await spoke.disconnect();
-    // Nothing that waits for the database survives this.
+    // Nothing that waits for the database survives this, and the hub's own disk does not either.
     await hub.stop();
+    await rm(join(hub.stateDirectory, 'kills'), { recursive: true });
     await postgres.restart();
     hub = await hub.successor();
     const back = Object.assign(new TestSpoke(hub, 'harbor'), { key: spoke.key, reaper: spoke.reaper });

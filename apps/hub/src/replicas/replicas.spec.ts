@@ -244,9 +244,6 @@ describe('two replicas', () => {
       if (isAway) await replicas.valkey.restart();
     });
 
-  test(
-    'a revocation at one closes the link at the other, and drops what waits',
-    revokes('mole', false),
-  );
+  test('a revocation at one closes the link at the other, and drops what waits', revokes('mole', false));
   test('so it does while Valkey is away', revokes('quay', true));
 });

@@ -2,6 +2,8 @@ import { IsIn, IsInt, IsNumber, IsOptional, IsPositive, IsString, Matches, Max, 
 
 const absolute = { message: '$property must be an absolute path' };
 
+const ROLES = /^(?:worker|reviewer|tester)(?:,(?:worker|reviewer|tester))*$/;
+
 /** Every variable that the orchestrator reads; see `settings.ts` for what they become. */
 export class Environment {
   /** The instance's directory: keys, policy, sockets, repositories. */
@@ -42,6 +44,24 @@ export class Environment {
   @IsOptional()
   @IsIn(['anthropic', 'scripted'])
   CAPSTAN_MODEL_PROVIDER?: 'anthropic' | 'scripted';
+
+  /**
+   * `deterministic`: every agent is answered by playbook; `claude`: every one by the model; `hybrid`: by role. Default: as the
+   * provider says.
+   */
+  @IsOptional()
+  @IsIn(['deterministic', 'claude', 'hybrid'])
+  CAPSTAN_EXECUTION_MODE?: 'deterministic' | 'claude' | 'hybrid';
+
+  /** Only `hybrid`: roles that the model answers (`worker,reviewer,tester`); default all that are not excluded. */
+  @IsOptional()
+  @Matches(ROLES, { message: '$property must be roles, separated by commas' })
+  CAPSTAN_CLAUDE_ROLES?: string;
+
+  /** Only `hybrid`: roles that the model does not answer, whatever else is said. */
+  @IsOptional()
+  @Matches(ROLES, { message: '$property must be roles, separated by commas' })
+  CAPSTAN_CLAUDE_EXCLUDED_ROLES?: string;
 
   /** Where `node` and `agent.mjs` lie for the sandboxes: owned by root, traversable by everybody. */
   @Matches(/^\//, absolute)

@@ -50,6 +50,34 @@ describe('the configuration', () => {
     expect(() => loadSettings(broken)).toThrow(/VALKEY_URL.*ANTHROPIC_API_KEY/s);
   });
 
+  it(
+    'chooses by role who is answered by the model',
+    proves('ORC-L4', () => {
+      const keyed = { ...env, ANTHROPIC_API_KEY: 'sk-1' };
+      const rolesOf = (more: Record<string, string>) => {
+        const { provider, scriptedRoles } = loadSettings({ ...keyed, ...more });
+        return [provider.name, ...scriptedRoles];
+      };
+      const hybrid = { CAPSTAN_EXECUTION_MODE: 'hybrid' };
+      expect(rolesOf({ CAPSTAN_EXECUTION_MODE: 'deterministic' })).toEqual(['scripted']);
+      expect(rolesOf({ CAPSTAN_EXECUTION_MODE: 'claude' })).toEqual(['anthropic']);
+      expect(rolesOf(hybrid)).toEqual(['anthropic']);
+      expect(rolesOf({ ...hybrid, CAPSTAN_CLAUDE_ROLES: 'worker,tester' })).toEqual(['anthropic', 'reviewer']);
+      expect(rolesOf({ ...hybrid, CAPSTAN_CLAUDE_EXCLUDED_ROLES: 'tester' })).toEqual(['anthropic', 'tester']);
+      const both = { CAPSTAN_CLAUDE_ROLES: 'worker,tester', CAPSTAN_CLAUDE_EXCLUDED_ROLES: 'tester' };
+      expect(rolesOf({ ...hybrid, ...both })).toEqual(['anthropic', 'reviewer', 'tester']);
+      expect(() => rolesOf({ CAPSTAN_CLAUDE_ROLES: 'worker' })).toThrow(/need CAPSTAN_EXECUTION_MODE=hybrid/);
+      expect(() => rolesOf({ ...hybrid, CAPSTAN_CLAUDE_ROLES: 'captain' })).toThrow(
+        /CAPSTAN_CLAUDE_ROLES must be roles/,
+      );
+      expect(() => loadSettings({ ...env, ...hybrid })).toThrow(
+        /CAPSTAN_EXECUTION_MODE=hybrid needs ANTHROPIC_API_KEY/,
+      );
+      const against = { CAPSTAN_EXECUTION_MODE: 'claude', CAPSTAN_MODEL_PROVIDER: 'scripted' };
+      expect(() => rolesOf(against)).toThrow(/CAPSTAN_EXECUTION_MODE=claude contradicts/);
+    }),
+  );
+
   it('does not send the model key over a network in the clear', () => {
     const at = (url: string) => () => loadSettings({ ...env, ANTHROPIC_API_KEY: 'sk-1', CAPSTAN_ANTHROPIC_URL: url });
     for (const url of ['http://model.example.org', 'http://10.0.0.1:80/v', 'http://127.0.0.1.example.org'])

@@ -7,6 +7,8 @@ export interface Settings {
   valkeyUrl: string;
   listen: ListenTarget;
   provider: { name: 'scripted' } | { name: 'anthropic'; apiKey: string; url?: string };
+  /** Roles of agents that are answered by playbook although there is a model. */
+  scriptedRoles: readonly string[];
   runtimeDir: string;
   /** First host uid of agents; undefined where the orchestrator may not change uid and agents have its own. */
   agentUidBase: number | undefined;
@@ -53,6 +55,7 @@ export function loadSettings(env: Readonly<Record<string, string | undefined>>):
       read.CAPSTAN_ORCHESTRATOR_LISTEN || join(read.CAPSTAN_INSTANCE_DIR, 'run', 'orchestrator.sock'),
     ),
     provider: providerOf(read),
+    scriptedRoles: scriptedRolesOf(read),
     runtimeDir: read.CAPSTAN_RUNTIME_DIR,
     agentUidBase: process.getuid?.() === 0 ? read.CAPSTAN_AGENT_UID_BASE : undefined,
     docker: dockerOf(read),
@@ -96,11 +99,19 @@ function dockerOf(env: Environment): Settings['docker'] {
 function unsafeCombinations(env: Environment): string[] {
   const faults: string[] = [];
   if (valkeyOf(env) === '') faults.push('CAPSTAN_VALKEY_URL or VALKEY_URL must be set');
-  if (env.CAPSTAN_MODEL_PROVIDER === 'anthropic' && keyOf(env) === '') {
-    faults.push(
-      'CAPSTAN_MODEL_PROVIDER=anthropic needs ANTHROPIC_API_KEY or CLAUDE_API_KEY; without a key use scripted',
-    );
+  if (nameOfProvider(env) === 'anthropic' && keyOf(env) === '') {
+    const asked = env.CAPSTAN_EXECUTION_MODE === undefined ? 'CAPSTAN_MODEL_PROVIDER' : 'CAPSTAN_EXECUTION_MODE';
+    const value = env.CAPSTAN_EXECUTION_MODE ?? 'anthropic';
+    faults.push(`${asked}=${value} needs ANTHROPIC_API_KEY or CLAUDE_API_KEY; without a key use scripted`);
   }
+  const provider = env.CAPSTAN_MODEL_PROVIDER;
+  if (env.CAPSTAN_EXECUTION_MODE !== undefined && provider !== undefined && provider !== nameOfProvider(env))
+    faults.push(`CAPSTAN_EXECUTION_MODE=${env.CAPSTAN_EXECUTION_MODE} contradicts CAPSTAN_MODEL_PROVIDER=${provider}`);
+  if (
+    env.CAPSTAN_EXECUTION_MODE !== 'hybrid' &&
+    (env.CAPSTAN_CLAUDE_ROLES ?? env.CAPSTAN_CLAUDE_EXCLUDED_ROLES) !== undefined
+  )
+    faults.push('CAPSTAN_CLAUDE_ROLES and CAPSTAN_CLAUDE_EXCLUDED_ROLES need CAPSTAN_EXECUTION_MODE=hybrid');
   if (isKeyInTheClear(env)) {
     faults.push('CAPSTAN_ANTHROPIC_URL must be https: over http the model key would travel in the clear');
   }
@@ -116,9 +127,24 @@ function isKeyInTheClear({ CAPSTAN_ANTHROPIC_URL: text }: Environment): boolean 
 
 function providerOf(env: Environment): Settings['provider'] {
   const apiKey = keyOf(env);
-  const name = env.CAPSTAN_MODEL_PROVIDER ?? (apiKey === '' ? 'scripted' : 'anthropic');
+  const name = nameOfProvider(env);
   if (name === 'scripted') return { name };
   return { name, apiKey, ...(env.CAPSTAN_ANTHROPIC_URL === undefined ? {} : { url: env.CAPSTAN_ANTHROPIC_URL }) };
+}
+
+function nameOfProvider(env: Environment): 'anthropic' | 'scripted' {
+  const mode = env.CAPSTAN_EXECUTION_MODE;
+  if (mode !== undefined) return mode === 'deterministic' ? 'scripted' : 'anthropic';
+  return env.CAPSTAN_MODEL_PROVIDER ?? (keyOf(env) === '' ? 'scripted' : 'anthropic');
+}
+
+const ROLES = ['worker', 'reviewer', 'tester'];
+
+function scriptedRolesOf(env: Environment): string[] {
+  if (env.CAPSTAN_EXECUTION_MODE !== 'hybrid') return [];
+  const included = env.CAPSTAN_CLAUDE_ROLES?.split(',') ?? ROLES;
+  const excluded = env.CAPSTAN_CLAUDE_EXCLUDED_ROLES?.split(',') ?? [];
+  return ROLES.filter((role) => !included.includes(role) || excluded.includes(role));
 }
 
 const valkeyOf = (env: Environment): string => env.CAPSTAN_VALKEY_URL ?? env.VALKEY_URL ?? '';

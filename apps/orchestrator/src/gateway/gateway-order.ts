@@ -23,6 +23,8 @@ export interface GatewayOrder {
   gid: number;
   /** Spending cap, millionths of a US dollar. */
   budgetMicroUsd: number;
+  /** What the agent is; some may be answered by playbook. */
+  role?: string;
   /** Model of an agent that asks for `default`; empty for the provider's own. */
   model: string;
   /** Playbook of the scripted provider; empty for its default. */

@@ -2,6 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { once } from 'node:events';
 import { proves } from '../../../../test/support/proves.js';
+import { createProvider } from './create-provider.js';
 import { GatewayRoom } from '../../test/gateway-room.js';
 
 const TOOLS = ['bash', 'edit', 'submit'].map((name) => ({
@@ -134,6 +135,21 @@ describe('the gateway’s door', () => {
     await room.session.close();
     expect(existsSync(room.socketPath)).toBe(false);
   });
+});
+
+describe('a gateway that has a model and a script', () => {
+  it.each([
+    ['tester', 200],
+    ['worker', 502],
+  ])('chooses by the role of the agent: %s', (role, status) =>
+    proves('ORC-L4', async () => {
+      const scripted = { provider: createProvider({ name: 'scripted' }), roles: ['tester', 'reviewer'] };
+      // Nobody listens there.
+      const away = { name: 'anthropic' as const, apiKey: 'none', url: 'http://127.0.0.1:1' };
+      await using room = await GatewayRoom.open(away, { role }, { scripted });
+      expect((await room.send('POST', '/v1/messages', JSON.stringify(TASK))).status).toBe(status);
+    })(),
+  );
 });
 
 describe('the scripted model', () => {

@@ -23,6 +23,8 @@ export interface GatewaySession {
 export interface GatewayParts {
   provider: ModelProvider;
   log: Logger;
+  /** Answers agents of these roles instead. */
+  scripted?: { provider: ModelProvider; roles: readonly string[] };
   /** What tasks and tenants have spent; without it only the agent's own budget holds. */
   ledger?: SpendLedger;
   /** Read before each request. Default: no shared budget, no model without a price. */
@@ -45,7 +47,8 @@ export class ModelGateway {
 
   /** Resolves once the agent can connect. @throws Error where the socket cannot be made */
   async open(order: GatewayOrder): Promise<GatewaySession> {
-    const { provider, log, ledger, rules = noRules, stallMs = STALL_MS } = this.parts;
+    const { log, ledger, rules = noRules, stallMs = STALL_MS } = this.parts;
+    const provider = this.providerOf(order);
     const meter = new Meter(order.budgetMicroUsd);
     const desk = new AgentDesk({
       order,
@@ -75,6 +78,11 @@ export class ModelGateway {
       throw error;
     }
     return { usage: () => meter.usage(), outage: () => desk.outage, close: () => close(server, desk, socketPath) };
+  }
+
+  private providerOf({ role = '' }: GatewayOrder): ModelProvider {
+    const { provider, scripted } = this.parts;
+    return scripted?.roles.includes(role) === true ? scripted.provider : provider;
   }
 }
 

@@ -277,6 +277,30 @@ describe('what a spawn may name', () => {
     expect(sentence).not.toMatch(/fetch|lock/);
   });
 
+  it.each([
+    ['a directory .git', 'git'],
+    ['a twin of it', 'GIT'],
+  ])('says that a source which holds %s is not safe to check out', (_, letters) =>
+    proves('SEC-02', async () => {
+      using source = new TestRepository();
+      const forge = (type: string, input: Buffer | string): string =>
+        execFileSync('git', ['hash-object', '-w', '--literally', '--stdin', '-t', type], { cwd: source.path, input })
+          .toString()
+          .trim();
+      const entry = (mode: string, name: string, id: string): Buffer =>
+        Buffer.concat([Buffer.from(`${mode} ${name}\0`), Buffer.from(id, 'hex')]);
+      const inner = forge(
+        'tree',
+        entry('100644', 'config', forge('blob', `[core]\n\tfsmonitor = touch ${room.marker}\n`)),
+      );
+      const tree = forge('tree', entry('40000', `.${letters}`, inner));
+      const commit = git(source.path, 'commit-tree', '-m', 'x', tree);
+      git(source.path, 'update-ref', 'refs/heads/main', commit);
+      await expect(room.store.open('default', source.path)).rejects.toMatchObject({ code: 'repository-unsafe' });
+      expect(room.isMarked).toBe(false);
+    })(),
+  );
+
   it('says repository-empty where there is no commit', async () => {
     git(room.parent, 'init', '-q', 'empty');
     await expect(room.store.open('default', join(room.parent, 'empty'))).rejects.toMatchObject({

@@ -1,4 +1,4 @@
-import { WireFault } from '@capstan/protocol';
+import { LocalFault, WireFault } from '@capstan/protocol';
 import {
   signalHandle,
   waitGone,
@@ -87,6 +87,7 @@ async function receive(
   if (exit.status === 'fulfilled' && exit.value.exitCode === 0 && result.status === 'fulfilled') return result.value;
   // A pack that stops in the middle is explained by what git said inside.
   const cause: unknown = result.status === 'rejected' ? result.reason : undefined;
+  if (cause instanceof LocalFault) throw cause;
   const why = cause instanceof WireFault ? (cause.detail ?? '') : cause instanceof Error ? cause.message : '';
   const how = exit.status === 'fulfilled' ? endText(exit.value) : '';
   throw new WireFault('harvest-refused', [why, said, how].filter((part) => part !== '').join('; '), { cause });

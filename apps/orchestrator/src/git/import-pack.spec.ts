@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { deflateSync } from 'node:zlib';
 import { proves } from '../../../../test/support/proves.js';
 import { git, TestRepository } from '../../../../test/support/repository.js';
 import { GitRoom } from '../../test/git-room.js';
@@ -102,6 +104,55 @@ describe('a pack from a harvest that was taken over', () => {
       });
     }
   });
+
+  /** A pack of a few kilobytes whose one delta makes a file of a gigabyte. */
+  function deltaBomb(): { tree: string; bytes: Buffer } {
+    const head = (type: number, size: number): Buffer => {
+      const bytes = [(type << 4) | (size & 15)];
+      for (let rest = Math.floor(size / 16); rest > 0; rest = Math.floor(rest / 128)) {
+        bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) | 0x80;
+        bytes.push(rest & 0x7f);
+      }
+      return Buffer.from(bytes);
+    };
+    const varint = (value: number): Buffer => {
+      const bytes: number[] = [];
+      for (let rest = value; ; rest = Math.floor(rest / 128)) {
+        if (rest < 128) return Buffer.from([...bytes, rest]);
+        bytes.push((rest & 0x7f) | 0x80);
+      }
+    };
+    const base = Buffer.alloc(65_536, 'a');
+    const copies = 16_384;
+    // Each copies 65,536 bytes from the beginning of the base: a size of 0 stands for that.
+    const delta = Buffer.concat([varint(base.length), varint(base.length * copies), Buffer.alloc(copies, 0x80)]);
+    const baseId = createHash('sha1')
+      .update(`blob ${String(base.length)}\0`)
+      .update(base)
+      .digest();
+    const tree = object('tree', entry('100644', 'file', object('blob', 'x')));
+    const listed = Buffer.from(execFileSync('git', ['cat-file', 'tree', tree], { cwd: forge }));
+    const head3 = Buffer.from([...Buffer.from('PACK'), 0, 0, 0, 2, 0, 0, 0, 3]);
+    const body = Buffer.concat([
+      head3,
+      ...[head(3, base.length), deflateSync(base)],
+      ...[head(7, delta.length), baseId, deflateSync(delta)],
+      ...[head(2, listed.length), deflateSync(listed)],
+    ]);
+    return { tree, bytes: Buffer.concat([body, createHash('sha1').update(body).digest()]) };
+  }
+
+  it(
+    'refuses a delta that makes a gigabyte of a kilobyte, before it has the memory for it',
+    proves('SEC-02', async () => {
+      const { tree, bytes } = deltaBomb();
+      expect(bytes.length).toBeLessThan(100_000);
+      await expect(send(tree, bytes)).rejects.toMatchObject({
+        code: 'harvest-refused',
+        detail: expect.stringMatching(/over limit/),
+      });
+    }),
+  );
 
   it('refuses noise, a pack that was cut, and no pack at all', async () => {
     const blob = object('blob', 'x');

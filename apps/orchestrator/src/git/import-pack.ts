@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { WireFault } from '@capstan/protocol';
 import type { BareRepository } from './bare-repository.js';
+import { diskFault } from './disk-fault.js';
 import type { Harvest, HarvestLimits } from './harvest-limits.js';
 import { objectId } from './refs.js';
 import { GitFault } from './safe-git.js';
@@ -45,6 +46,8 @@ export async function importPack(order: PackOrder): Promise<Harvest | undefined>
     await migrate(quarantine, join(repository.dir, 'objects'));
     return { tree: kept.tree, files: kept.changes.map(({ path }) => quotePath(path)) };
   } catch (error) {
+    const full = diskFault(error);
+    if (full !== undefined) throw full;
     if (error instanceof GitFault) throw new WireFault('harvest-refused', error.message, { cause: error });
     throw error;
   } finally {

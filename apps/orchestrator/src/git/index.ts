@@ -16,5 +16,6 @@ export { changesOf, quotePath, type Change } from './tree-changes.js';
 export { PushFault, type PushFaultReason } from './push-fault.js';
 export { standWork, type WorkStand } from './stand-work.js';
 export type { ConflictFile } from './conflict-file.js';
+export { diskFault } from './disk-fault.js';
 export { makeCommit } from './commit.js';
 export { pruneWorktrees } from './prune-worktrees.js';

@@ -34,7 +34,7 @@ async function harvestSound(order: HarvestOrder): Promise<Harvest | undefined> {
   try {
     return await harvestAny(order, 'sound');
   } catch (error) {
-    if (!(error instanceof WireFault) || !/gitmodules/.test(error.detail ?? '')) throw error;
+    if (!(error instanceof WireFault) || !(error.detail ?? '').includes('gitmodules')) throw error;
     return harvestAny(order, 'unruled');
   }
 }

@@ -1,4 +1,5 @@
 import { LocalFault, WireFault } from '@capstan/protocol';
+import { diskFault } from './disk-fault.js';
 import { GitFault } from './safe-git.js';
 
 /**
@@ -31,6 +32,8 @@ const OURS: readonly RegExp[] = [/\.lock'/i, /no space left/i, /unable to (?:cre
  */
 export function sourceFault(error: unknown): WireFault | LocalFault {
   const detail = error instanceof GitFault ? error.message : String(error);
+  const full = diskFault(error);
+  if (full !== undefined) return full;
   if (isMissing(error)) return new WireFault('repository-missing', detail, { cause: error });
   if (error instanceof GitFault && UNSAFE.test(error.stderr))
     return new WireFault('repository-unsafe', detail, { cause: error });

@@ -11,7 +11,7 @@ const rulesIn = async (content: string | Buffer, issued: string[] = []) =>
 
 // Put together here, so that this file holds none of them.
 const ANTHROPIC = `sk-ant-api03-${'a1B2_c3D'.repeat(11)}AA`;
-const GITHUB = `ghp_${'wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO0pINUx'}`;
+const GITHUB = ['ghp', 'wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO0pINUx'].join('_');
 const ED25519 = generateKeyPairSync('ed25519').privateKey;
 const PEM = ED25519.export({ format: 'pem', type: 'pkcs8' }).toString();
 const DER = ED25519.export({ format: 'der', type: 'pkcs8' }).toString('base64');
@@ -93,7 +93,7 @@ describe('a file that is made to be slow to scan', () => {
 
 describe('what was issued', () => {
   const SECRET = 'orchid/7+Quay=mast harbour"line';
-  const reversed = [...SECRET].reverse().join('');
+  const reversed = SECRET.split('').reverse().join('');
   it.each([
     ['as it is', SECRET],
     ['in base64', base64(SECRET)],
@@ -109,7 +109,7 @@ describe('what was issued', () => {
     ['backwards', reversed],
     ['backwards in base64', base64(reversed)],
     ['in pieces', `"${SECRET.slice(0, 9)}" +\n  "${SECRET.slice(9, 20)}" + '${SECRET.slice(20)}'`],
-    ['one letter a line', [...SECRET].join('\n')],
+    ['one letter a line', SECRET.split('').join('\n')],
     ['in UTF-16', Buffer.from(SECRET, 'utf16le')],
     ['in a binary file', Buffer.concat([randomBytes(1000), Buffer.alloc(3), Buffer.from(SECRET)])],
   ])('is known again %s', (_, written) =>

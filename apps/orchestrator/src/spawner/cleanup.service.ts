@@ -1,6 +1,6 @@
 import { removeControlGroups, type SandboxDriver } from '@capstan/sandbox';
-import type { Logger } from '@capstan/platform';
-import { isTerminal, type AgentId } from '@capstan/protocol';
+import { LocalFault, type Logger } from '@capstan/platform';
+import { isTerminal, WireFault, type AgentId } from '@capstan/protocol';
 import { salvage, type BareRepository, type RepositoryStore, type Worktree } from '../git/index.js';
 import type { AgentLog } from '../monitor/agent-log.js';
 import type { AgentStore } from '../valkey/agent.store.js';
@@ -16,6 +16,11 @@ export interface CleanupParts {
   logger: Logger;
 }
 
+interface Saved {
+  isSettled: boolean;
+  sentence: string;
+}
+
 /** Removes what an agent leaves: sandbox, gateway socket, worktree, directories. What fails is tried again by the sweep. */
 export class Cleanup {
   constructor(private readonly parts: CleanupParts) {}
@@ -28,7 +33,12 @@ export class Cleanup {
       await this.attempt(agentId, 'gateway', () => gateway.close()),
       await this.attempt(agentId, 'sandbox', () => sandbox.dispose()),
     ];
-    if (save) log.append('system', await this.save(session, repository, worktree));
+    if (save) {
+      const saved = await this.save(session, repository, worktree);
+      log.append('system', saved.sentence);
+      // The sweep tries again; until then the work tree is all that there is of it.
+      if (!saved.isSettled) return;
+    }
     steps.push(await this.attempt(agentId, 'worktree', () => repository.removeWorktree(worktree)));
     await this.finishDisk(agentId, steps.every(Boolean));
   }
@@ -55,7 +65,8 @@ export class Cleanup {
     const repository = tenant === undefined || name === undefined ? undefined : await repositories.recall(tenant, name);
     if (record?.worktree !== undefined && repository !== undefined) {
       const worktree = repository.recallWorktree(record.worktree);
-      await this.save(record, repository, worktree);
+      const { isSettled } = await this.save(record, repository, worktree);
+      if (!isSettled) throw new LocalFault('not-saved', 'Unfinished work could not be saved yet.', agentId);
       isDone = (await this.attempt(agentId, 'worktree', () => repository.removeWorktree(worktree))) && isDone;
     }
     await this.finishDisk(agentId, isDone);
@@ -68,15 +79,24 @@ export class Cleanup {
       this.parts.logger.warn({ agentId, pids, msg: 'processes of a sandbox were left; they are ended' });
   }
 
-  /** Keeps unfinished work in a ref. @returns what became of it, for the agent's log. */
-  private async save(owner: SessionRecord, repository: BareRepository, worktree: Worktree): Promise<string> {
+  /**
+   * Keeps unfinished work in a ref.
+   *
+   * @returns what became of it, for the agent's log; not settled where a later attempt may succeed: a Docker that hangs, a disk
+   *   that is full.
+   */
+  private async save(owner: SessionRecord, repository: BareRepository, worktree: Worktree): Promise<Saved> {
     const { agentId, uid, gid } = owner;
     try {
       const saved = await salvage({ repository, worktree, driver: this.parts.driver, uid, gid });
-      return saved === undefined ? 'There was no unfinished work.' : `Unfinished work was saved to ${saved.ref}.`;
+      const sentence = `Unfinished work was saved to ${saved?.ref ?? ''}.`;
+      return { isSettled: true, sentence: saved === undefined ? 'There was no unfinished work.' : sentence };
     } catch (error) {
       this.parts.logger.error({ err: error, agentId, msg: 'unfinished work could not be saved' });
-      return 'Unfinished work could not be saved.';
+      // What cannot be taken in cannot be taken in later either.
+      const isSettled = error instanceof WireFault && !error.retryable;
+      const sentence = isSettled ? 'Unfinished work could not be saved.' : 'Unfinished work could not be saved yet.';
+      return { isSettled, sentence };
     }
   }
 

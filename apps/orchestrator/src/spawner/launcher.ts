@@ -128,7 +128,7 @@ export class Launcher {
   }
 
   private openGateway(run: AgentRun, { plan }: Claim, session: Session, usage: UsageRecorder): Promise<GatewaySession> {
-    const { agentId, taskId, tenant, budgetMicroUsd, model, playbook } = plan;
+    const { agentId, taskId, tenant, budgetMicroUsd, model, playbook, role } = plan;
     const { socketPath, uid, gid } = session;
     return this.parts.gateway.open({
       agentId,
@@ -138,6 +138,7 @@ export class Launcher {
       uid,
       gid,
       budgetMicroUsd,
+      role,
       model,
       playbook,
       onUsage: (figures) => usage.record(figures),

@@ -7,7 +7,7 @@ import type { AgentLog } from '../monitor/agent-log.js';
 import type { Monitor } from '../monitor/monitor.service.js';
 import type { VitalsWatch } from '../monitor/vitals-watch.js';
 import type { JobEnd } from '../queue/agent.worker.js';
-import { PushFault } from '../git/index.js';
+import { diskFault, PushFault } from '../git/index.js';
 import type { SecretScanner } from '../secret-scan/index.js';
 import type { AgentSecrets } from '../secrets/agent-secrets.js';
 import type { AgentStore, Claim, Claimed } from '../valkey/agent.store.js';
@@ -214,7 +214,8 @@ function failureOf(error: unknown): AgentEnd & { kind: 'failed' } {
   if (error instanceof WorkRefused) return { kind: 'failed', code: error.code, sentence: error.sentence };
   if (error instanceof PushFault) return { kind: 'failed', code: 'push-rejected', sentence: error.sentence };
   if (error instanceof SandboxFault) return failed('sandbox-failed');
-  return error instanceof LocalFault ? { ...failed('internal'), sentence: error.sentence } : failed('internal');
+  const local = error instanceof LocalFault ? error : diskFault(error);
+  return local === undefined ? failed('internal') : { ...failed('internal'), sentence: local.sentence };
 }
 
 function failure({ code, sentence }: AgentEnd & { kind: 'failed' }, log: AgentLog): Settled {

@@ -1,13 +1,15 @@
 /** In whose name agents' work is committed. */
-export interface CommitAuthor {
+export interface AuthorPolicy {
+  /** One line. */
   name: string;
+  /** One line. */
   email: string;
 }
 
 const ONE_LINE = /^[^\u0000-\u001f\u007f<>]{1,200}$/;
 
 /** Reads `author` of a policy file; it may be absent. Faults are added to `faults`. */
-export function parseAuthor(value: unknown, faults: string[]): CommitAuthor | undefined {
+export function parseAuthor(value: unknown, faults: string[]): AuthorPolicy | undefined {
   if (value === undefined) return undefined;
   const { name, email, ...others } = (value ?? {}) as Record<string, unknown>;
   for (const field of Object.keys(others)) faults.push(`author has an unknown field "${field}"`);

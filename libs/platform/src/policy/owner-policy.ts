@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { LocalFault } from '@capstan/protocol';
 import { type OriginPolicy, parseOriginPolicy } from './origin-policy.js';
-import { parseAuthor, type CommitAuthor } from './commit-author.js';
+import { parseAuthor, type AuthorPolicy } from './commit-author.js';
 import { parsePrograms, type ProgramsPolicy } from './program-policy.js';
 import { parseSecretScan, type SecretScanPolicy } from './secret-scan-policy.js';
 
@@ -64,7 +64,7 @@ export interface OwnerPolicy extends OriginPolicy {
   /** Names of the sealed secrets that agents may be given; none unless told. */
   secrets?: readonly string[];
   /** In whose name agents' work is committed; `Capstan agent` unless told. */
-  author?: CommitAuthor;
+  author?: AuthorPolicy;
   /** Programs that agents may be beside the built-in `claude`, by the name that a spawn gives as its runtime. */
   programs?: ProgramsPolicy;
   /** What the secret scan lets pass; nothing unless told. */

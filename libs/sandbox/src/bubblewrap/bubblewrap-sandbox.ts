@@ -1,4 +1,4 @@
-import type { Readable, Writable } from 'node:stream';
+import { PassThrough, type Readable, type Writable } from 'node:stream';
 import { removeControlGroups } from '../cgroup/agent-groups.js';
 import { hasRunOutOfMemory } from '../cgroup/out-of-memory.js';
 import { isGone, signalHandle, waitGone, type KillHandle } from '../kill/handle.js';
@@ -25,8 +25,9 @@ export class BubblewrapSandbox implements PreparedSandbox {
   ) {
     const { stdin, stdout, stderr } = launched.child;
     if (stdout === null || stderr === null) throw new SandboxFault('sandbox-failed', 'The sandbox has no output.');
-    this.stdout = stdout;
-    this.stderr = stderr;
+    // Node throws away what a child has written and nobody has begun to read when it ends; a harvest may end that fast.
+    this.stdout = stdout.pipe(new PassThrough());
+    this.stderr = stderr.pipe(new PassThrough());
     if (stdin !== null) this.stdin = stdin;
     this.exited = launched.exited.then((exit) => ({ ...exit, outOfMemory: hasRunOutOfMemory(groups) }));
     void this.exited.then(() => {

@@ -103,9 +103,7 @@ export class Daemon {
   /** Running or not, whatever has all of these labels. */
   async find(labels: Readonly<Record<string, string>>): Promise<FoundContainer[]> {
     const wanted = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
-    const found = await this.ask('list', (docker) =>
-      docker.listContainers({ all: true, filters: { label: wanted } }),
-    );
+    const found = await this.ask('list', (docker) => docker.listContainers({ all: true, filters: { label: wanted } }));
     return found.map(({ Id, Labels }) => ({ id: Id, labels: Labels }));
   }
 

@@ -82,9 +82,7 @@ export class DockerDriver implements SandboxDriver {
     let id: string | undefined;
     try {
       const labels = { [LABEL.agent]: spec.agentId, [LABEL.owner]: this.owner };
-      id = await this.daemon.create(
-        containerOptions({ spec, image, name, labels, uid, gid, gateMounts: gate.mounts }),
-      );
+      id = await this.daemon.create(containerOptions({ spec, image, name, labels, uid, gid, gateMounts: gate.mounts }));
       await this.daemon.start(id);
       const handle = await this.handleOf(id);
       const enforced = enforcedOn(initOf(handle), spec.limits, isRoot);
@@ -147,14 +145,15 @@ export class DockerDriver implements SandboxDriver {
     const init = state?.running === true ? readProcess(state.pid) : null;
     // A process of that number may be another's by now: the container must be running still when we have looked.
     const after = init === null ? undefined : await this.daemon.inspect(id);
-    if (init?.pidNamespace == null || after?.running !== true || after.pid !== init.pid) {
+    const pidNamespace = init?.pidNamespace ?? null;
+    if (init === null || pidNamespace === null || after?.running !== true || after.pid !== init.pid) {
       throw new SandboxFault('sandbox-failed', 'The sandbox was gone before it could be named.');
     }
     return {
       driver: 'docker',
       bootId: bootId(),
       processes: [{ pid: init.pid, startTicks: init.startTicks }],
-      pidNamespace: init.pidNamespace,
+      pidNamespace,
       cgroup: killGroupOf(init.pid),
     };
   }

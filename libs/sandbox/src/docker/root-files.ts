@@ -93,7 +93,7 @@ async function librariesOf(files: readonly string[]): Promise<Set<string>> {
   const libraries = new Set<string>();
   const listed = await run('ldd', [...files], { maxBuffer: 64 << 20 }).then(
     ({ stdout }) => stdout,
-    (error: unknown) => String((error as { stdout?: string }).stdout ?? ''),
+    (error: unknown) => (error as { stdout?: string }).stdout ?? '',
   );
   for (const [, path] of listed.matchAll(/^\s+(?:\S+ => )?(\/\S+) \(0x/gm)) if (path !== undefined) libraries.add(path);
   return libraries;

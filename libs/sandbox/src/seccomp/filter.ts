@@ -17,7 +17,8 @@ const ENOSYS = 38;
 const EAFNOSUPPORT = 97;
 
 /** CLONE_NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET of linux/sched.h. */
-export const NAMESPACES = 0x80 | 0x2_0000 | 0x200_0000 | 0x400_0000 | 0x800_0000 | 0x1000_0000 | 0x2000_0000 | 0x4000_0000;
+export const NAMESPACES =
+  0x80 | 0x2_0000 | 0x200_0000 | 0x400_0000 | 0x800_0000 | 0x1000_0000 | 0x2000_0000 | 0x4000_0000;
 /** clone's low byte is the exit signal, so that CLONE_NEWTIME is no flag of it. */
 export const CLONE_NAMESPACES = NAMESPACES & ~0xff;
 
