@@ -31,6 +31,7 @@ const NEEDED_BY = {
     'apps/orchestrator/src/monitor/stalls.spec.ts',
     'apps/orchestrator/src/orchestrator.spec.ts',
     'apps/orchestrator/src/reaper/reaper.spec.ts',
+    'apps/orchestrator/src/secret-scan/',
     'apps/orchestrator/src/spawner/',
     'apps/orchestrator/test/',
     'apps/spoke/src/lease/',

@@ -14,6 +14,7 @@ import { measureRouted } from './sections/routed.ts';
 import { measureScale } from './sections/scale.ts';
 import { measureSignatures } from './sections/signatures.ts';
 import { measureSpawns } from './sections/spawns.ts';
+import { measureWorktrees } from './sections/worktrees.ts';
 import { startUpstream } from './upstream.ts';
 
 const { sections: wanted, isQuick, isJson } = readOptions();
@@ -54,6 +55,7 @@ await section('g', () =>
 );
 await section('h', () => measureRouted(samples(8000)));
 await section('i', () => measureGateway(samples(2000)));
+await section('j', () => measureWorktrees(Math.max(3, samples(10))));
 await section('k', async () => [...(await measureLoad(10)), ...(await measureLoad(isQuick ? 25 : 100))]);
 if (!isJson) {
   console.log(formatTable(figures.toSorted((a, b) => a.section.localeCompare(b.section))));

@@ -12,6 +12,8 @@ export async function bundle(entry: string, outfile: string): Promise<string> {
     platform: 'node',
     format: 'esm',
     tsconfig: join(root, 'tsconfig.json'),
+    // Loaded only by those that drive a Docker daemon; it has parts that are no JavaScript.
+    external: ['dockerode'],
     // CommonJS parts of a bundle look for `require`.
     banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
     logLevel: 'error',

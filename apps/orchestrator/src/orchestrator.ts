@@ -1,11 +1,12 @@
 import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { AuditLog } from '@capstan/evidence';
 import { closeValkey, connectValkey, ReaperClient, type Logger } from '@capstan/platform';
 import { InstanceFiles } from './config/instance-files.js';
 import type { Settings } from './config/settings.js';
 import { noGates } from './coordinator/gates.js';
-import { createProvider, ModelGateway, SpendLedger } from './gateway/index.js';
+import { createProvider, ModelGateway, rulesOf, SpendLedger } from './gateway/index.js';
 import { RepositoryStore } from './git/index.js';
 import { Killswitch } from './killswitch/killswitch.service.js';
 import { LeaseWatch } from './killswitch/lease-watch.js';
@@ -35,6 +36,7 @@ import { Sessions } from './spawner/session.js';
 import { Settlement } from './spawner/settlement.js';
 import { Spawner } from './spawner/spawner.service.js';
 import { Supervisor } from './spawner/supervisor.js';
+import { Turns } from './spawner/turns.js';
 import { AgentEvents } from './valkey/agent.events.js';
 import { AgentStore } from './valkey/agent.store.js';
 
@@ -106,7 +108,7 @@ export class Orchestrator implements Drainable {
       scripted: { provider: createProvider({ name: 'scripted' }), roles: settings.scriptedRoles },
       log: logger,
       ledger,
-      rules: async () => (await files.policy()).spawn,
+      rules: async () => rulesOf(await files.policy()),
     });
     const driver = sandboxesOf(settings);
     const cleanup = new Cleanup({ sessions, repositories, store, driver, logger });
@@ -120,6 +122,8 @@ export class Orchestrator implements Drainable {
       logger,
     });
     const recovery = new Recovery({ runs, store, reaper, reaping, settlement, cleanup, orphans, logger });
+    // Git, a sandbox and a scan for each: more of them than processors would only run out of time together.
+    const harvests = new Turns(2 * availableParallelism());
     const harvester = new Harvester({
       driver,
       repositories,
@@ -131,6 +135,7 @@ export class Orchestrator implements Drainable {
       logger,
     });
     const programs = new ProgramStore(paths.programs, () => files.policy());
+    const judge = answeringJudge(harvester, logger);
     const launcher = new Launcher({
       sessions,
       programs,
@@ -142,7 +147,7 @@ export class Orchestrator implements Drainable {
       logger,
       runtimeDir,
       agentLimits,
-      judge: answeringJudge(harvester, logger),
+      judge: (...order) => harvests.run(() => judge(...order)),
     });
     const supervisor = new Supervisor(reaping);
     const vitals = new VitalsWatch({
@@ -156,6 +161,7 @@ export class Orchestrator implements Drainable {
       launcher,
       supervisor,
       harvester,
+      harvests,
       settlement,
       cleanup,
       monitor,

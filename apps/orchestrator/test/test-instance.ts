@@ -33,6 +33,8 @@ export interface TestInstanceOptions {
   demandLimits?: string[];
   /** Programs that agents may be, beside the built-in one. */
   programs?: Record<string, unknown>;
+  /** Most that the agents of one task may spend together, millionths of a US dollar. */
+  taskBudgetMicroUsd?: number;
 }
 
 /** An instance's directory with a real Valkey, a real reaper and a hub's key that may order. */
@@ -70,6 +72,7 @@ export class TestInstance implements AsyncDisposable {
     repositories = ['/srv/*'],
     secrets = [],
     programs = {},
+    taskBudgetMicroUsd,
     demandLimits = [],
   }: TestInstanceOptions): Promise<void> {
     const spawn = {
@@ -81,6 +84,7 @@ export class TestInstance implements AsyncDisposable {
       timeoutMs: 3_600_000,
       sandboxes: ['bubblewrap'],
       demandLimits,
+      ...(taskBudgetMicroUsd === undefined ? {} : { taskBudgetMicroUsd }),
     };
     // JSON is YAML.
     await writeFile(this.paths.policy, JSON.stringify({ version: 1, spawn, secrets, programs }));

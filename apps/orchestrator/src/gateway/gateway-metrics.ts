@@ -1,7 +1,7 @@
 import { Counter, Histogram } from 'prom-client';
 import { metrics } from '@capstan/platform';
 import type { ApiFault } from './api-fault.js';
-import type { RequestRecord } from './request-log.js';
+import type { RequestRecord } from './request-record.js';
 
 const registers = [metrics.registry];
 const requests = new Counter({

@@ -1,3 +1,4 @@
+import type { OwnerPolicy } from '@capstan/platform';
 import type { AgentId, TaskId, TenantId } from '@capstan/protocol';
 import type { Usage } from './meter.js';
 import type { SharedLimits } from './spend-ledger.js';
@@ -9,6 +10,16 @@ export type BudgetCode = 'agent-budget' | 'task-budget' | 'tenant-budget';
 export interface GatewayRules extends SharedLimits {
   /** Prices at which a model without a list price is counted, US dollars per million tokens; absent: it is refused. */
   unknownModels?: { input: number; output: number };
+}
+
+/** The gateway's part of the owner's policy. */
+export function rulesOf({ spawn }: OwnerPolicy): GatewayRules {
+  const { taskBudgetMicroUsd: task, tenantBudgetMicroUsdPerDay: tenant, unknownModels } = spawn;
+  return {
+    ...(task === undefined ? {} : { taskMicroUsd: task }),
+    ...(tenant === undefined ? {} : { tenantMicroUsdPerDay: tenant }),
+    ...(unknownModels === undefined ? {} : { unknownModels }),
+  };
 }
 
 /** What the gateway must know of an agent. */

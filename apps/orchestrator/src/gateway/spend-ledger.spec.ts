@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { closeValkey, connectValkey } from '@capstan/platform';
+import { closeValkey, connectValkey, parsePolicy } from '@capstan/platform';
 import { taskId, tenantId } from '@capstan/protocol';
 import { Upstream } from '../../../../test/support/model-upstream.js';
 import { streamOf } from '../../../../test/support/model-stream.js';
@@ -7,10 +7,33 @@ import { proves } from '../../../../test/support/proves.js';
 import { startTestValkey, type TestValkey } from '../../../../test/support/test-valkey.js';
 import { until } from '../../../../test/support/until.js';
 import { GatewayRoom, SECRET_KEY } from '../../test/gateway-room.js';
+import { rulesOf } from './gateway-order.js';
 import { SpendLedger, type SharedLimits } from './spend-ledger.js';
 
 const spender = (task: string, tenant = 'default') => ({ taskId: taskId(task), tenant: tenantId(tenant) });
 const HELLO = { model: 'claude-sonnet-5-5', max_tokens: 1000, messages: [{ role: 'user' as const, content: 'Hello' }] };
+
+describe('the owner’s limits', () => {
+  it('are those of the policy file', () => {
+    const lists = { runtimes: [], repositories: [], tenants: [], sandboxes: [] };
+    const numbers = { concurrency: 1, budgetMicroUsd: 1, timeoutMs: 1 };
+    const ours = {
+      taskBudgetMicroUsd: 2,
+      tenantBudgetMicroUsdPerDay: 3,
+      unknownModels: { input: 4, output: 5 },
+    };
+    const rulesIn = (more: object) =>
+      rulesOf(parsePolicy(JSON.stringify({ version: 1, spawn: { ...lists, ...numbers, ...more } })));
+    expect(rulesIn(ours)).toEqual({ taskMicroUsd: 2, tenantMicroUsdPerDay: 3, unknownModels: { input: 4, output: 5 } });
+    expect(rulesIn({})).toEqual({});
+    for (const wrong of [
+      { taskBudgetMicroUsd: -1 },
+      { tenantBudgetMicroUsdPerDay: 'x' },
+      { unknownModels: { input: 0 } },
+    ])
+      expect(() => rulesIn(wrong)).toThrow('cannot be used');
+  });
+});
 
 describe('what tasks and tenants may spend', () => {
   let valkey: TestValkey;

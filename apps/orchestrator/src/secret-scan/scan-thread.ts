@@ -37,7 +37,12 @@ export class ScanThread implements AsyncDisposable {
     const { signal } = this.ended;
     signal.throwIfAborted();
     const heard = once(this.worker, 'message', { signal });
-    this.worker.postMessage({ contents });
+    // A view would take all that it is a view of along.
+    const copies = contents.map((content) => new Uint8Array(content));
+    this.worker.postMessage(
+      { contents: copies },
+      copies.map(({ buffer }) => buffer),
+    );
     const [reply] = (await heard.catch((error: unknown) => {
       throw signal.aborted ? signal.reason : error;
     })) as [ScanReply];

@@ -17,10 +17,10 @@ import {
 } from '../git/index.js';
 import type { SecretScanner } from '../secret-scan/index.js';
 import type { AgentRun } from './agent-run.js';
-import type { Launched } from './launcher.js';
 import type { SpawnPlan } from './spawn-plan.js';
 import type { Submission } from './submission.js';
 import type { Trial } from './submit-desk.js';
+import type { WorkPlace } from './work-place.js';
 import { conflictRefused, secretsRefused, WorkRefused } from './work-refused.js';
 
 export type HarvestView = NonNullable<AgentView['harvest']>;
@@ -38,14 +38,6 @@ export interface HarvesterParts {
   instanceId: () => Promise<string>;
   logger: Logger;
 }
-
-/** What of an agent's start is needed to take in its work. */
-export type WorkPlace = Pick<Launched, 'session' | 'repository' | 'worktree'> & {
-  /** Ref of the branch that the agent was given. */
-  targetRef: string;
-  /** Trees that were judged before, by the commit onto which the agent was sent. */
-  earlierTrees: Map<string, string>;
-};
 
 /** Work that may be committed. */
 interface Judged {

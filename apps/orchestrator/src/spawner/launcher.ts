@@ -13,7 +13,7 @@ import type { ProgramStore } from './program.store.js';
 import type { Session, SessionRecord, Sessions } from './session.js';
 import type { SpawnPlan } from './spawn-plan.js';
 import type { Submission } from './submission.js';
-import type { WorkPlace } from './harvester.js';
+import type { WorkPlace } from './work-place.js';
 import { SubmitDesk, type SubmitAnswer, type Trial } from './submit-desk.js';
 import type { UsageRecorder } from './usage-recorder.js';
 
@@ -28,16 +28,9 @@ export class StartForbidden extends Error {
 export class StartStopped extends Error {}
 
 /** An agent that was given GO, with all that it uses. */
-export interface Launched {
-  session: Session;
-  repository: BareRepository;
-  worktree: Worktree;
+export interface Launched extends WorkPlace {
   gateway: GatewaySession;
   sandbox: PreparedSandbox;
-  /** Ref of the branch that the agent was given. */
-  targetRef: string;
-  /** Trees that were judged before, by the commit onto which the agent was sent. */
-  earlierTrees: Map<string, string>;
   /** Where the agent submits and hears what is wrong. */
   submits: SubmitDesk;
 }

@@ -20,6 +20,7 @@ import { WorkRefused } from './work-refused.js';
 import { StartForbidden, type Launched, type Launcher } from './launcher.js';
 import type { Settled, Settlement } from './settlement.js';
 import type { Supervisor } from './supervisor.js';
+import type { Turns } from './turns.js';
 import { UsageRecorder } from './usage-recorder.js';
 
 export interface SpawnerParts {
@@ -28,6 +29,8 @@ export interface SpawnerParts {
   launcher: Launcher;
   supervisor: Supervisor;
   harvester: Harvester;
+  /** So many take in the work of their agents at once. */
+  harvests: Turns;
   settlement: Settlement;
   cleanup: Cleanup;
   monitor: Monitor;
@@ -152,10 +155,12 @@ export class Spawner {
     if (end.kind === 'failed')
       return failure(withRefusal(withOutage(end, launched.gateway.outage()), launched.submits.refused), log);
     try {
-      const harvest: HarvestView = await this.parts.harvester.take(run, claim.plan, launched, {
-        ...launched.submits.accepted,
-        summary: end.summary,
-      });
+      const harvest: HarvestView = await this.parts.harvests.run(() =>
+        this.parts.harvester.take(run, claim.plan, launched, {
+          ...launched.submits.accepted,
+          summary: end.summary,
+        }),
+      );
       return { state: 'completed', patch: { harvest } };
     } catch (error) {
       if (error instanceof HarvestStopped) return { state: 'killed' };

@@ -73,7 +73,12 @@ export class DockerSandbox implements PreparedSandbox {
  * How the container ended, by Docker's word; where that one hangs or was restarted, by the host's own processes, which tell
  * that it ended and not how.
  */
-export async function exitOf(daemon: Daemon, id: string, { processes }: KillHandle): Promise<SandboxExit> {
+export async function exitOf(
+  daemon: Daemon,
+  id: string,
+  { processes }: KillHandle,
+  hasMemoryLimit: boolean,
+): Promise<SandboxExit> {
   const stop = new AbortController();
   const since = Date.now();
   const word = daemon.ended(id, stop.signal).then(
@@ -89,13 +94,14 @@ export async function exitOf(daemon: Daemon, id: string, { processes }: KillHand
   stop.abort();
   // Running still, for a Docker that has not noticed.
   if (told === undefined || told.running) return { exitCode: null, signal: null, outOfMemory: false };
-  const outOfMemory = told.outOfMemory || (told.exitCode !== 0 && (await hasRunOutOfMemory(daemon, id, since)));
+  const isAsked = hasMemoryLimit && told.exitCode !== 0 && !told.outOfMemory;
+  const outOfMemory = told.outOfMemory || (isAsked && (await hasRunOutOfMemory(daemon, id, since)));
   return { exitCode: told.exitCode, signal: null, outOfMemory };
 }
 
 /** Docker may note that the memory was used up a moment after the end that followed from it. */
 async function hasRunOutOfMemory(daemon: Daemon, id: string, since: number): Promise<boolean> {
-  for (let pause = 20; pause < 1000; pause *= 2) {
+  for (let pause = 20; pause < 400; pause *= 2) {
     if (await daemon.hasRunOutOfMemory(id, since).catch(() => false)) return true;
     await delay(pause);
   }

@@ -86,7 +86,7 @@ export class DockerDriver implements SandboxDriver {
       await this.daemon.start(id);
       const handle = await this.handleOf(id);
       const enforced = enforcedOn(initOf(handle), spec.limits, isRoot);
-      const exited = exitOf(this.daemon, id, handle);
+      const exited = exitOf(this.daemon, id, handle, spec.limits.memoryBytes !== undefined);
       const outputs = await gate.ready(exited);
       return new DockerSandbox(this.daemon, id, gate, spec.env, handle, enforced, outputs, exited);
     } catch (error) {

@@ -38,6 +38,9 @@ eval "$_given"
 exec 0<&8 1>&5 2>&6 4<&- 5>&- 6>&- 8<&-
 exec "$@"`;
 
+/** In place of the one that Docker copies from the host: it names the host's network. */
+const NO_RESOLVER = { target: '/etc/resolv.conf', text: '' };
+
 /** What Docker runs: the gate, which becomes the agent. */
 export function gateCommand(argv: readonly string[]): string[] {
   return ['/bin/sh', '-c', GATE, 'capstan-gate', ...argv];
@@ -74,7 +77,10 @@ export class Gate {
     try {
       const pipes = ['go', 'ready', 'out', 'err', ...(hasInput ? ['in'] : [])].map((name) => join(directory, name));
       await run('mkfifo', ['-m', '600', ...pipes]);
-      const files = identityFiles(spec, uid, gid).map((file) => ({ ...file, source: join(directory, nameOf(file)) }));
+      const files = [...identityFiles(spec, uid, gid), NO_RESOLVER].map((file) => ({
+        ...file,
+        source: join(directory, nameOf(file)),
+      }));
       for (const { source, text } of files) {
         await writeFile(source, text, { mode: 0o444 });
         // The process's own mask may have taken bits away.

@@ -42,6 +42,9 @@ describe('a process', () => {
   });
 });
 
+/** As Docker's ids are. */
+const ID = '0123456789abcdef'.repeat(4);
+
 describe('a handle', () => {
   const handle = (changes: Partial<KillHandle>): KillHandle => ({
     driver: 'bubblewrap',
@@ -51,6 +54,9 @@ describe('a handle', () => {
     cgroup: '',
     ...changes,
   });
+
+  const docker = (group: string): KillHandle =>
+    handle({ driver: 'docker', processes: [self()], cgroup: `/sys/fs/cgroup/freezer/docker/${group}` });
 
   it.each([
     ['of another boot', handle({ bootId: 'other' }), 'another boot'],
@@ -64,7 +70,17 @@ describe('a handle', () => {
       'launcher is gone',
     ],
     ['whose init is not the launcher’s child', handle({}), 'not a child'],
+    ['of Docker that names more than the init', handle({ driver: 'docker' }), 'exactly'],
+    ['of Docker whose process is no init', handle({ driver: 'docker', processes: [self()] }), 'not one'],
+    ['of Docker with an agent’s group of ours', docker('capstan.agent.0123456789abcdef'), 'control group'],
+    ['of Docker with a group of the system', docker('system.slice'), 'control group'],
+    ['of bubblewrap with a group of Docker’s', handle({ cgroup: `/sys/fs/cgroup/docker/${ID}` }), 'control group'],
   ])('is not trusted when it is one %s', (_what, given, why) => {
     expect(handleFault(given)).toContain(why);
+  });
+
+  it('of Docker may name the groups that Docker makes, with cgroupfs and with systemd', () => {
+    for (const group of [ID, `docker-${ID}.scope`])
+      expect(handleFault(docker(group))).not.toContain('control group is');
   });
 });

@@ -1,0 +1,13 @@
+import type { BareRepository, Worktree } from '../git/index.js';
+import type { Session } from './session.js';
+
+/** What of an agent's start is needed to judge and take in its work. */
+export interface WorkPlace {
+  session: Session;
+  repository: BareRepository;
+  worktree: Worktree;
+  /** Ref of the branch that the agent was given. */
+  targetRef: string;
+  /** Trees that were judged before, by the commit onto which the agent was sent. */
+  earlierTrees: Map<string, string>;
+}

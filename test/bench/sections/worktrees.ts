@@ -1,0 +1,89 @@
+/** (j) A worktree of a repository with 100,000 files, as an agent gets one, against git's own `worktree add`. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { agentId, taskId } from '@capstan/protocol';
+import { type Figure, percentile } from '../figures.ts';
+
+const FILES = 100_000;
+const PER_DIRECTORY = 100;
+
+/** The part of the git room that is used here; its code is the built one. */
+interface GitRoom {
+  RepositoryStore: new (options: { root: string }) => { open(tenant: string, repository: string): Promise<Repository> };
+}
+interface Repository {
+  dir: string;
+  resolveBranch(branch: string): Promise<{ commit: string }>;
+  addWorktree(order: object): Promise<{ dir: string; adminDir: string }>;
+  removeWorktree(record: { dir: string; adminDir: string }): Promise<void>;
+}
+
+/** Both in turn, in the same bare repository, each removed again. */
+export async function measureWorktrees(rounds: number): Promise<Figure[]> {
+  const built = join(import.meta.dirname, '../../../dist/apps/orchestrator/src/git/index.js');
+  const { RepositoryStore } = (await import(pathToFileURL(built).href)) as GitRoom;
+  const root = mkdtempSync(join(tmpdir(), 'capstan-bench-'));
+  try {
+    const source = makeSource(join(root, 'source.git'));
+    const began = performance.now();
+    const repository = await new RepositoryStore({ root: join(root, 'repositories') }).open('default', source);
+    const cloned = performance.now() - began;
+    const { commit } = await repository.resolveBranch('');
+    const [ours, bare]: [number[], number[]] = [[], []];
+    for (let round = 0; round < rounds; round += 1) {
+      ours.push(await timed(() => addOurs(repository, commit, root, round)));
+      bare.push(await timed(() => addBare(repository.dir, commit, join(root, `bare-${String(round)}`))));
+      execFileSync('git', ['-C', repository.dir, 'worktree', 'remove', '--force', join(root, `bare-${String(round)}`)]);
+    }
+    return [
+      { section: 'j', name: 'first clone of 100,000 files', value: cloned, unit: 'ms', samples: 1 },
+      {
+        section: 'j',
+        name: 'worktree of 100,000 files, given to its agent: p50',
+        value: percentile(ours, 0.5),
+        unit: 'ms',
+        samples: rounds,
+        baseline: { name: 'git worktree add', value: percentile(bare, 0.5) },
+      },
+    ];
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
+async function addOurs(repository: Repository, commit: string, parent: string, round: number): Promise<() => unknown> {
+  const ids = { agentId: agentId(`bench-${String(round)}`), taskId: taskId('bench') };
+  const uid = process.getuid?.() === 0 ? 234_567 : (process.getuid?.() ?? 0);
+  const made = await repository.addWorktree({ ...ids, commit, uid, gid: uid, parent });
+  return () => repository.removeWorktree(made);
+}
+
+async function addBare(gitDir: string, commit: string, dir: string): Promise<() => unknown> {
+  execFileSync('git', ['-C', gitDir, 'worktree', 'add', '--quiet', '--detach', dir, commit], { stdio: 'ignore' });
+  return () => undefined;
+}
+
+/** Milliseconds of the making alone. */
+async function timed(make: () => Promise<() => unknown>): Promise<number> {
+  const began = performance.now();
+  const remove = await make();
+  const took = performance.now() - began;
+  await remove();
+  return took;
+}
+
+/** By fast-import: a hundred thousand files need not be written to disk first. */
+function makeSource(path: string): string {
+  execFileSync('git', ['init', '--quiet', '--bare', '--initial-branch=main', path]);
+  const lines = ['commit refs/heads/main', 'committer Bench <bench@localhost> 0 +0000', 'data 4', 'Many'];
+  for (let file = 0; file < FILES; file += 1) {
+    const content = `export const file = ${String(file)};\n`;
+    const name = `module-${String(Math.floor(file / PER_DIRECTORY))}/file-${String(file)}.ts`;
+    lines.push(`M 100644 inline ${name}`, `data ${String(content.length)}`, content);
+  }
+  execFileSync('git', ['-C', path, 'fast-import', '--quiet'], { input: `${lines.join('\n')}\ndone\n` });
+  return path;
+}
