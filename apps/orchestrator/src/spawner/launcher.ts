@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Logger, ReaperClient } from '@capstan/platform';
 import type { PreparedSandbox, SandboxDriver, SandboxLimits } from '@capstan/sandbox';
 import { WireFault, type FaultCode } from '@capstan/protocol';
-import type { BareRepository, RepositoryStore, Worktree } from '../git/index.js';
+import type { RepositoryStore } from '../git/index.js';
 import type { GatewaySession, ModelGateway } from '../gateway/index.js';
 import type { Reaping } from '../killswitch/reaping.js';
 import type { ClearSecrets } from '../secrets/agent-secrets.js';

@@ -128,7 +128,7 @@ export class OrchestratorClient {
         }
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof WireFault && !error.retryable) throw error;
+        if (error instanceof WireFault && isFinal(error)) throw error;
       }
       await pause(failures, signal);
     }
@@ -177,8 +177,7 @@ export class OrchestratorClient {
       try {
         return await this.once(method, path, body, signal);
       } catch (error) {
-        const isFinal = error instanceof WireFault ? !error.retryable : !(error instanceof LocalFault);
-        if (isFinal || signal?.aborted === true || performance.now() > deadline) throw error;
+        if (isFinal(error) || signal?.aborted === true || performance.now() > deadline) throw error;
       }
       await pause(failures, signal);
       signal?.throwIfAborted();
@@ -205,6 +204,12 @@ export class OrchestratorClient {
     });
     return { target: this.options.target, agent: this.agent, method, path, token, timeoutMs: ANSWER_MS };
   }
+}
+
+/** A refusal waits for a person or for other orders; only a lack of places passes by itself. */
+function isFinal(error: unknown): boolean {
+  if (error instanceof WireFault) return error.code !== 'too-many-connections';
+  return !(error instanceof LocalFault);
 }
 
 /** An id is joined into a path. @throws WireFault `id-malformed` */
