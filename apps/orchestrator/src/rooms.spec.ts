@@ -9,7 +9,7 @@ it(
   proves('ORC-101', () => {
     const entries = readdirSync(__dirname, { withFileTypes: true });
     const folders = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
-    expect(folders.sort()).toEqual([...ROOMS, 'config', 'secrets'].sort());
+    expect(folders.sort()).toEqual([...ROOMS, 'config', 'secret-scan', 'secrets'].sort());
     for (const room of ROOMS)
       expect(readdirSync(join(__dirname, room)).some((file) => file.endsWith('.ts'))).toBe(true);
   }),
