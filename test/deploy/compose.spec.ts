@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
@@ -11,6 +13,7 @@ interface Service {
   build?: { context: string; dockerfile: string };
   command?: string[];
   environment?: Record<string, string>;
+  secrets?: string[];
   volumes?: string[];
   networks?: string[];
   network_mode?: string;
@@ -33,13 +36,14 @@ interface Compose {
   services: Record<string, Service>;
   networks: Record<string, { internal?: boolean }>;
   volumes: Record<string, unknown>;
+  secrets: Record<string, { file: string }>;
 }
 
 /** Of the compose specification's services.md, what may stand here; a misspelt word would be ignored by some programs. */
 const WORDS = [
   ...['build', 'cap_add', 'cap_drop', 'cgroup', 'command', 'depends_on', 'environment', 'healthcheck', 'image', 'init'],
   ...['logging', 'network_mode', 'networks', 'pid', 'pids_limit', 'ports', 'profiles', 'read_only', 'restart'],
-  ...['security_opt', 'tmpfs', 'user', 'volumes'],
+  ...['secrets', 'security_opt', 'tmpfs', 'user', 'volumes'],
 ];
 const CONDITIONS = ['service_started', 'service_healthy', 'service_completed_successfully'];
 
@@ -67,6 +71,7 @@ describe('deploy/compose.yaml', () => {
   it.each(services)('%s says nothing that a compose file does not know', (_name, service) => {
     expect(Object.keys(service).filter((word) => !WORDS.includes(word))).toEqual([]);
     expect(service.image).toBeDefined();
+    for (const secret of service.secrets ?? []) expect(compose.secrets).toHaveProperty(secret);
     for (const network of service.networks ?? []) expect(compose.networks).toHaveProperty(network);
     expect(service.network_mode === undefined || service.networks === undefined).toBe(true);
     for (const volume of service.volumes ?? []) {
@@ -91,6 +96,32 @@ describe('deploy/compose.yaml', () => {
     expect(service.privileged).toBeUndefined();
     expect(service.cap_add ?? []).toEqual(CAPABILITIES[name] ?? []);
     if (name !== 'runtime') expect(service.healthcheck?.test?.length).toBeGreaterThan(1);
+  });
+
+  it.each(services)(
+    '%s has no password on its command line, which everybody on the host can read',
+    (_name, service) => {
+      const words = [...(service.command ?? []), ...(service.healthcheck?.test ?? [])];
+      expect(words.filter((word) => /PASSWORD|KEY|TOKEN/.test(word))).toEqual([]);
+    },
+  );
+
+  it('gives Valkey the users that `capstan up` gives it, by their passwords’ digests', () => {
+    const given = {
+      CAPSTAN_VALKEY_SPOKE_PASSWORD: 'of the spoke',
+      CAPSTAN_VALKEY_ORCHESTRATOR_PASSWORD: "it's another",
+    };
+    const env = { PATH: process.env['PATH'], ...given };
+    const printed = execFileSync('sh', [join(ROOT, 'deploy/valkey-users')], { env, encoding: 'utf8' });
+    const ours = text('libs/localmesh/src/valkey/valkey.ts');
+    const rightsOf = (role: string): string => new RegExp(`^  ${role}: '(.*)',$`, 'm').exec(ours)?.[1] ?? 'missing';
+    const digest = (password: string): string => createHash('sha256').update(password).digest('hex');
+    expect(printed.trim().split('\n')).toEqual([
+      /REPLAY_USER = '(.*)'/.exec(ours)?.[1],
+      `user spoke on #${digest(given.CAPSTAN_VALKEY_SPOKE_PASSWORD)} ${rightsOf('spoke')}`,
+      `user orchestrator on #${digest(given.CAPSTAN_VALKEY_ORCHESTRATOR_PASSWORD)} ${rightsOf('orchestrator')}`,
+    ]);
+    expect(compose.services['valkey']?.command?.slice(-2)).toEqual(['--aclfile', '/run/secrets/valkey-users']);
   });
 
   it(

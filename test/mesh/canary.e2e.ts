@@ -73,7 +73,8 @@ describe('a secret of the instance', () => {
     const text = JSON.stringify(body['messages']);
     const status = text.includes('echo-in-refusal') ? 400 : text.includes('echo-in-outage') ? 401 : 200;
     const message = `your key is ${String(headers['x-api-key'])}`;
-    const whole = { content: [{ type: 'text', text: 'Good day' }], usage: { input_tokens: 1, output_tokens: 1 } };
+    const said = text.includes('echo-in-reply') ? message : 'Good day';
+    const whole = { content: [{ type: 'text', text: said }], usage: { input_tokens: 1, output_tokens: 1 } };
     response
       .writeHead(status, { 'content-type': 'application/json', 'x-echo': message, 'set-cookie': message })
       .end(

@@ -117,9 +117,14 @@ describe.each(DRIVERS)('the execution plane on %s', (sandbox) => {
           context: { repository: remote(), workItems: ['Wait.'] },
           options: { playbook: 'long-run' },
         });
-        const killed = await client.killTask(taskId);
+        const killed = new Map<string, string>();
+        await until('everybody is reached', async () => {
+          const { complete, agents } = await client.killTask(taskId);
+          for (const { agentId: id, outcome } of agents) killed.set(id, killed.get(id) ?? outcome);
+          return complete;
+        });
         await new InstanceApi(quay()).call('POST', '/queue/resume', {});
-        expect(killed.map(({ agentId: id, outcome }) => [id, outcome]).sort()).toEqual(
+        expect([...killed].sort()).toEqual(
           [
             [agentId, 'killed'],
             [waiting, 'tombstoned'],

@@ -233,6 +233,7 @@ describe('keys that are replaced while agents run', () => {
     proves('FED-11', async () => {
       const [agentId, other] = [await runningAgent('harbor'), await runningAgent('quay')];
       const lost = (await connectionOf('harbor'))?.keys[0]?.keyId;
+      rmSync(join(dirOf('harbor'), 'identity.key'));
       const recovered = await done('spoke', 'recover', '--local', dirOf('harbor'), '--root-key', root);
       await until('the new key links', async () => {
         const connection = await connectionOf('harbor');

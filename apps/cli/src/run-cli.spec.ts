@@ -169,6 +169,23 @@ describe('capstan', () => {
     expect((await capstan('--context', context, 'agents', 'ls')).err).toContain('context.repository: must be a text');
   });
 
+  it('exits with 3 where a probe names an instance that is none', async () => {
+    answer = { status: 404, body: { code: 'instance-unknown', detail: 'No such instance.' } };
+    expect((await capstan('--context', context, 'kill', '--probe', '--on', 'nobody')).code).toBe(3);
+  });
+
+  it('exits with 5 where the name of a token is given already', async () => {
+    answer = { status: 409, body: { code: 'name-taken', detail: 'This name is given already.' } };
+    expect((await capstan('--context', context, 'auth', 'token', 'create', 'bob')).code).toBe(5);
+  });
+
+  it('exits with 2 for a name that no instance can have, and says what one may hold', async () => {
+    const { code, err } = await capstan('spoke', 'join', 'capstan-invite', '--dir', directory, '--name', 'My Box');
+    expect(code).toBe(2);
+    expect(err).toContain('"My Box" is no name of an instance');
+    expect(err).not.toContain('UUID');
+  });
+
   it('exits with 8 where no hub answers, and with 3 where no mesh was ever started', async () => {
     writeContext(9);
     expect(await capstan('--context', context, 'status', '--json')).toMatchObject({ code: 8 });

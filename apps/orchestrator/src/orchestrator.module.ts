@@ -26,6 +26,8 @@ export interface ApiParts {
   killswitch: Killswitch;
   queue: AgentQueue;
   checks: ReadinessChecks;
+  /** Whether something that a former life has left may live yet. */
+  hasOrphans: () => boolean;
   /** What ends with the application. */
   process: Drainable;
 }
@@ -47,7 +49,9 @@ export class OrchestratorModule {
     ];
     return {
       module: OrchestratorModule,
-      imports: [HealthModule.register({ checks: () => parts.checks })],
+      imports: [
+        HealthModule.register({ checks: () => parts.checks, degradations: () => ({ orphans: parts.hasOrphans }) }),
+      ],
       controllers: [
         AgentsController,
         CommandsController,

@@ -22,11 +22,10 @@ import { Sweep } from './queue/sweep.js';
 import { SecretScanner, type ScannerOptions } from './secret-scan/index.js';
 import { AgentSecrets } from './secrets/agent-secrets.js';
 import { answeringJudge } from './spawner/answering-judge.js';
-import { DEFAULT_AUTHOR } from './spawner/harvester.js';
 import { Admission } from './spawner/admission.service.js';
 import { AgentRuns } from './spawner/agent-run.js';
 import { Cleanup } from './spawner/cleanup.service.js';
-import { Harvester } from './spawner/harvester.js';
+import { DEFAULT_AUTHOR, Harvester } from './spawner/harvester.js';
 import { Launcher } from './spawner/launcher.js';
 import { Orphans } from './spawner/orphans.js';
 import { ProgramStore } from './spawner/program.store.js';
@@ -122,13 +121,13 @@ export class Orchestrator implements Drainable {
       logger,
     });
     const recovery = new Recovery({ runs, store, reaper, reaping, settlement, cleanup, orphans, logger });
-    // Git, a sandbox and a scan for each: more of them than processors would only run out of time together.
-    const harvests = new Turns(2 * availableParallelism());
     const harvester = new Harvester({
       driver,
       repositories,
       scanner,
       gates: noGates(logger),
+      // Git, a sandbox and a scan for each: more of them than processors would only run out of time together.
+      turns: new Turns(2 * availableParallelism()),
       instanceId: () => files.instanceId(),
       author: async () => (await files.policy()).author ?? DEFAULT_AUTHOR,
       secretScan: async () => (await files.policy()).secretScan ?? { allow: [] },
@@ -147,7 +146,7 @@ export class Orchestrator implements Drainable {
       logger,
       runtimeDir,
       agentLimits,
-      judge: (...order) => harvests.run(() => judge(...order)),
+      judge,
     });
     const supervisor = new Supervisor(reaping);
     const vitals = new VitalsWatch({
@@ -161,7 +160,6 @@ export class Orchestrator implements Drainable {
       launcher,
       supervisor,
       harvester,
-      harvests,
       settlement,
       cleanup,
       monitor,
@@ -177,9 +175,10 @@ export class Orchestrator implements Drainable {
     const killswitch = new Killswitch({ reaper, reaping, runs, sessions, store, queue, settlement, audit, logger });
     const admission = new Admission({ files, reaper, store, queue, audit, secrets, logger, queueLimit, keepDays });
     const checks = { valkey: () => valkey.ping(), reaper: () => reaper.describe() };
+    const hasOrphans = (): boolean => orphans.isIncomplete;
 
     return new Orchestrator(
-      { admission, secrets, store, events, monitor, vitals, killswitch, queue, checks },
+      { admission, secrets, store, events, monitor, vitals, killswitch, queue, checks, hasOrphans },
       { runs, worker, sweep, recovery, ledger, programs, logger },
       [
         () => sweep.stop(),

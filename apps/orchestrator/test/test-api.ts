@@ -47,6 +47,7 @@ export class TestApi implements AsyncDisposable {
     readonly queue: AgentQueue,
     readonly monitor: Monitor,
     readonly reaper: ReaperClient,
+    readonly runs: AgentRuns,
     private readonly stop: () => Promise<void>,
   ) {}
 
@@ -85,14 +86,27 @@ export class TestApi implements AsyncDisposable {
     const checks = { valkey: () => valkey.ping() };
     const process = { drain: async () => undefined, close: async () => undefined };
     const vitals = new VitalsWatch({ policy: async () => undefined, notify: async () => undefined, logger });
-    const parts = { admission, secrets, store, events, monitor, vitals, killswitch, queue, checks, process };
+    const hasOrphans = (): boolean => false;
+    const parts = {
+      admission,
+      secrets,
+      store,
+      events,
+      monitor,
+      vitals,
+      killswitch,
+      queue,
+      checks,
+      hasOrphans,
+      process,
+    };
     const app: INestApplication = await NestFactory.create(OrchestratorModule.register(parts), { logger: false });
     app.useGlobalFilters(new ProblemFilter(logger));
     app.useGlobalPipes(requestValidation());
     configureApi(app, await loadOrCreateToken(paths.token));
     const socket = join(instance.directory, 'run', 'orchestrator.sock');
     await listen(app, { path: socket });
-    return new TestApi(instance, socket, store, queue, monitor, reaper, async () => {
+    return new TestApi(instance, socket, store, queue, monitor, reaper, runs, async () => {
       await app.close();
       stopped.abort();
       reaper.close();

@@ -50,12 +50,19 @@ export class TestExecution implements AsyncDisposable {
     return this.orchestrator.api.store;
   }
 
-  /** @param graceful false: as after a crash, the runs are not told. @param meanwhile while nobody runs. */
-  async restart(graceful: boolean, meanwhile: () => Promise<void> = async () => undefined): Promise<void> {
+  /**
+   * @param graceful false: as after a crash, the runs are not told. @param meanwhile while nobody runs.
+   * @param changes what the next life is told otherwise
+   */
+  async restart(
+    graceful: boolean,
+    meanwhile: () => Promise<void> = async () => undefined,
+    changes: Partial<Settings> = {},
+  ): Promise<void> {
     if (graceful) await this.orchestrator.drain();
     await this.orchestrator.close();
     await meanwhile();
-    this.orchestrator = await begin(this.settings);
+    this.orchestrator = await begin({ ...this.settings, ...changes });
   }
 
   /** A signed spawn on the remote. @param workItem what the test's agent does. */

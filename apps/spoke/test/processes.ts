@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
@@ -77,12 +76,6 @@ export class TestProcess implements AsyncDisposable {
 
   get isRunning(): boolean {
     return this.child?.exitCode === null && this.child.signalCode === null;
-  }
-
-  /** What it holds of the machine's memory. */
-  residentBytes(): number {
-    const status = readFileSync(`/proc/${String(this.child?.pid)}/status`, 'utf8');
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024;
   }
 
   /** Ends it as its supervisor would, or as a power cut would. */

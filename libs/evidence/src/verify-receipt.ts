@@ -1,4 +1,11 @@
-import { checkHeader, checkIssuedInTime, envelopeDigest, verifyEnvelope, type KeyRecord, type KeyRing } from '@capstan/identity';
+import {
+  checkHeader,
+  checkIssuedInTime,
+  envelopeDigest,
+  verifyEnvelope,
+  type KeyRecord,
+  type KeyRing,
+} from '@capstan/identity';
 import {
   bytesEqual,
   CommandSchema,

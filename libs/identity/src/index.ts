@@ -10,6 +10,7 @@ export * from './handshake-pae.js';
 export * from './header.js';
 export * from './issued-in-time.js';
 export * from './key-check.js';
+export { replaceFile, syncDirectory } from './key-file.js';
 export * from './key-id.js';
 export * from './key-record.js';
 export * from './key-ring.js';

@@ -50,7 +50,8 @@ async function writeBeside(file: string, content: string, mode: number): Promise
   return temporary;
 }
 
-async function syncDirectory(directory: string): Promise<void> {
+/** Resolves once what was linked or renamed in a directory is on disk. */
+export async function syncDirectory(directory: string): Promise<void> {
   await using handle = await open(directory, 'r');
   await handle.sync();
 }

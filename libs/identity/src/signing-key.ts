@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, hkdfSync, sign, type KeyObject } from 'node:crypto';
 import { LocalFault, type KeyId } from '@capstan/protocol';
 import { keyIdOf } from './key-id.js';
 import { createKeyFile, readKeyFile } from './key-file.js';
@@ -72,6 +72,12 @@ export class SigningKey {
   /** 64 bytes, R || S. */
   sign(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
     return new Uint8Array(sign(null, bytes, this.#privateKey));
+  }
+
+  /** 32 secret bytes for one use, which whoever holds this key derives too, and nobody else (HKDF-SHA-256, RFC 5869). */
+  derive(label: string): Buffer {
+    const { d = '' } = this.#privateKey.export({ format: 'jwk' });
+    return Buffer.from(hkdfSync('sha256', Buffer.from(d, 'base64url'), '', label, 32));
   }
 }
 

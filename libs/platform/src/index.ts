@@ -47,6 +47,7 @@ export {
   type OrchestratorEvent,
   type OrchestratorEventFilter,
   type OrchestratorKill,
+  type OrchestratorTaskKill,
   type OrchestratorSpawn,
 } from './orchestrator-client/orchestrator-client.js';
 export { metrics } from './metrics/metrics.js';

@@ -71,6 +71,7 @@ export const FAULTS = {
   // Instances and agents
   'agent-unknown': never('The instance does not know this agent.'),
   'agent-exists': never('An agent with this id exists already.'),
+  'name-taken': never('This name is given already.'),
   'instance-unknown': never('There is no such instance.'),
   'instance-away': later('The instance is not connected.'),
   'connection-not-active': later('The connection to this instance is not active.'),
@@ -119,6 +120,7 @@ export const FAULTS = {
   'frame-too-large': never('A frame is larger than allowed.'),
   'sequence-gap': later('A piece of a message is missing.'),
   'epoch-older': never('The peer shows an older revocation epoch than one that was seen before.'),
+  'epoch-jump': never('The peer shows a revocation epoch far above the one that was seen before.'),
   'link-silent': later('The peer was silent for too long.'),
   'too-many-connections': later('There are too many connections from this address.'),
   // HTTP

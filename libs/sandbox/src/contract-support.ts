@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** The first bytes of what `seq 1 …` prints. */
@@ -18,4 +19,21 @@ export async function until(condition: () => boolean, timeoutMs = 20_000): Promi
     if (performance.now() > deadline) throw new Error('the condition was not met in time');
     await delay(5);
   }
+}
+
+/** Doubles its processes until there are 500: without a limit it hurts the machine that runs the test no more than that. */
+export const FORK_BOMB =
+  'bomb() { if [ "$1" -gt 7 ]; then exec sleep 1000; fi; bomb $(($1 + 1)) & bomb $(($1 + 1)) & wait; }; bomb 0 & exec sleep 1000';
+
+/**
+ * 128 KiB in four values, with a quote in each, and a script that prints their digests. It is more than a pipe holds at once:
+ * once the host read back what it wrote, and the agent got a part or nothing.
+ */
+export function largeEnvironment(): { script: string; env: Record<string, string>; digests: string[] } {
+  const values = ['ONE', 'TWO', 'THREE', 'FOUR'].map((name) => [name, `${name}'`.padEnd(32 << 10, name)] as const);
+  return {
+    script: values.map(([name]) => `printf "%s" "$${name}" | sha256sum | cut -d" " -f1`).join('; '),
+    env: { PATH: '/usr/bin:/bin', ...Object.fromEntries(values) },
+    digests: values.map(([, value]) => createHash('sha256').update(value).digest('hex')),
+  };
 }

@@ -32,6 +32,14 @@ export class SandboxDrivers implements SandboxDriver {
     return (await this.ofAll((driver) => driver.removeLeftovers(agentId))).flat();
   }
 
+  /** As `agentsWithSandboxes`, by the drivers that answer; why the others do not. */
+  async agentsFound(): Promise<{ agents: string[]; faults: unknown[] }> {
+    const answers = await Promise.allSettled(this.drivers.map((driver) => driver.agentsWithSandboxes()));
+    const agents = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+    const faults = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason as unknown] : []));
+    return { agents: [...new Set(agents)], faults };
+  }
+
   async agentsWithSandboxes(): Promise<string[]> {
     return [...new Set((await this.ofAll((driver) => driver.agentsWithSandboxes())).flat())];
   }

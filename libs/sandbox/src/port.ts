@@ -1,4 +1,4 @@
-import type { Readable, Writable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type { KillHandle } from './kill/handle.js';
 
 /** A path of the host that is visible inside, e.g. a worktree at `/workspace`. */
@@ -19,7 +19,7 @@ export interface SandboxLimits {
   diskBytes?: number;
 }
 
-/** What runs inside, as whom, and what it sees. Everything that is not named here is absent inside. */
+/** What runs inside, as whom, and what it sees; its standard input is at its end. Everything that is not named here is absent inside. */
 export interface SandboxSpec {
   agentId: string;
   /** Which driver runs it, for `SandboxDrivers`; one driver alone does not look at it. */
@@ -38,8 +38,6 @@ export interface SandboxSpec {
   network: 'none';
   /** Further writable, empty, memory-backed directories; `/tmp` always is one. */
   tmpfs?: string[];
-  /** Default `ignore`: standard input is at its end. */
-  stdin?: 'ignore' | 'pipe';
 }
 
 /** For each limit and filter, whether this sandbox really has it; what was not asked for is `false`. */
@@ -78,8 +76,6 @@ export interface PreparedSandbox {
   readonly enforced: Enforcement;
   readonly stdout: Readable;
   readonly stderr: Readable;
-  /** Only where the spec asked for `stdin: 'pipe'`. */
-  readonly stdin?: Writable;
   /** Lets the agent start. Rejects with SandboxFault `sandbox-gone` when it can no longer start. */
   go(): Promise<void>;
   /** Ends a sandbox that was not given GO; resolves once its launcher is gone. After GO it does nothing. */

@@ -163,6 +163,11 @@ export const TALKS: readonly Way[] = [
     observed: /status 400[^]*hidden/,
   },
   {
+    name: 'model-echoes-the-key-in-a-reply',
+    script: ask(GATEWAY, POST, said('echo-in-reply')),
+    observed: /status 200[^]*hidden/,
+  },
+  {
     name: 'model-echoes-the-key-as-an-outage',
     script: ask(GATEWAY, POST, said('echo-in-outage')),
     observed: /status 502/,

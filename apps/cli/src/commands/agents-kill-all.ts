@@ -3,7 +3,7 @@ import { ExitCode } from '../exit-codes.js';
 import { openContext } from '../open-context.js';
 import type { Output } from '../output/output.js';
 import { checkReceipt } from '../receipts.js';
-import { scopeOf, type ScopeOptions } from './scope.js';
+import { optionOf, scopeOf, type ScopeOptions } from './scope.js';
 
 const WAIT_MS = 10_000;
 
@@ -33,7 +33,7 @@ export async function killAll(output: Output, options: { context?: string } & Sc
   const { scope } = body;
   output.result('kill-all', { scope, confirmed: isConfirmed, instances, totals: { ...totals, confirmed } }, [
     `${String(confirmed)} of ${String(totals.instances)} instances confirmed, ${String(totals.agents['killed'] ?? 0)} agents killed.`,
-    'Nothing starts in this scope until another admin has re-armed it: npx capstan agents rearm',
+    `Nothing starts in this scope until another admin has re-armed it: npx capstan agents rearm ${optionOf(body)} --token-file FILE`,
   ]);
 }
 

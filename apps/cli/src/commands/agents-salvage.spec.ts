@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { git, TestRepository } from '../../../../test/support/repository.js';
@@ -51,6 +51,20 @@ describe('capstan agents salvage', () => {
       await expect(said('wren')).rejects.toMatchObject({ code: 'salvage-missing' });
     }),
   );
+
+  it('lists and shows work whose files are kept because they could not be saved', async () => {
+    const agents = join(directory, 'agents');
+    const files = join(agents, 'a', 'agent-robin-roost');
+    mkdirSync(files, { recursive: true });
+    const note = { agentId: 'robin', worktree: { taskId: 'roost', dir: files } };
+    const file = join(agents, 'a', 'session.json');
+    writeFileSync(file, JSON.stringify(note));
+    expect(await said()).not.toContain('robin');
+    writeFileSync(file, JSON.stringify({ ...note, kept: { at: '2030-01-01T00:00:00Z', why: 'large is larger' } }));
+    expect(await said()).toMatch(/ {2}robin {2}roost {2}not saved: \/.*agent-robin-roost\n/);
+    expect(await said('robin')).toContain('why     large is larger');
+    await expect(said('robin', { drop: true })).rejects.toMatchObject({ code: 'usage' });
+  });
 
   it.each([
     ['../x', {}, 'id-malformed'],

@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { isId, LocalFault, WireFault } from '@capstan/protocol';
+import { isId, LocalFault, stripControl, WireFault } from '@capstan/protocol';
 import type { Output } from '../output/output.js';
 
 const run = promisify(execFile);
@@ -30,6 +30,16 @@ interface Salvaged {
   ref: string;
 }
 
+/** Work that could not be saved: its files are kept. */
+interface Unsaved {
+  agentId: string;
+  taskId: string;
+  at: string;
+  /** Directory of the work tree. */
+  files: string;
+  why: string;
+}
+
 /**
  * The owner's look at unfinished work, in the instance's own repositories on this machine: no hub ever has their content,
  * and nothing of the instance need run. It is kept until it is dropped here.
@@ -46,17 +56,41 @@ export async function salvage(
   if (id === undefined) {
     if (options.into !== undefined || options.drop) throw new LocalFault('usage', 'Name the agent.');
     const kept = await findAll(directory);
-    const lines = kept.map(({ agentId, taskId, at, commit }) => `${at}  ${agentId}  ${taskId}  ${commit.slice(0, 12)}`);
-    output.result('salvage', { kept }, lines.length > 0 ? lines : ['There is no unfinished work here.']);
+    const unsaved = await findUnsaved(directory);
+    const lines = [
+      ...kept.map(({ agentId, taskId, at, commit }) => `${at}  ${agentId}  ${taskId}  ${commit.slice(0, 12)}`),
+      ...unsaved.map(({ agentId, taskId, at, files }) => `${at}  ${agentId}  ${taskId}  not saved: ${files}`),
+    ];
+    output.result('salvage', { kept, unsaved }, lines.length > 0 ? lines : ['There is no unfinished work here.']);
     return;
   }
   if (!isId(id)) throw new WireFault('id-malformed');
   const found = (await findAll(directory)).find(({ agentId }) => agentId === id);
+  const unsaved = (await findUnsaved(directory)).find(({ agentId }) => agentId === id);
+  if (found === undefined && unsaved !== undefined) {
+    if (options.drop || options.into !== undefined)
+      throw new LocalFault('usage', `The work of ${id} is in no repository: see it without --into and --drop.`);
+    return showUnsaved(output, unsaved);
+  }
   if (found === undefined)
     throw new LocalFault('salvage-missing', `No unfinished work of ${id} is kept in ${directory}.`);
   if (options.drop) return drop(output, found);
   if (options.into !== undefined) return fetchInto(output, found, resolve(options.into));
   await show(output, found);
+}
+
+function showUnsaved(output: Output, unsaved: Unsaved): void {
+  const { agentId, taskId, at, files, why } = unsaved;
+  output.result('salvage', { ...unsaved }, [
+    `agent   ${agentId}`,
+    `task    ${taskId}`,
+    `since   ${at}`,
+    `files   ${files}`,
+    `why     ${stripControl(why)}`,
+    '',
+    'git could not take these files in, and they stay where they are. Copy what you want of them, then remove that directory:',
+    'the instance clears away the rest. It tries once more to save them when its orchestrator starts.',
+  ]);
 }
 
 async function show(output: Output, found: Salvaged): Promise<void> {
@@ -95,6 +129,30 @@ async function findAll(directory: string): Promise<Salvaged[]> {
     names.filter((name) => name.endsWith('.git')).map((name) => findIn(join(root, name))),
   );
   return found.flat().sort((one, other) => one.at.localeCompare(other.at));
+}
+
+/** The notes of an instance's agents whose work trees it keeps because they could not be saved. */
+async function findUnsaved(directory: string): Promise<Unsaved[]> {
+  const root = join(resolve(directory), 'agents');
+  const names = await readdir(root).catch(() => []);
+  const found = await Promise.all(names.map((name) => unsavedIn(join(root, name))));
+  return found.flatMap((each) => (each === undefined ? [] : [each]));
+}
+
+async function unsavedIn(directory: string): Promise<Unsaved | undefined> {
+  try {
+    const text = await readFile(join(directory, 'session.json'), 'utf8');
+    const { agentId, worktree, kept } = JSON.parse(text) as {
+      agentId: string;
+      worktree?: { taskId: string; dir: string };
+      kept?: { at: string; why: string };
+    };
+    if (kept === undefined || worktree === undefined) return undefined;
+    return { agentId, taskId: worktree.taskId, at: kept.at, files: worktree.dir, why: kept.why };
+  } catch {
+    // It is just being written, or not for us to read.
+    return undefined;
+  }
 }
 
 async function findIn(repository: string): Promise<Salvaged[]> {

@@ -1,11 +1,11 @@
-import { spawn } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { SigningKey } from '@capstan/identity';
-import { checkoutRoot, OwnerClient } from '@capstan/localmesh';
-import { faultSentence, LocalFault, toHex } from '@capstan/protocol';
+import { OwnerClient } from '@capstan/localmesh';
+import { faultSentence, toHex } from '@capstan/protocol';
 import { openContext } from '../open-context.js';
 import type { Output } from '../output/output.js';
+import { runSpokeProgram } from '../spoke-program.js';
 
 interface Overlap {
   overlap?: number;
@@ -44,23 +44,12 @@ export async function createRootKey(output: Output, file: string): Promise<void>
   ]);
 }
 
-/** Puts a new identity key in the place of a lost one, by the root key. @throws LocalFault `recovery-failed` */
+/** Puts a new identity key in the place of a lost one, by the root key. @throws LocalFault the spoke's own, `recovery-failed` */
 export async function recoverSpokeKey(output: Output, dir: string, rootKeyFile: string): Promise<void> {
   const directory = resolve(dir);
-  const program = resolve(checkoutRoot(), 'dist/apps/spoke/src/recover.js');
-  const child = spawn(process.execPath, [program, directory, resolve(rootKeyFile)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let said = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-    said += chunk;
-  });
-  const code = await new Promise<number | null>((done, fail) => {
-    child.once('error', fail);
-    child.once('close', done);
-  });
-  if (code !== 0) throw new LocalFault('recovery-failed', 'The identity key could not be replaced.', said);
-  const { instanceId, keyId, epoch } = JSON.parse(said) as { instanceId: string; keyId: string; epoch: number };
+  const failed = { code: 'recovery-failed', sentence: 'The identity key could not be replaced.' };
+  const said = await runSpokeProgram('recover', [directory, resolve(rootKeyFile)], failed);
+  const { instanceId, keyId, epoch } = said as { instanceId: string; keyId: string; epoch: number };
   output.result('recovered', { instance: instanceId, directory, keyId, epoch }, [
     `${instanceId} has another identity key, ${keyId}; the one before is revoked.`,
     'A spoke that does not run must be started with it; one that runs takes it up by itself.',

@@ -4,6 +4,9 @@ import { openContext } from '../open-context.js';
 import type { Output } from '../output/output.js';
 import { checkReceipt } from '../receipts.js';
 
+/** Nothing was asked of any instance. */
+const NO_ANSWER = ['hub-unreachable', 'unauthorized', 'instance-unknown', 'not-found'];
+
 /** What a probe has shown of one instance. */
 interface Probed {
   instance: string;
@@ -48,7 +51,7 @@ async function one(client: HubClient, context: MeshContext, instance: string): P
     return { instance, proven: true, latencyMs, livingAgents, code: null };
   } catch (error) {
     const { code } = (error ?? {}) as { code?: unknown };
-    if (typeof code !== 'string' || code === 'hub-unreachable' || code === 'unauthorized') throw error;
+    if (typeof code !== 'string' || NO_ANSWER.includes(code)) throw error;
     return { instance, proven: false, latencyMs: null, livingAgents: null, code };
   }
 }

@@ -17,3 +17,9 @@ export function scopeOf({ mesh, instance, tenant, reason }: ScopeOptions): Scope
   if (instance !== undefined) return { scope: 'instance', instance, ...why };
   return tenant === undefined ? { scope: 'mesh', ...why } : { scope: 'tenant', tenant, ...why };
 }
+
+/** The option that names a scope. */
+export function optionOf({ scope, instance, tenant }: ScopeBody): string {
+  if (scope === 'mesh') return '--mesh';
+  return scope === 'instance' ? `--instance ${instance ?? ''}` : `--tenant ${tenant ?? ''}`;
+}

@@ -1,10 +1,9 @@
-import { spawn } from 'node:child_process';
 import { basename, resolve } from 'node:path';
-import { checkoutRoot } from '@capstan/localmesh';
-import { LocalFault } from '@capstan/protocol';
+import { isId, LocalFault } from '@capstan/protocol';
 import { openContext } from '../open-context.js';
 import type { Output } from '../output/output.js';
 import { spokeLines } from '../output/spoke-lines.js';
+import { runSpokeProgram } from '../spoke-program.js';
 
 export async function listSpokes(output: Output, options: { context?: string }): Promise<void> {
   const { client } = await openContext(options);
@@ -28,7 +27,7 @@ export async function invite(
   ]);
 }
 
-/** Runs the spoke's own enrolment in the instance's directory. @throws LocalFault `join-failed` */
+/** Runs the spoke's own enrolment in the instance's directory. @throws LocalFault `usage`, the spoke's own, `join-failed` */
 export async function join(
   output: Output,
   invitation: string,
@@ -36,22 +35,16 @@ export async function join(
 ): Promise<void> {
   const directory = resolve(options.dir);
   const name = options.name ?? basename(directory);
-  const program = resolve(checkoutRoot(), 'dist/apps/spoke/src/join.js');
+  if (!isId(name))
+    throw new LocalFault(
+      'usage',
+      `"${name}" is no name of an instance: a to z, 0 to 9 and "-", at most 63. See --name.`,
+    );
   const again = options.again === true ? ['--again'] : [];
   const rootKey = options.rootKey === undefined ? [] : ['--root-key', resolve(options.rootKey)];
-  const child = spawn(process.execPath, [program, directory, invitation, name, ...again, ...rootKey], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let said = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-    said += chunk;
-  });
-  const code = await new Promise<number | null>((done, fail) => {
-    child.once('error', fail);
-    child.once('close', done);
-  });
-  if (code !== 0) throw new LocalFault('join-failed', 'The instance could not enrol.', said);
-  const { connectionId, state } = JSON.parse(said) as { connectionId: string; state: string };
+  const failed = { code: 'join-failed', sentence: 'The instance could not enrol.' };
+  const said = await runSpokeProgram('join', [directory, invitation, name, ...again, ...rootKey], failed);
+  const { connectionId, state } = said as { connectionId: string; state: string };
   output.result('joined', { instance: name, directory, connectionId, state }, [
     `${name} has made its keys in ${directory} and is known to the hub: ${state}.`,
     ...(state === 'PENDING' ? [`To admit it: npx capstan spoke approve ${connectionId}`] : []),

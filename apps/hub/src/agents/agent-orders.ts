@@ -3,7 +3,7 @@ import { faultSentence, isFaultCode, type KillOutcomeName, killOutcomeName, newI
 import { type Answer, Answers } from '../commands/answers.js';
 import { CommandDesk } from '../commands/command-desk.js';
 import type { Order } from '../commands/command-factory.js';
-import type { CommandRecord } from '../commands/command-record.js';
+import type { CommandRecord, Refusal } from '../commands/command-record.js';
 import { Leases } from '../leases/leases.js';
 import { type ReceiptView, receiptView } from '../receipts/receipt-view.js';
 import type { TakenReceipt } from '../receipts/taken-receipt.js';
@@ -24,7 +24,11 @@ export interface KillAnswer {
   outcome: KillOutcomeName;
   /** Whether the reaper's signed observation says so. */
   confirmed: boolean;
+  /** What the instance says to an order that stands all the same. */
+  refusal?: Refusal;
   receipt?: ReceiptView;
+  /** Unless confirmed: by when the agent is dead if its instance is renewed no more; null where there is no such time. */
+  leaseEndsAt?: string | null;
 }
 
 export interface StatusAnswer {
@@ -77,11 +81,16 @@ export class AgentOrders {
     const recorded = this.desk.kill(order);
     const answer = (await listener.next(waitMs, isFinal)) ?? (await listener.next(0));
     await recorded;
-    const refusal = refusalOf(answer);
+    const refusal = answer?.record.settledAt === null ? undefined : refusalOf(answer);
     if (refusal !== undefined) throw refusal;
     const outcome = outcomeOf(answer);
     const receipt = answer?.receipt === undefined ? {} : { receipt: receiptView(answer.receipt) };
-    return { commandId: order.id, outcome, confirmed: outcome !== 'unconfirmed', ...receipt };
+    const commandId = answer?.record.id ?? order.id;
+    if (outcome !== 'unconfirmed') return { commandId, outcome, confirmed: true, ...receipt };
+    const said = answer?.record.refusal;
+    const refused = said === undefined || said === null ? {} : { refusal: said };
+    const leaseEndsAt = this.leases.leaseEndsAt(agentId)?.toISOString() ?? null;
+    return { commandId, outcome, confirmed: false, ...refused, ...receipt, leaseEndsAt };
   }
 
   /** @throws WireFault `agent-unknown` */
@@ -114,7 +123,7 @@ function statusAnswer(taken: TakenReceipt, instance: string, leaseEnd: Date | nu
 
 /** Whether waiting longer can bring nothing better; an unconfirmed kill is tried again by the instance. */
 function isFinal(answer: Answer): boolean {
-  return answer.record.refusal !== null || outcomeOf(answer) !== 'unconfirmed';
+  return answer.record.settledAt !== null || outcomeOf(answer) !== 'unconfirmed';
 }
 
 function outcomeOf(answer: Answer | undefined): KillOutcomeName {

@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { eq } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
-import { RequestFault } from '@capstan/platform';
 import { WireFault } from '@capstan/protocol';
 import { RecordWriter } from '../database/record-writer.js';
 import { tokens } from '../database/schema.js';
@@ -20,7 +19,7 @@ export class TokenService {
     return this.store.all();
   }
 
-  /** A new token: the only time that it is told. @throws RequestFault where the name is taken; LocalFault */
+  /** A new token: the only time that it is told. @throws WireFault `name-taken` */
   async make(name: string, by: string): Promise<TokenView & { token: string }> {
     const token = makeToken();
     const createdAt = new Date();
@@ -29,7 +28,7 @@ export class TokenService {
       const { rowCount } = await drizzle(client).insert(tokens).values(row).onConflictDoNothing();
       return { result: rowCount === 1, audit: rowCount === 1 ? [entry('token.made', name, by)] : [] };
     });
-    if (!isMade) throw new RequestFault([{ field: 'name', message: `there is a token named ${name} already` }]);
+    if (!isMade) throw new WireFault('name-taken', `token ${name}`);
     await this.store.reload();
     return { name, createdAt: createdAt.toISOString(), token };
   }

@@ -22,6 +22,7 @@ interface KnownToken extends TokenView {
 @Injectable()
 export class TokenStore {
   private known: readonly KnownToken[] = [];
+  private reading: Promise<void> = Promise.resolve();
 
   constructor(private readonly database: DatabaseService) {}
 
@@ -35,8 +36,14 @@ export class TokenStore {
     await this.reload();
   }
 
-  /** Takes up what somebody has changed on disk. */
-  async reload(): Promise<void> {
+  /** Takes up what somebody has changed on disk. One after the other: what was read last is what was read latest. */
+  reload(): Promise<void> {
+    const read = this.reading.then(() => this.read());
+    this.reading = read.catch(() => undefined);
+    return read;
+  }
+
+  private async read(): Promise<void> {
     const rows = await this.database.db.select().from(tokens).orderBy(asc(tokens.createdAt), asc(tokens.name));
     this.known = rows.map(({ name, digest, createdAt }) => ({
       name,

@@ -39,7 +39,7 @@ test(
 
 test('a name is given once', async () => {
   expect((await make('bob')).status).toBe(201);
-  expect(await make('bob')).toMatchObject({ status: 400, body: { code: 'validation' } });
+  expect(await make('bob')).toMatchObject({ status: 409, body: { code: 'name-taken' } });
   expect((await make('Bob; DROP')).status).toBe(400);
 });
 

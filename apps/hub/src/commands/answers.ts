@@ -50,25 +50,32 @@ export class Answers implements BeforeApplicationShutdown {
 
   /** Begin to listen before the command is sent, and an answer cannot be missed. */
   listen(commandId: string): AnswerListener {
+    const listener = new Listener(this.closing.signal);
+    this.join(listener, commandId);
+    return listener;
+  }
+
+  /** Whoever waits for answers to a command hears those to `successor` too. */
+  goesOn(commandId: string, successor: string): void {
+    for (const listener of this.listeners.get(commandId) ?? []) this.join(listener, successor);
+  }
+
+  private join(listener: Listener, commandId: string): void {
     const all = this.listeners.get(commandId) ?? new Set<Listener>();
-    const listener = new Listener(this.closing.signal, () => {
+    this.listeners.set(commandId, all.add(listener));
+    listener.onLeave.push(() => {
       all.delete(listener);
       if (all.size === 0 && this.listeners.get(commandId) === all) this.listeners.delete(commandId);
     });
-    all.add(listener);
-    this.listeners.set(commandId, all);
-    return listener;
   }
 }
 
 class Listener implements AnswerListener {
   private readonly heard: Answer[] = [];
   private tell: ((answer: Answer) => void) | undefined;
+  readonly onLeave: (() => void)[] = [];
 
-  constructor(
-    private readonly closing: AbortSignal,
-    private readonly leave: () => void,
-  ) {}
+  constructor(private readonly closing: AbortSignal) {}
 
   hear(answer: Answer): void {
     this.heard.push(answer);
@@ -97,6 +104,6 @@ class Listener implements AnswerListener {
   }
 
   [Symbol.dispose](): void {
-    this.leave();
+    for (const leave of this.onLeave) leave();
   }
 }

@@ -29,6 +29,7 @@ export interface CommandRecord {
   readonly deliveredAt: Date | null;
   /** When the first receipt (of a kill: the first that proves the death), or the end without one, was known. */
   readonly settledAt: Date | null;
+  /** Why it is over; of a kill that is open, what its instance has said to it. */
   readonly refusal: Refusal | null;
 }
 
@@ -37,6 +38,14 @@ export const KILL_KINDS: CommandKind[] = ['agent.kill', 'agent.kill-all'];
 
 export function isKill(kind: CommandKind): boolean {
   return KILL_KINDS.includes(kind);
+}
+
+/**
+ * Whether only the reaper's word ends it: a kill of this hub's own. What somebody else has signed his target's owner may
+ * refuse, and he is told.
+ */
+export function isPursued({ kind, issuer }: Pick<CommandRecord, 'kind' | 'issuer'>): boolean {
+  return isKill(kind) && issuer === null;
 }
 
 /**

@@ -9,9 +9,10 @@ import { LeaseTerms } from '../leases/lease-terms.js';
 import { commands } from '../database/schema.js';
 import { WireFault } from '@capstan/protocol';
 import { CommandBook } from './command.book.js';
-import { type CommandRecord, KILL_KINDS, type Refusal } from './command-record.js';
+import { type CommandRecord, isOpen, KILL_KINDS, type Refusal } from './command-record.js';
 import { commandMove, commandOfRow, newCommandRow } from './command-rows.js';
 import { type CommandState, mayBecome } from './command-state.js';
+import { envelopeText } from './envelope-text.js';
 
 const AGENT_EXISTS = ['agents_pkey', 'commands_spawn_of_agent'];
 
@@ -66,8 +67,20 @@ export class CommandStore implements OnModuleInit {
     const { recorded, committed } = this.writer.writeKill({ command: newCommandRow(record), audit });
     committed.catch((err: unknown) => {
       this.log.error({ err, command: record.id, msg: 'a kill was sent but could not be written' });
+      if (isTakenId(err)) this.noteUsedId(record, issuedBy);
     });
     return recorded;
+  }
+
+  /** Another command has its id: it is in the chain, whole, and nowhere else. */
+  private noteUsedId(record: CommandRecord, issuedBy: string): void {
+    const entry = issued(record, issuedBy);
+    const detail = { ...entry.detail, envelope: envelopeText(record.envelope) };
+    this.writer
+      .write({ audit: [{ ...entry, kind: 'kill.id-used', detail }] }, { whenAway: 'keep' })
+      .catch((err: unknown) => {
+        this.log.error({ err, command: record.id, msg: 'a kill under a used id is on no paper' });
+      });
   }
 
   /** The command, from memory only. */
@@ -87,7 +100,7 @@ export class CommandStore implements OnModuleInit {
   moved(
     record: CommandRecord,
     to: CommandState,
-    news: { isAnswered?: boolean; refusal?: Refusal } = {},
+    news: { isAnswered?: boolean; refusal?: Refusal | null } = {},
   ): CommandRecord | undefined {
     const current = this.book.get(record.id) ?? record;
     if (current.state !== to && !mayBecome(current.state, to)) return undefined;
@@ -98,8 +111,18 @@ export class CommandStore implements OnModuleInit {
       state: to,
       deliveredAt: current.deliveredAt ?? (to === 'DELIVERED' ? now : null),
       settledAt: current.settledAt ?? (isSettled ? now : null),
-      refusal: news.refusal ?? (to === current.state ? current.refusal : null),
+      refusal: news.refusal === undefined && to === current.state ? current.refusal : (news.refusal ?? null),
     };
+  }
+
+  /**
+   * A kill that its instance will not have: open as before, with the reason. Undefined where nothing is new; an unsigned word
+   * replaces no other, so that a peer cannot fill the record with them.
+   */
+  refused(record: CommandRecord, refusal: Refusal, isSigned: boolean): CommandRecord | undefined {
+    const current = this.book.get(record.id) ?? record;
+    const isKnown = current.refusal !== null && (!isSigned || current.refusal.code === refusal.code);
+    return !isOpen(current) || isKnown ? undefined : { ...current, refusal };
   }
 
   /** Makes the new state known. */

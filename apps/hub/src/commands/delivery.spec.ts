@@ -8,6 +8,7 @@ import { until } from '../../../../test/support/until.js';
 import { TestHub } from '../../test/test-hub.js';
 import { type Ordered, snapshot, TestSpoke } from '../../test/test-spoke.js';
 import type { CommandView } from './command-view.js';
+import { CommandStore } from './command.store.js';
 import { Outbox } from './outbox.js';
 
 // Real servers on a machine that may be busy: the limit is for what hangs, not for what is slow.
@@ -223,6 +224,45 @@ test('a kill that was taken and is never confirmed is given up after its time, a
   await until('it is on paper', async () => (await sql(`SELECT 1 FROM audit WHERE kind = 'kill.unconfirmed'`)).length);
 });
 
+test('a kill that its instance refuses stays open: it is said and audited, and offered again', async () => {
+  const { agentId } = (await spawn()).body;
+  const { body } = await hub.post<{ commandId: string }>(`agents/${agentId}/kill`, { waitMs: 0 });
+  expect(body).toMatchObject({ confirmed: false, outcome: 'unconfirmed', leaseEndsAt: expect.any(String) as string });
+  const kill = await orderOf(body.commandId);
+  await spoke.reject(kill, 'key-unknown', false);
+  const refused = await until('it is noted', async () => {
+    const found = await command(body.commandId);
+    return found.refusal === undefined ? undefined : found;
+  });
+  expect(refused).toMatchObject({ state: 'PENDING', settledAt: null, refusal: { code: 'key-unknown' } });
+  // Nor can it fill the record with refusals.
+  await spoke.reject(kill, 'key-revoked', false);
+  sweepAt(Date.now() + 61_000);
+  await until('it came again', () => spoke.ordered.filter(({ command: { header } }) => header?.id === refused.id)[1]);
+  await spoke.offer(spoke.receipt(kill, { case: 'killed', value: deathBy(spoke, kill, agentId) }), 'kill');
+  const proven = await command(body.commandId);
+  expect(proven).toMatchObject({ state: 'DELIVERED', settledAt: expect.any(String) as string });
+  expect(proven.refusal).toBeUndefined();
+  const rows = await sql(`SELECT 1 FROM audit WHERE kind = 'command.rejected' AND subject = '${refused.id}'`);
+  expect(rows).toHaveLength(1);
+});
+
+test('a kill under the id of another command is in the audit chain, whole', async () => {
+  const { commandId } = (await spawn()).body;
+  const { body } = await hub.post<{ commandId: string }>('agents/agent-9/kill', { instance: 'harbor', waitMs: 0 });
+  const store = hub.app.get(CommandStore, { strict: false });
+  const record = store.known(body.commandId);
+  if (record === undefined) throw new Error('the kill is not known');
+  await store.addKill({ ...record, id: commandId }, 'op-alice');
+  const [row] = await until('it is in the chain', async () => {
+    const rows = await sql(`SELECT record FROM audit WHERE kind = 'kill.id-used' AND subject = '${commandId}'`);
+    return rows.length > 0 ? rows : undefined;
+  });
+  expect(JSON.parse(String(row?.['record']))).toMatchObject({
+    detail: { by: 'op-alice', digest: record.digest, envelope: toBase64(encodeEnvelope(record.envelope)) },
+  });
+});
+
 test('a newer link of an instance replaces the older, and orders go to it', async () => {
   const old = spoke.link;
   const newer = Object.assign(new TestSpoke(hub, 'harbor'), { key: spoke.key });
@@ -286,6 +326,26 @@ describe('while the database is away', () => {
       return found.length === 2 ? found : undefined;
     });
     expect(JSON.parse(String(rows[0]?.['record']))).toMatchObject({ kind: 'command.issued', late: true });
+  });
+
+  test('a receipt that is repeated meanwhile is written once', async () => {
+    const { agentId } = (await spawn()).body;
+    await postgres.crash();
+    const answered = hub.post<{ confirmed: boolean }>(`agents/${agentId}/kill`, { waitMs: 30_000 });
+    const kill = await until('the kill has come', () =>
+      spoke.ordered.find((each) => each.command.body.case === 'kill'),
+    );
+    const proof = spoke.receipt(kill, { case: 'killed', value: deathBy(spoke, kill, agentId) });
+    const verdicts = Array.from({ length: 20 }, () => spoke.offer(proof, 'kill'));
+    expect((await answered).body).toMatchObject({ confirmed: true });
+    await postgres.restart();
+    expect(await verdicts.at(-1)).toEqual({ is: 'acknowledged' });
+    const id = kill.command.header?.id ?? '';
+    const stored = `SELECT 1 FROM audit WHERE kind = 'receipt.stored' AND subject = '${id}'`;
+    await until('it is on disk', async () => (await sql(stored).catch(() => [])).length > 0);
+    // What is asked for later is written later.
+    await until('the hub writes again', async () => (await spawn()).status === 202);
+    expect(await sql(stored)).toHaveLength(1);
   });
 
   test('a proven death whose order was lost with the hub is kept, whole, in the audit chain', async () => {

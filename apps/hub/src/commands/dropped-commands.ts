@@ -47,6 +47,16 @@ export class DroppedCommands implements OnModuleInit {
     return this.connections.find(issuer)?.state === 'REVOKED' ? 'key-revoked' : undefined;
   }
 
+  /** The order goes on as another command, which whoever waits has been told: this one is offered no longer. */
+  superseded(record: CommandRecord, code: FaultCode, successor: string): void {
+    const refusal = { code, sentence: `${faultSentence(code)} The order goes on as command ${successor}.` };
+    const moved = this.store.moved(record, 'FAILED', { refusal });
+    if (moved === undefined) return;
+    const { kind: command, instance, agentId: agent } = record;
+    const detail = { command, instance, agent, code, by: successor };
+    this.store.keepAndWrite(moved, [{ kind: 'command.superseded', subject: record.id, atMs: Date.now(), detail }]);
+  }
+
   /** Fails the command; a kill that was taken stays taken, and is asked for no longer. */
   drop(record: CommandRecord, code: FaultCode): void {
     const refusal = { code, sentence: faultSentence(code) };

@@ -15,6 +15,8 @@ import { DroppedCommands } from './dropped-commands.js';
 const SWEEP_MS = 1_000;
 /** An open link on which a command was not acknowledged for so long gets it again. */
 const REPEAT_MS = 5_000;
+/** A kill that its instance refuses is offered ever more rarely, but at least so often, and on each new link. */
+const MOST_PAUSE_MS = 60_000;
 /** The replica that has issued a command fails it where it must be; another does so once that one had this time. */
 const OTHERS_MS = 5_000;
 
@@ -73,10 +75,17 @@ export class Outbox implements OnModuleInit, OnApplicationShutdown {
       if (this.isLeftToOthers(record, nowMs)) continue;
       if (this.dropped.isDropped(record)) continue;
       if (record.expiresAt.getTime() <= nowMs) this.expire(record);
-      else if ((this.sentAt.get(record.id) ?? 0) + REPEAT_MS <= nowMs) this.offer(record);
+      else if ((this.sentAt.get(record.id) ?? 0) + this.pauseMs(record) <= nowMs) this.offer(record);
     }
     for (const id of this.sentAt.keys()) if (!this.book.isOpen(id)) this.sentAt.delete(id);
     for (const id of this.overSince.keys()) if (!this.book.isOpen(id)) this.overSince.delete(id);
+  }
+
+  /** As long again as it has been refused already. */
+  private pauseMs({ id, refusal, createdAt }: CommandRecord): number {
+    if (refusal === null) return REPEAT_MS;
+    const triedMs = (this.sentAt.get(id) ?? 0) - createdAt.getTime();
+    return Math.min(MOST_PAUSE_MS, Math.max(REPEAT_MS, triedMs));
   }
 
   /** Whether the command is over, and the replica that has issued it has still time to say so. */

@@ -55,7 +55,13 @@ export interface ConnectionView {
   createdAt: string;
   changedAt: string;
   capabilities: readonly string[];
-  keys: { keyId: string; publicKey: string; purposes: readonly string[]; revokedAt: string | null }[];
+  keys: {
+    keyId: string;
+    publicKey: string;
+    purposes: readonly string[];
+    epoch: number;
+    revokedAt: string | null;
+  }[];
   /** Hex of the raw X25519 key to which secrets are sealed; null where it takes none. Its own word: `…/enrollment`. */
   sealingKey: string | null;
   /** How the instance's audit log contradicts what it has signed before; null where it does not. */
@@ -85,6 +91,7 @@ export function connectionView(
       keyId: key.keyId,
       publicKey: toHex(key.publicKey),
       purposes: key.purposes,
+      epoch: key.epoch,
       revokedAt: key.revokedAt === undefined ? null : new Date(key.revokedAt).toISOString(),
     })),
     sealingKey: connection.sealingKey === null ? null : toHex(connection.sealingKey),

@@ -46,7 +46,7 @@ export interface AgentReport {
   as_of: string;
 }
 
-/** The kill epoch of a scope at an instance, as this hub has ordered it; the newest replaces what was known. */
+/** The kill epoch of a scope at an instance, as this hub has ordered it; which of two rows holds, the statement says. */
 export interface NewKillEpoch {
   /** Empty for the order itself, to all instances. */
   instance: string;

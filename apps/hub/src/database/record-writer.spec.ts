@@ -85,18 +85,13 @@ async function count(table: string): Promise<number> {
 }
 
 test('writes that come together share statements, and none is lost', async () => {
-  const before = await client.query<{ n: string }>(
-    'SELECT xact_commit AS n FROM pg_stat_database WHERE datname = current_database()',
-  );
   await Promise.all(Array.from({ length: 300 }, () => writer.write(change())));
   expect(await count('commands')).toBe(300);
   expect(await count('audit')).toBe(300);
   expect(await verifyChain(await chain())).toMatchObject({ ok: true, head: { sequence: 300n } });
-  const ids = new Set(
-    (await client.query<{ xmin: string }>('SELECT xmin::text FROM commands')).rows.map(({ xmin }) => xmin),
-  );
-  expect(ids.size).toBeLessThan(10);
-  expect(before.rows).toHaveLength(1);
+  // Rows of one transaction bear its id.
+  const { rows } = await client.query<{ xmin: string }>('SELECT xmin::text FROM commands');
+  expect(new Set(rows.map(({ xmin }) => xmin)).size).toBeLessThan(10);
 });
 
 test('one wrong change does not take down those that share its statement', async () => {

@@ -180,6 +180,7 @@ export const killEpochs = pgTable(
     epoch: bigint('epoch', { mode: 'bigint' }).notNull(),
     armed: boolean('armed').notNull(),
     orderedBy: text('ordered_by').notNull(),
+    /** Of a re-armed scope, a millisecond after the disarming that was answered. */
     changedAt: at('changed_at').notNull(),
   },
   (t) => [primaryKey({ columns: [t.instance, t.scope, t.scopeId] })],

@@ -7,6 +7,9 @@ import type { CommandMove, NewKillEpoch, RecordChange } from './record-change.js
  * Written by hand because each table's rows travel as one JSON text: PostgreSQL takes them apart, which leaves the hub
  * a single JSON.stringify per table, and the statement's text never changes, so that it is prepared once.
  *
+ * Clocks of replicas differ: a scope is re-armed only by the answer to its last disarming, which is of the same epoch and
+ * dated a millisecond after it; a disarming gives way to its own answer alone, and to what is of a higher epoch and later.
+ *
  * A command that is there already stays as it is; another command with its id fails on the digest, which must not be null.
  */
 export const WRITE_STATEMENT = `
@@ -52,7 +55,12 @@ WITH
       ordered_by text, changed_at timestamptz)
     ON CONFLICT (instance, scope, scope_id) DO UPDATE
       SET epoch = excluded.epoch, armed = excluded.armed, ordered_by = excluded.ordered_by, changed_at = excluded.changed_at
-      WHERE kill_epochs.changed_at <= excluded.changed_at),
+      WHERE CASE WHEN excluded.armed
+        THEN kill_epochs.epoch < excluded.epoch OR (kill_epochs.epoch = excluded.epoch
+          AND (kill_epochs.armed OR kill_epochs.changed_at = excluded.changed_at - interval '1 millisecond'))
+        ELSE (kill_epochs.epoch <= excluded.epoch OR kill_epochs.changed_at <= excluded.changed_at)
+          AND NOT (kill_epochs.armed AND kill_epochs.epoch = excluded.epoch
+            AND kill_epochs.changed_at = excluded.changed_at + interval '1 millisecond') END),
   new_audit AS (
     INSERT INTO audit (sequence, kind, subject, record, hash)
     SELECT sequence, kind, subject, record, decode(hash, 'base64')

@@ -45,6 +45,7 @@ test(
           keyId: expect.stringMatching(/^k-/) as string,
           publicKey: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
           purposes: ['link', 'command', 'admit', 'lease'],
+          epoch: 1,
         },
       ],
       capabilities: expect.arrayContaining(['agent.spawn', 'agent.status', 'agent.kill']) as string[],

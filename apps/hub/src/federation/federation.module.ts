@@ -22,6 +22,7 @@ import { Killswitch } from '../killswitch/killswitch.js';
 import { ProbesController } from '../killswitch/probes.controller.js';
 import { Probes } from '../killswitch/probes.js';
 import { Rearming } from '../killswitch/rearming.js';
+import { RenewedKills } from '../killswitch/renewed-kills.js';
 import { WithdrawnSpawns } from '../killswitch/withdrawn-spawns.js';
 import { LeasesModule } from '../leases/leases.module.js';
 import { Inbound } from '../link/inbound.js';
@@ -97,6 +98,7 @@ import { RoutingPolicyFile } from '../routing/routing-policy.js';
     Probes,
     Queries,
     Rearming,
+    RenewedKills,
     ReceiptIntake,
     ReceiptStore,
     RefusalLog,

@@ -128,7 +128,8 @@ test('a death that the reaper did not sign is unconfirmed, whatever the spoke sa
   const { status, body } = await hub.post(`agents/${agentId}/kill`, { waitMs: 300 });
   spoke.onOrder = () => undefined;
   expect(status).toBe(202);
-  expect(body).toEqual({ commandId: expect.any(String) as string, outcome: 'unconfirmed', confirmed: false });
+  const said = { commandId: expect.any(String) as string, leaseEndsAt: expect.any(String) as string };
+  expect(body).toEqual({ ...said, outcome: 'unconfirmed', confirmed: false });
   expect(verdicts).toEqual([
     { is: 'rejected', code: 'observation-missing', retryable: false },
     { is: 'rejected', code: 'observation-invalid', retryable: false },

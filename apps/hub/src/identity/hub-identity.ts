@@ -55,6 +55,12 @@ export class HubIdentity {
     return this.current.epoch;
   }
 
+  /** The newest first, then former ones that are believed still. */
+  get believedKeys(): readonly SigningKey[] {
+    const former = [...this.former.values()].map(({ key }) => key);
+    return [this.key, ...former.filter(({ keyId }) => this.ring.get(keyId)?.revokedAt === undefined)];
+  }
+
   /** The key that is put under what an instance will read: the newest that it knows. */
   signerFor(instanceId: string): HubKey {
     return this.lagging.get(instanceId) ?? this.current;
@@ -72,8 +78,7 @@ export class HubIdentity {
 
   /** Signed with the newest key, and with former ones that are believed still: an invitation may be older than the newest. */
   signForNewcomer(kind: PayloadKind, payload: Uint8Array): Envelope {
-    const believed = [...this.former.values()].filter(({ key }) => this.ring.get(key.keyId)?.revokedAt === undefined);
-    const envelopes = [this.current, ...believed].map(({ key }) => signPayload(key, kind, payload));
+    const envelopes = this.believedKeys.map((key) => signPayload(key, kind, payload));
     const [first, ...others] = envelopes;
     if (first === undefined) throw new RangeError('a hub has a key');
     return { ...first, signatures: [...first.signatures, ...others.flatMap(({ signatures }) => signatures)] };

@@ -10,7 +10,7 @@ export interface InstanceDocument {
   id: string;
   displayName: string;
   kind: 'hub';
-  keys: { keyId: string; publicKey: string; purposes: readonly string[] }[];
+  keys: { keyId: string; publicKey: string; purposes: readonly string[]; epoch: number }[];
   capabilities: string[];
   protocolVersions: number[];
 }
@@ -40,7 +40,7 @@ export class InstanceController {
       .records()
       .filter(({ keyId }) => ring.get(keyId)?.revokedAt === undefined)
       .sort((a, b) => b.epoch - a.epoch)
-      .map(({ keyId, publicKey, purposes }) => ({ keyId, publicKey: toHex(publicKey), purposes }));
+      .map(({ keyId, publicKey, purposes, epoch }) => ({ keyId, publicKey: toHex(publicKey), purposes, epoch }));
     return {
       id: hubId,
       displayName,

@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, readFile, rm, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawn } from 'node:child_process';
@@ -25,6 +25,9 @@ const sizes = async (): Promise<number[]> => {
   const names = await readdir(directory);
   return Promise.all(names.map(async (name) => (await readFile(join(directory, name))).length));
 };
+
+// Real files and processes on a machine that may be busy: the limit is for what hangs, not for what is slow.
+jest.setTimeout(60_000);
 
 describe('the journal of kills', () => {
   it('gives what one life has not brought to the database to the next one, in order and once', async () => {
@@ -78,6 +81,49 @@ describe('the journal of kills', () => {
     }
     expect((await starter.takeOver()).map(({ entries }) => entries)).toEqual([[{ name: 'theirs' }]]);
     await living.close();
+  });
+
+  it('leaves what a hub in another container touches alone, though it has this one’s pid, and takes what nobody touches', async () => {
+    const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).slice(0, 8);
+    const theirs = join(directory, `${String(process.pid)}-1-${boot}-1-1.kills`);
+    const left = join(directory, `${String(process.pid)}-1-${boot}-2-1.kills`);
+    await writeFile(theirs, journalLine({ name: 'theirs' }));
+    await writeFile(left, journalLine({ name: 'left' }));
+    let second = 0;
+    const beat = setInterval(() => {
+      second += 1;
+      void utimes(theirs, second, second);
+    }, 50);
+    const starter = new KillJournal<Entry>(directory);
+    try {
+      const found = await starter.takeOver();
+      expect(found.map(({ entries }) => entries)).toEqual([[{ name: 'left' }]]);
+      for (const each of found) await starter.settle(each);
+    } finally {
+      clearInterval(beat);
+    }
+    expect(await readdir(directory)).toEqual([theirs.slice(directory.length + 1)]);
+  });
+
+  it('touches its file, so that those who cannot see its process see that it lives', async () => {
+    const journal = new KillJournal<Entry>(directory);
+    await journal.append({ name: 'a' }).written;
+    const [name = ''] = await readdir(directory);
+    await utimes(join(directory, name), 1, 1);
+    await until('it is touched', async () => (await stat(join(directory, name))).mtimeMs > 1_000);
+    await journal.close();
+  });
+
+  it('begins another file where somebody has taken its own away', async () => {
+    const journal = new KillJournal<Entry>(directory);
+    await journal.append({ name: 'taken' }).written;
+    const [name = ''] = await readdir(directory);
+    await unlink(join(directory, name));
+    await until('there is another', async () => (await readdir(directory)).some((each) => each !== name));
+    await journal.append({ name: 'kept' }).written;
+    await journal.close();
+    const [left] = await new KillJournal<Entry>(directory).takeOver();
+    expect(left?.entries).toEqual([{ name: 'kept' }]);
   });
 
   it('reads what is before a torn end, and says that it is torn', async () => {

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { createLogger, LocalFault } from '@capstan/platform';
 import { JournalFile } from './journal-file.js';
 import { type JournalContent, readJournal } from './journal-lines.js';
-import { isLeftBehind, newName, release } from './life.js';
+import { lifeOf, newName, release } from './life.js';
+import { Pulse, silent } from './pulse.js';
 
 /** Some ten thousand kills while the database is away; more are sent all the same. */
 const MOST_BYTES = 16 * 1024 * 1024;
@@ -24,7 +25,8 @@ export interface LeftBehind<T> extends JournalContent<T> {
 /**
  * What the hub has ordered and its database has not taken yet, on the hub's own disk: so a kill outlives a hub that is
  * killed while PostgreSQL is away. Each process writes a file of its own, so that hubs may share the directory; who starts
- * takes over those of processes that are gone. Where everything is in the database, the file is empty.
+ * takes over those of processes that are gone. Who cannot see the processes of others, in a container or on another machine,
+ * takes only what nobody touches. Where everything is in the database, the file is empty.
  */
 export class KillJournal<T> {
   private readonly log = createLogger('hub.kill-journal');
@@ -33,6 +35,7 @@ export class KillJournal<T> {
   private outstanding = 0;
   /** Written to no longer, after a failure; kept until everything is in the database. */
   private broken: string[] = [];
+  private readonly pulse = new Pulse();
 
   constructor(private readonly directory: string) {}
 
@@ -48,12 +51,12 @@ export class KillJournal<T> {
 
   /** Takes over what processes that are gone have left; whoever calls says `settle` when it is in the database. */
   async takeOver(): Promise<LeftBehind<T>[]> {
-    const names = await readdir(this.directory).catch(() => []);
     const found: LeftBehind<T>[] = [];
-    for (const name of names.filter(isLeftBehind).sort()) {
+    for (const name of await this.leftBehind()) {
       const path = join(this.directory, newName());
       try {
         await rename(join(this.directory, name), path);
+        this.pulse.add(path, () => undefined);
         found.push({ path, ...readJournal<T>(await readFile(path)) });
       } catch (err) {
         // Another hub that starts has been quicker, or the disk cannot be read: kills go on either way.
@@ -63,8 +66,16 @@ export class KillJournal<T> {
     return found;
   }
 
+  private async leftBehind(): Promise<string[]> {
+    const names = await readdir(this.directory).catch(() => []);
+    const unseen = names.filter((name) => lifeOf(name) === 'unseen').map((name) => join(this.directory, name));
+    const left = (await silent(unseen)).map((path) => nameOf(path));
+    return [...names.filter((name) => lifeOf(name) === 'over'), ...left].sort();
+  }
+
   /** Everything whole in it is in the database. What is damaged is put aside for people to look at. */
   async settle({ path, damaged }: LeftBehind<T>): Promise<void> {
+    this.pulse.remove(path);
     if (damaged.length === 0) await unlink(path);
     else await rename(path, `${path}.damaged`);
     release(nameOf(path));
@@ -91,10 +102,17 @@ export class KillJournal<T> {
     const { file } = this;
     if (file === undefined) return;
     this.file = undefined;
+    this.pulse.remove(file.path);
     await file.close();
-    if (this.outstanding === 0) await file.remove();
+    if (this.outstanding === 0)
+      await file.remove().catch((err: unknown) => {
+        this.log.error({ err, msg: 'somebody has taken the journal of kills of a hub that lives' });
+      });
     release(nameOf(file.path));
-    for (const path of this.broken) release(nameOf(path));
+    for (const path of this.broken) {
+      this.pulse.remove(path);
+      release(nameOf(path));
+    }
   }
 
   private async write(entry: T): Promise<void> {
@@ -122,18 +140,33 @@ export class KillJournal<T> {
     const name = newName();
     try {
       await mkdir(this.directory, { recursive: true, mode: 0o700 });
-      this.file = await JournalFile.make(join(this.directory, name));
-      return this.file;
+      const file = await JournalFile.make(join(this.directory, name));
+      this.file = file;
+      this.pulse.add(file.path, () => {
+        this.gone(file);
+      });
+      return file;
     } catch (cause) {
       release(name);
       throw new LocalFault('kill-journal', 'The journal of kills cannot be made.', this.directory, { cause });
     }
   }
 
+  /** Another hub believes that this one has ended, or a person has tidied up: what is written there is read by nobody here. */
+  private gone(file: JournalFile): void {
+    const { path } = file;
+    this.log.error({ path, msg: 'somebody has taken the journal of kills of a hub that lives; it begins another' });
+    if (this.file !== file) return;
+    this.file = undefined;
+    void file.close().catch(() => undefined);
+    void this.prepare();
+  }
+
   private async forget(): Promise<void> {
     this.file?.empty();
     const broken = this.broken.splice(0);
     for (const path of broken) {
+      this.pulse.remove(path);
       await unlink(path);
       release(nameOf(path));
     }

@@ -49,7 +49,13 @@ export interface KillAllTotals {
 
 /** Whether waiting longer can bring nothing better. */
 export function isSettled(answer: Answer): boolean {
-  return answer.record.refusal !== null || isConfirmed(answer);
+  return answer.record.settledAt !== null || isConfirmed(answer);
+}
+
+/** Whether the reaper has refused the number that the order names. */
+export function isMiscounted({ receipt }: Answer): boolean {
+  const result = receipt?.receipt.result;
+  return result?.case === 'refused' && result.value.code === 'kill-epoch';
 }
 
 /** Whether the reaper has signed the death of each agent that the receipt names. */

@@ -11,6 +11,8 @@ import { isScopeName, type Scope, scopeKey, type ScopeOrder } from './kill-scope
 /** What is kept of one instance's word; more is no memory of ours but an attack on it. */
 const MOST_TOLD = 512;
 const MOST_EPOCH = 1n << 53n;
+/** More kill-alls of one scope than come between two heartbeats. */
+const MOST_STEP = 1_000n;
 
 /** The kill epoch of a scope at one instance, as this hub has ordered it last. */
 export interface OrderedEpoch extends Scope {
@@ -34,6 +36,12 @@ export class KillEpochs implements OnModuleInit {
   private readonly rows = new Map<string, OrderedEpoch>();
   private readonly told = new Map<string, ReadonlyMap<string, bigint>>();
   private readonly heard: ((instance: string) => void)[] = [];
+  /** How often a scope was ordered here, or such an order reached the database. */
+  private readonly turns = new Map<string, number>();
+  /** How many orders of a scope the database does not have yet. */
+  private readonly unwritten = new Map<string, number>();
+  /** Scopes whose rows were not taken up because of that. */
+  private readonly passedOver = new Set<string>();
 
   constructor(
     private readonly database: DatabaseService,
@@ -49,13 +57,19 @@ export class KillEpochs implements OnModuleInit {
     });
   }
 
-  /** Takes up what other replicas have committed; an older row never replaces a newer one. */
+  /** Takes up what other replicas have committed. What was ordered here is on its way to the database, which then decides. */
   async reload(): Promise<void> {
+    const before = new Map(this.turns);
     for (const row of await this.database.db.select().from(killEpochs)) {
       if (!isScopeName(row.scope)) continue;
-      const known = this.rows.get(scopeKey(row.instance, { scope: row.scope, scopeId: row.scopeId }));
-      if (known === undefined || known.changedAt <= row.changedAt) this.keep({ ...row, scope: row.scope });
+      const key = scopeKey(row.instance, { scope: row.scope, scopeId: row.scopeId });
+      if (this.unwritten.has(key) || this.turns.get(key) !== before.get(key)) this.passedOver.add(key);
+      else this.keep({ ...row, scope: row.scope });
     }
+    // Those that have been written since the look began.
+    const missed = [...this.passedOver].filter((key) => !this.unwritten.has(key));
+    for (const key of missed) this.passedOver.delete(key);
+    if (missed.length > 0) await this.reload();
   }
 
   /** `listener` is called after each heartbeat of an instance. */
@@ -113,12 +127,44 @@ export class KillEpochs implements OnModuleInit {
   /** Makes rows known at once; resolves when they are on one disk with `audit`, in a second at most. Never rejects. */
   set(orders: readonly OrderedEpoch[], audit: readonly AuditEntry[]): Promise<void> {
     const rows = orders.map((row) => this.after(row));
-    for (const row of rows) this.keep(row);
+    for (const row of rows) {
+      this.keep(row);
+      this.count(row, 1);
+    }
     const { recorded, committed } = this.writer.writeKill({ killEpochs: rows.map(stored), audit });
-    committed.catch((err: unknown) => {
+    const written = committed.catch((err: unknown) => {
       this.log.error({ err, msg: 'kill epochs were not written' });
     });
+    void written.then(() => {
+      this.written(rows);
+    });
     return recorded;
+  }
+
+  private count(row: OrderedEpoch, orders: 1 | -1): string {
+    const key = scopeKey(row.instance, row);
+    this.turns.set(key, (this.turns.get(key) ?? 0) + 1);
+    const open = (this.unwritten.get(key) ?? 0) + orders;
+    if (open > 0) this.unwritten.set(key, open);
+    else this.unwritten.delete(key);
+    return key;
+  }
+
+  private written(rows: readonly OrderedEpoch[]): void {
+    const again = rows.map((row) => this.count(row, -1)).filter((key) => this.passedOver.delete(key));
+    if (again.length === 0) return;
+    this.reload().catch((err: unknown) => {
+      this.log.warn({ err, msg: 'kill epochs were not read again' });
+    });
+  }
+
+  /** What another replica was told: no further than reapers count meanwhile. A jump is believed on the link itself only. */
+  hearElsewhere(instance: string, epochs: readonly KillEpoch[]): void {
+    const near = epochs.filter(({ scope, scopeId, epoch }) => {
+      if (!isScopeName(scope)) return false;
+      return epoch < this.next(instance, { scope, scopeId: scope === 'tenant' ? scopeId : '' }) + MOST_STEP;
+    });
+    this.hear(instance, near);
   }
 
   /** What an instance's reaper tells of its epochs, in a heartbeat to this replica or to another. */

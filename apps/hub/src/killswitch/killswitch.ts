@@ -1,16 +1,17 @@
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { createLogger } from '@capstan/platform';
-import { newId, WireFault } from '@capstan/protocol';
+import { type FaultCode, newId, WireFault } from '@capstan/protocol';
 import { type Answer, type AnswerListener, Answers } from '../commands/answers.js';
 import { CommandBook } from '../commands/command.book.js';
 import { CommandDesk } from '../commands/command-desk.js';
 import type { CommandRecord } from '../commands/command-record.js';
+import { DroppedCommands } from '../commands/dropped-commands.js';
 import { mayLink } from '../connections/connection-state.js';
 import { ConnectionStore } from '../connections/connection.store.js';
 import { LinkRegistry } from '../connections/link.registry.js';
 import { KILL_RECORD_MS } from '../database/record-writer.js';
 import { Leases } from '../leases/leases.js';
-import { isSettled, type KillAllLine, lineOf } from './kill-all-line.js';
+import { isMiscounted, isSettled, type KillAllLine, lineOf } from './kill-all-line.js';
 import { KillEpochs, type OrderedEpoch } from './kill-epochs.js';
 import { killScope, type Scope, type ScopeOrder } from './kill-scope.js';
 import { orderedScope } from './ordered-scope.js';
@@ -19,8 +20,9 @@ import { WithdrawnSpawns } from './withdrawn-spawns.js';
 
 /** An instance may be away that long and gets it first thing on its return; no receiver looks at a kill's expiry. */
 const LIFETIME_MS = 30 * 24 * 60 * 60 * 1000;
-/** How often a number that the reaper has refused is corrected. */
-const MOST_ATTEMPTS = 5;
+/** So often a number that the reaper has refused is corrected with each heartbeat; then ever more rarely. */
+const QUICK_ATTEMPTS = 5;
+const LONGEST_PAUSE_MS = 10 * 60 * 1000;
 
 /** A kill-all at one instance: the command, and what it follows from. */
 interface Issued {
@@ -30,6 +32,8 @@ interface Issued {
   reason: string;
   commandId: string;
   attempt: number;
+  /** Once its number was refused: not corrected before, milliseconds. */
+  dueMs: number;
   listener: AnswerListener;
   /** Resolves once the order is on one disk, in a second at most. */
   recorded: Promise<void>;
@@ -48,8 +52,6 @@ export class Killswitch implements OnApplicationBootstrap {
   private readonly log = createLogger('hub.killswitch');
   /** Orders whose number was refused, by instance: they wait for the next heartbeat. */
   private readonly refused = new Map<string, Issued[]>();
-  /** Where an order goes on under another id. */
-  private readonly successors = new Map<string, PromiseWithResolvers<Issued | undefined>>();
   private readonly issued = new Map<string, Issued>();
 
   constructor(
@@ -62,6 +64,7 @@ export class Killswitch implements OnApplicationBootstrap {
     private readonly stopping: Stopping,
     private readonly spawns: WithdrawnSpawns,
     private readonly leases: Leases,
+    private readonly dropped: DroppedCommands,
   ) {}
 
   onApplicationBootstrap(): void {
@@ -99,6 +102,16 @@ export class Killswitch implements OnApplicationBootstrap {
       void this.epochs.set([row], [{ kind: 'killswitch.caught-up', subject: instance, atMs: Date.now(), detail }]);
       this.issue(row, 'the scope is disarmed', orderedBy).listener[Symbol.dispose]();
     }
+  }
+
+  /** Orders anew, with the same number, what was signed with a key that is believed no longer. */
+  renew(record: CommandRecord): void {
+    const old = this.issued.get(record.id);
+    const ordered = orderedScope(record.envelope);
+    const row = old === undefined ? undefined : this.epochs.of(record.instance, old.scope);
+    // What was armed again since is nobody's order any more.
+    if (old === undefined || ordered === undefined || row === undefined || row.armed) return;
+    this.issueAgain({ ...row, epoch: ordered.epoch }, old, 'key-revoked', old.attempt);
   }
 
   private targets({ scope, instance }: ScopeOrder): string[] {
@@ -152,12 +165,13 @@ export class Killswitch implements OnApplicationBootstrap {
     }
   }
 
-  private issue(row: OrderedEpoch, reason: string, by: string, attempt = 1): Issued {
+  private issue(row: OrderedEpoch, reason: string, by: string, attempt = 1, servesFor?: string): Issued {
     const { instance, scope, scopeId, epoch } = row;
     const commandId = newId();
     const body = { case: 'killAll', value: { scope: killScope(scope), scopeId, epoch, reason } } as const;
     const tenant = scope === 'tenant' ? scopeId : 'default';
     const listener = this.answers.listen(commandId);
+    if (servesFor !== undefined) this.answers.goesOn(servesFor, commandId);
     let recorded: Promise<void>;
     try {
       const order = { id: commandId, instance, agentId: '', tenant, onBehalfOf: by, lifetimeMs: LIFETIME_MS };
@@ -166,31 +180,37 @@ export class Killswitch implements OnApplicationBootstrap {
       listener[Symbol.dispose]();
       throw error;
     }
-    const issued = { instance, scope: { scope, scopeId }, by, reason, commandId, attempt, listener, recorded };
+    const issued = {
+      instance,
+      scope: { scope, scopeId },
+      by,
+      reason,
+      commandId,
+      attempt,
+      dueMs: 0,
+      listener,
+      recorded,
+    };
     this.issued.set(commandId, issued);
     this.stopping.begin(instance, commandId, row);
     return issued;
   }
 
   /** Resolves with the instance's line: settled, or what is known when the time is over. */
-  private async follow(first: Issued, { beganAt, waitMs }: { beganAt: number; waitMs: number }): Promise<KillAllLine> {
-    const { instance } = first;
+  private async follow(issued: Issued, { beganAt, waitMs }: { beganAt: number; waitMs: number }): Promise<KillAllLine> {
+    const { instance, listener } = issued;
     const isAway = this.links.sessionOf(instance) === undefined;
-    let issued = first;
-    let answer: Answer | undefined;
-    for (;;) {
-      const leftMs = isAway ? 0 : beganAt + waitMs - performance.now();
-      answer = (await issued.listener.next(leftMs, isSettled)) ?? (await issued.listener.next(0));
-      const next = answer?.record.refusal?.code === 'kill-epoch' ? await this.successor(issued, leftMs) : undefined;
-      issued.listener[Symbol.dispose]();
-      if (next === undefined) break;
-      issued = next;
-    }
+    const leftMs = isAway ? 0 : beganAt + waitMs - performance.now();
+    const answer =
+      (await listener.next(leftMs, isSettled)) ??
+      (await listener.next(0, ({ receipt }) => receipt?.kind === 'killed-all')) ??
+      (await listener.next(0));
+    listener[Symbol.dispose]();
     await issued.recorded;
     const ms = Math.round(performance.now() - beganAt);
     return lineOf({
       instance,
-      commandId: issued.commandId,
+      commandId: answer?.record.id ?? issued.commandId,
       answer,
       isAway,
       leasesEndAt: this.endAt(issued, isAway),
@@ -203,61 +223,58 @@ export class Killswitch implements OnApplicationBootstrap {
     return scope.scope === 'tenant' && !isAway ? null : this.leases.leasesEndAt(instance);
   }
 
-  private hear({ record, receipt }: Answer): void {
-    if (receipt !== undefined || record.refusal !== null) this.stopping.heard(record);
+  private hear(answer: Answer): void {
+    const { record } = answer;
+    this.stopping.heard(record);
     const issued = this.issued.get(record.id);
-    if (issued === undefined || record.settledAt === null) return;
-    this.issued.delete(record.id);
-    if (record.refusal?.code !== 'kill-epoch') return;
-    if (issued.attempt >= MOST_ATTEMPTS) {
-      this.log.error({ instance: record.instance, msg: 'the kill epochs of an instance cannot be found' });
-      return;
-    }
-    this.stopping.begin(record.instance, record.id, issued.scope);
-    this.refused.set(record.instance, [...(this.refused.get(record.instance) ?? []), issued]);
+    if (issued === undefined) return;
+    if (record.settledAt !== null) this.issued.delete(record.id);
+    else if (isMiscounted(answer)) this.miscounted(issued);
+  }
+
+  private miscounted(issued: Issued): void {
+    const { instance, attempt } = issued;
+    const waiting = this.refused.get(instance) ?? [];
+    if (waiting.includes(issued)) return;
+    const late = attempt - QUICK_ATTEMPTS;
+    if (late >= 0) this.log.error({ instance, attempt, msg: 'the kill epochs of an instance cannot be found' });
+    issued.dueMs = late < 0 ? 0 : Date.now() + Math.min(LONGEST_PAUSE_MS, 5_000 * 2 ** Math.min(late, 10));
+    this.refused.set(instance, [...waiting, issued]);
   }
 
   /** A heartbeat has told the reaper's true numbers. */
   private correct(instance: string): void {
     const waiting = this.refused.get(instance);
     if (waiting === undefined) return;
-    this.refused.delete(instance);
-    for (const old of waiting) {
-      this.stopping.end(instance, old.commandId);
+    const nowMs = Date.now();
+    this.refused.set(
+      instance,
+      waiting.filter(({ dueMs }) => dueMs > nowMs),
+    );
+    for (const old of waiting.filter(({ dueMs }) => dueMs <= nowMs)) {
       const row = this.epochs.of(instance, old.scope);
-      // Re-armed meanwhile: the order is over.
-      if (row === undefined || row.armed) continue;
+      // Re-armed, or settled, meanwhile: the order is over.
+      if (row === undefined || row.armed || !this.issued.has(old.commandId)) continue;
       this.epochs.resync(instance, old.scope);
       const next = this.row(instance, old.scope, row.orderedBy);
       void this.epochs.set([next], []);
-      const issued = this.issueAgain(next, old);
-      if (issued === undefined) continue;
-      const successor = this.successors.get(old.commandId);
-      if (successor === undefined) issued.listener[Symbol.dispose]();
-      else successor.resolve(issued);
+      this.issueAgain(next, old, 'kill-epoch', old.attempt + 1);
     }
   }
 
-  private issueAgain(row: OrderedEpoch, { reason, by, attempt }: Issued): Issued | undefined {
+  /** The order goes on under another id; whoever waits for the old one hears of the new one. */
+  private issueAgain(row: OrderedEpoch, old: Issued, code: FaultCode, attempt: number): void {
+    const { instance, commandId, reason, by } = old;
     try {
-      return this.issue(row, reason, by, attempt + 1);
+      const issued = this.issue(row, reason, by, attempt, commandId);
+      issued.listener[Symbol.dispose]();
+      this.issued.delete(commandId);
+      const record = this.book.get(commandId);
+      if (record !== undefined) this.dropped.superseded(record, code, issued.commandId);
+      this.stopping.end(instance, commandId);
     } catch (err) {
-      this.log.warn({ err, instance: row.instance, msg: 'a kill-all has lost its instance' });
-      return undefined;
+      this.log.warn({ err, instance, msg: 'a kill-all has lost its instance' });
     }
-  }
-
-  private async successor({ commandId }: Issued, leftMs: number): Promise<Issued | undefined> {
-    if (leftMs <= 0) return undefined;
-    const next = this.successors.get(commandId) ?? Promise.withResolvers<Issued | undefined>();
-    this.successors.set(commandId, next);
-    const timer = setTimeout(() => {
-      next.resolve(undefined);
-    }, leftMs);
-    const found = await next.promise;
-    clearTimeout(timer);
-    this.successors.delete(commandId);
-    return found;
   }
 
   /** An order from before this hub was started. */
@@ -275,9 +292,10 @@ export class Killswitch implements OnApplicationBootstrap {
       reason,
       commandId: id,
       attempt: 1,
+      dueMs: 0,
       listener,
       recorded: Promise.resolve(),
     });
-    this.stopping.begin(instance, id, scope);
+    if (this.epochs.of(instance, scope)?.armed !== true) this.stopping.begin(instance, id, scope);
   }
 }

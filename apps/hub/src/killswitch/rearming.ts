@@ -6,6 +6,7 @@ import { HubConfig } from '../hub.config.js';
 import { KillEpochs, type OrderedEpoch } from './kill-epochs.js';
 import { killScope, type ScopeOrder } from './kill-scope.js';
 import { orderedScope } from './ordered-scope.js';
+import { Stopping } from './stopping.js';
 
 /** An order that waits longer is given anew: nobody means it any more. */
 const LIFETIME_MS = 24 * 60 * 60 * 1000;
@@ -26,6 +27,7 @@ export interface RearmLine {
 export class Rearming implements OnApplicationBootstrap {
   constructor(
     private readonly epochs: KillEpochs,
+    private readonly stopping: Stopping,
     private readonly desk: CommandDesk,
     private readonly answers: Answers,
     private readonly config: HubConfig,
@@ -90,9 +92,11 @@ export class Rearming implements OnApplicationBootstrap {
     const detail = { scope: row.scope, scopeId: row.scopeId, by, epoch: String(row.epoch) };
     const audit = [{ kind: 'killswitch.rearmed', subject: record.instance, atMs: Date.now(), detail }];
     void this.epochs.set([armed(row, by)], audit);
+    this.stopping.rearmed(record.instance, ordered.scope);
   }
 }
 
+/** Its date says which disarming it answers, also where clocks differ: the record tells when that was. */
 function armed(row: OrderedEpoch, by: string): OrderedEpoch {
-  return { ...row, armed: true, orderedBy: by, changedAt: new Date() };
+  return { ...row, armed: true, orderedBy: by, changedAt: new Date(row.changedAt.getTime() + 1) };
 }

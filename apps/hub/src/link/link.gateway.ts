@@ -18,6 +18,7 @@ import { SessionEpochs } from '../connections/session-epochs.js';
 import { HubIdentity } from '../identity/hub-identity.js';
 import { StatementPush } from '../keys/statement-push.js';
 import { Killswitch } from '../killswitch/killswitch.js';
+import { RenewedKills } from '../killswitch/renewed-kills.js';
 import { HeartbeatContents } from './heartbeat-contents.js';
 import { Inbound } from './inbound.js';
 import { HubTls } from '../tls/hub-tls.js';
@@ -42,6 +43,7 @@ export class LinkGateway implements OnGatewayInit<LinkServer>, OnGatewayConnecti
     private readonly heartbeats: HeartbeatContents,
     private readonly tls: HubTls,
     private readonly killswitch: Killswitch,
+    private readonly renewedKills: RenewedKills,
     private readonly closer: LinkCloser,
     private readonly statements: StatementPush,
   ) {}
@@ -87,6 +89,7 @@ export class LinkGateway implements OnGatewayInit<LinkServer>, OnGatewayConnecti
     this.log.info({ instance: link.peerId, session: link.sessionId, msg: 'an instance is here' });
     this.connections.sawInstance(link.peerId);
     this.statements.bringUpToDate(link, () => {
+      this.renewedKills.renewFor(link.peerId);
       this.killswitch.catchUp(link.peerId);
       this.outbox.offerAll(link.peerId);
     });

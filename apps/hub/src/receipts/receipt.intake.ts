@@ -6,7 +6,7 @@ import { AgentDirectory } from '../agents/agent.directory.js';
 import { type Reported, reported } from '../agents/agent-report.js';
 import type { AuditEntry } from '../audit/audit-chain.js';
 import { Answers } from '../commands/answers.js';
-import { type CommandRecord, isKill } from '../commands/command-record.js';
+import { type CommandRecord, isKill, isPursued } from '../commands/command-record.js';
 import { commandMove } from '../commands/command-rows.js';
 import { CommandStore } from '../commands/command.store.js';
 import { RecentMap } from '../commands/recent-map.js';
@@ -19,6 +19,7 @@ import { LinkRelay } from '../replicas/link-relay.js';
 import { checkAnswers } from './answered.js';
 import { ReceiptStore } from './receipt.store.js';
 import { newReceiptRow } from './receipt-rows.js';
+import { ReceiptsInHand } from './receipts-in-hand.js';
 import { UnmatchedReceipts } from './unmatched-receipts.js';
 import type { TakenReceipt } from './taken-receipt.js';
 
@@ -29,6 +30,7 @@ const MOST_REMEMBERED = 5_000;
 @Injectable()
 export class ReceiptIntake {
   private readonly stored = new RecentMap<string, true>(MOST_REMEMBERED);
+  private readonly inHand = new ReceiptsInHand();
 
   constructor(
     private readonly identity: HubIdentity,
@@ -50,10 +52,19 @@ export class ReceiptIntake {
    * @throws WireFault why it is refused
    */
   async take(instance: string, envelope: Envelope): Promise<void> {
-    const { hubId } = this.identity;
     const verified = this.verified(instance, envelope);
     const digest = Buffer.from(verified.digest).toString('hex');
     if (this.stored.has(digest)) return;
+    // Repeated while the database is away, it would fill the journal of kills.
+    await this.inHand.once(digest, () => this.takeNew(instance, envelope, verified, digest));
+  }
+
+  private async takeNew(
+    instance: string,
+    envelope: Envelope,
+    verified: VerifiedReceipt,
+    digest: string,
+  ): Promise<void> {
     const { receipt } = verified;
     if (this.relay.took(receipt.commandId, instance, envelope)) return;
     if (this.queries.take(verified) || this.probes.take(verified, envelope)) return;
@@ -63,7 +74,7 @@ export class ReceiptIntake {
       this.stored.set(digest, true);
       return;
     }
-    checkAnswers(verified, record, record.issuer ?? hubId);
+    checkAnswers(verified, record, record.issuer ?? this.identity.hubId);
     await this.store(takenOf(verified, envelope, record), digest, record);
     this.stored.set(digest, true);
   }
@@ -102,7 +113,9 @@ export class ReceiptIntake {
       ...(news === undefined ? {} : { report: news.report }),
       audit: [stored(taken, digest, record)],
     };
-    if (isKill(record.kind)) await this.writer.writeKill(change).committed;
+    const size = taken.envelope.payload.length;
+    const writeKill = (): Promise<void> => this.writer.writeKill(change).committed;
+    if (isKill(record.kind)) await this.inHand.counted(record.instance, size, writeKill);
     else await this.writer.write(change, { whenAway: 'keep' });
     if (!isKill(record.kind)) this.tell(taken, record);
   }
@@ -127,7 +140,8 @@ export class ReceiptIntake {
   private moved({ receipt }: TakenReceipt, record: CommandRecord): CommandRecord | undefined {
     if (!isAnswer(receipt)) return undefined;
     const refusal = refusalOf(receipt);
-    if (refusal === undefined) return this.commands.moved(record, 'DELIVERED', { isAnswered: true });
+    if (refusal === undefined) return this.commands.moved(record, 'DELIVERED', { isAnswered: true, refusal: null });
+    if (isPursued(record)) return this.commands.refused(record, refusal, true);
     return this.commands.moved(record, 'FAILED', { isAnswered: true, refusal });
   }
 }

@@ -12,8 +12,8 @@ export interface HeldLink {
 }
 
 /**
- * What replicas tell each other. All of it is news: what must not be lost is in PostgreSQL, and read from there. Envelopes
- * are base64 and are verified by whoever takes them: Valkey gives no authority.
+ * What replicas tell each other, under the seal of `BusSeal`. All of it is news: what must not be lost is in PostgreSQL, and
+ * read from there. Envelopes are base64 and are verified by whoever takes them.
  */
 export type BusMessage =
   /** Something was committed. */
@@ -21,7 +21,7 @@ export type BusMessage =
   /** Every link that the sender holds; what is not here it holds no more. */
   | { kind: 'links'; links: HeldLink[] }
   /** A kill whose instance is not at the sender. */
-  | { kind: 'kill'; envelope: string; admission: string | null; createdAtMs: number; expiresAtMs: number }
+  | { kind: 'kill'; envelope: string; admission: string | null }
   /** For the holder of the instance's link: a question. */
   | { kind: 'ask'; instance: string; lane: LaneName; id: string; envelope: string }
   /** A receipt that the sender has taken and others wait for: of a kill, or of a question. */
@@ -38,13 +38,7 @@ export type MessageOf<K extends BusKind> = Extract<BusMessage, { kind: K }>;
 
 const KINDS: readonly BusKind[] = ['wrote', 'links', 'kill', 'ask', 'answer', 'lines', 'rejected', 'told'];
 
-/** A message and its sender; undefined where the text is none, say of another version. */
-export function readMessage(text: string): { from: string; message: BusMessage } | undefined {
-  try {
-    const { from, message } = JSON.parse(text) as { from?: unknown; message?: Partial<BusMessage> };
-    const isKnown = KINDS.some((kind) => kind === message?.kind);
-    return typeof from === 'string' && isKnown ? { from, message: message as BusMessage } : undefined;
-  } catch {
-    return undefined;
-  }
+/** Whether a message of another replica is one that this version knows. */
+export function isBusMessage(message: { kind?: unknown } | undefined): message is BusMessage {
+  return KINDS.some((kind) => kind === message?.kind);
 }

@@ -30,6 +30,9 @@ import { OperatorStore } from '../routing/operator.store.js';
 import type { MessageOf } from './bus-message.js';
 import { ReplicaBus } from './replica-bus.js';
 
+/** Of a kill that the hub routes, as where it was taken: no receiver looks at the expiry that its origin has signed. */
+const KILL_LIFETIME_MS = 24 * 60 * 60 * 1000;
+
 /** Kills that another replica has ordered, and their receipts: over the bus at once, whatever the database does. */
 @Injectable()
 export class ForeignKills implements OnModuleInit {
@@ -75,12 +78,13 @@ export class ForeignKills implements OnModuleInit {
   }
 
   /** Whoever can write to Valkey can order nothing: it must be signed by this hub, or by somebody whose kills it routes. */
-  private verified({ envelope: text, admission, createdAtMs, expiresAtMs }: MessageOf<'kill'>): CommandRecord {
+  private verified({ envelope: text, admission }: MessageOf<'kill'>): CommandRecord {
     const envelope = decodeEnvelope(fromBase64(text));
     const { header, body } = decodeStrict(CommandSchema, envelope.payload);
     if (header === undefined || body.case === undefined || !isKill(KINDS[body.case]))
       throw new WireFault('payload-malformed', 'no kill');
     const isOwn = header.issuer === this.identity.hubId;
+    const nowMs = Date.now();
     const digest = isOwn ? this.ownDigest(envelope) : this.foreignDigest(envelope, header.issuer);
     return {
       id: header.id,
@@ -91,8 +95,9 @@ export class ForeignKills implements OnModuleInit {
       envelope,
       admission: admission === null ? null : decodeEnvelope(fromBase64(admission)),
       digest: toHex(digest),
-      createdAt: new Date(createdAtMs),
-      expiresAt: new Date(expiresAtMs),
+      createdAt: new Date(isOwn ? Number(header.issuedAtMs) : nowMs),
+      // Of what is signed, and of nothing that came with it: a kill that was over at once would be nobody's.
+      expiresAt: new Date(isOwn ? Number(header.expiresAtMs) : nowMs + KILL_LIFETIME_MS),
       state: 'PENDING',
       deliveredAt: null,
       settledAt: null,

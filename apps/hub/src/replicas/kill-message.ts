@@ -3,12 +3,10 @@ import { envelopeText } from '../commands/envelope-text.js';
 import type { MessageOf } from './bus-message.js';
 
 /** A kill as it is told to the other replicas: at once, since its row may have to wait for the database. */
-export function killMessage({ envelope, admission, createdAt, expiresAt }: CommandRecord): MessageOf<'kill'> {
+export function killMessage({ envelope, admission }: CommandRecord): MessageOf<'kill'> {
   return {
     kind: 'kill',
     envelope: envelopeText(envelope),
     admission: admission === null ? null : envelopeText(admission),
-    createdAtMs: createdAt.getTime(),
-    expiresAtMs: expiresAt.getTime(),
   };
 }

@@ -1,9 +1,10 @@
 import { Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { closeValkey, connectValkey, createLogger, metrics } from '@capstan/platform';
-import { newId } from '@capstan/protocol';
-import { Gauge } from 'prom-client';
+import { Counter, Gauge } from 'prom-client';
 import { HubConfig } from '../hub.config.js';
-import { type BusKind, type BusMessage, type MessageOf, readMessage } from './bus-message.js';
+import { HubIdentity } from '../identity/hub-identity.js';
+import type { BusKind, BusMessage, MessageOf } from './bus-message.js';
+import { type BusRefusal, BusSeal } from './bus-seal.js';
 
 type Client = Awaited<ReturnType<typeof connectValkey>>;
 type Handler = (message: BusMessage, from: string) => void;
@@ -11,28 +12,41 @@ type Handler = (message: BusMessage, from: string) => void;
 const RETRY_MS = 500;
 /** Each replica says something every second, and hears itself. */
 const SILENT_MS = 3_000;
+/** Whoever floods the bus does not flood the log. */
+const TELL_MS = 10_000;
 
 const up = new Gauge({
   name: 'capstan_bus_up',
   help: 'Whether replicas hear each other.',
   registers: [metrics.registry],
 });
+const refused = new Counter({
+  name: 'capstan_bus_refused_total',
+  help: 'Messages on the bus that were dropped: not of a replica of this hub, repeated, old, or of a kind that is unknown.',
+  labelNames: ['why'],
+  registers: [metrics.registry],
+});
 
 /** Brings messages to the other replicas as long as Valkey is there. Nothing waits for it and nothing is kept in it. */
 @Injectable()
 export class ReplicaBus implements OnModuleInit, OnApplicationShutdown {
-  /** Of this process; another one after each start. */
-  readonly replicaId = newId();
   private readonly log = createLogger('hub.bus');
   private readonly handlers = new Map<BusKind, Handler[]>();
   private readonly channel: string;
   private readonly clients: Client[] = [];
   private sender: Client | undefined;
+  private readonly seal: BusSeal;
   private heardAtMs = -Infinity;
+  private toldAtMs = -Infinity;
+  private untold = 0;
   private retry: NodeJS.Timeout | undefined;
   private isStopped = false;
 
-  constructor(private readonly config: HubConfig) {
+  constructor(
+    private readonly config: HubConfig,
+    identity: HubIdentity,
+  ) {
+    this.seal = new BusSeal(identity);
     this.channel = `capstan:${config.hubId}:replicas`;
   }
 
@@ -65,7 +79,7 @@ export class ReplicaBus implements OnModuleInit, OnApplicationShutdown {
   /** Sends where it can; never throws, and nobody learns whether it arrived. */
   publish(message: BusMessage): void {
     if (this.sender?.status !== 'ready') return;
-    this.sender.publish(this.channel, JSON.stringify({ from: this.replicaId, message })).catch(() => undefined);
+    this.sender.publish(this.channel, this.seal.seal(message)).catch(() => undefined);
   }
 
   private async connect(url: string): Promise<void> {
@@ -91,16 +105,30 @@ export class ReplicaBus implements OnModuleInit, OnApplicationShutdown {
   }
 
   private hear(text: string): void {
+    const opened = this.seal.open(text);
+    if (opened.is === 'refused') {
+      this.refuse(opened.why);
+      return;
+    }
     this.heardAtMs = performance.now();
-    const read = readMessage(text);
-    if (read === undefined || read.from === this.replicaId) return;
-    for (const handle of this.handlers.get(read.message.kind) ?? []) {
+    if (opened.is === 'own') return;
+    const { from, message } = opened;
+    for (const handle of this.handlers.get(message.kind) ?? []) {
       try {
-        handle(read.message, read.from);
+        handle(message, from);
       } catch (err) {
-        this.log.warn({ err, kind: read.message.kind, from: read.from, msg: 'a message of a replica was not taken' });
+        this.log.warn({ err, kind: message.kind, from, msg: 'a message of a replica was not taken' });
       }
     }
+  }
+
+  private refuse(why: BusRefusal): void {
+    refused.inc({ why });
+    this.untold += 1;
+    if (performance.now() - this.toldAtMs < TELL_MS) return;
+    this.log.warn({ why, messages: this.untold, msg: 'somebody writes to the bus who is no replica, or repeats them' });
+    this.toldAtMs = performance.now();
+    this.untold = 0;
   }
 
   /** For the metrics. */

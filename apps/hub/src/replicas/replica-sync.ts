@@ -73,7 +73,7 @@ export class ReplicaSync implements OnApplicationBootstrap, OnApplicationShutdow
     });
     this.bus.on('told', ({ instance, epochs }) => {
       const told = epochs.map(({ epoch, ...scope }) => create(KillEpochSchema, { ...scope, epoch: BigInt(epoch) }));
-      this.epochs.hear(instance, told);
+      this.epochs.hearElsewhere(instance, told);
     });
   }
 

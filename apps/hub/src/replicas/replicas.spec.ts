@@ -175,9 +175,8 @@ describe('two replicas', () => {
       const body = { case: 'kill', value: { agentId, reason: '' } } as const;
       const payload = toBinary(CommandSchema, create(CommandSchema, { header, body }));
       const envelope = envelopeText(signPayload(stranger, 'command', payload));
-      const times = { createdAtMs: Date.now(), expiresAtMs: Date.now() + 60_000 };
       const bus = replicas.first.app.get(ReplicaBus, { strict: false });
-      bus.publish({ kind: 'kill', envelope, admission: null, ...times });
+      bus.publish({ kind: 'kill', envelope, admission: null });
       // What comes after it on the same channel has come: so had it.
       const { commandId } = await replicas.spawn(replicas.first);
       await settled(commandId);

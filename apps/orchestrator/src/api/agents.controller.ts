@@ -109,6 +109,13 @@ export class AgentsController implements OnModuleDestroy {
     await this.killswitch.rearm(tenantOf(body));
   }
 
+  /** Kill epochs were raised at the reaper, by its socket: whoever was admitted before ends, and his work goes nowhere. */
+  @Post('noticed-kill-all')
+  @HttpCode(204)
+  async noticedKillAll(): Promise<void> {
+    await this.killswitch.noticedKillAll();
+  }
+
   /** The spoke tells that it killed by the reaper; null where the agent is unknown or its state is not known yet. */
   @Post(':id/noticed-kill')
   @HttpCode(200)

@@ -22,16 +22,20 @@ export class TasksController {
     return task;
   }
 
-  /** Kills every agent of the task, the waiting ones included. Agents that are ordered later may start. */
+  /**
+   * Kills every agent of the task, the waiting ones included. Agents that are ordered later may start. Where it is not
+   * `complete`, it is not known who waits: some may start, until a repetition is complete.
+   */
   @Post(':id/kill')
   @HttpCode(200)
   async kill(
     @Param('id') id: string,
     @Body() body?: KillDto,
-  ): Promise<{ agents: { agentId: string; outcome: KillOutcomeName; observation: string }[] }> {
-    const killed = await this.killswitch.killTask(taskId(id), body?.reason ?? '');
+  ): Promise<{ complete: boolean; agents: { agentId: string; outcome: KillOutcomeName; observation: string }[] }> {
+    const { complete, agents } = await this.killswitch.killTask(taskId(id), body?.reason ?? '');
     return {
-      agents: killed.map(({ agentId, outcome, observation }) => ({
+      complete,
+      agents: agents.map(({ agentId, outcome, observation }) => ({
         agentId,
         outcome,
         observation: toBase64(observation),

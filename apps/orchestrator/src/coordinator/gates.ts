@@ -1,12 +1,14 @@
 import type { Logger } from '@capstan/platform';
 import type { AgentId, TaskId } from '@capstan/protocol';
 
-/** What a gate judges: a tree that is in the bare repository, and the commit that it grew from. */
+/** What a gate judges: a tree, and the commit of the bare repository that it grew from. */
 export interface GateSubject {
   agentId: AgentId;
   taskId: TaskId;
   /** Directory of the bare repository. */
   repository: string;
+  /** Further directory of objects: before the commit the tree is in no other. */
+  objects: string;
   baseCommit: string;
   tree: string;
   files: readonly string[];

@@ -16,8 +16,8 @@ const OWNER: Readonly<Record<BudgetCode, string>> = {
 /** What a request may cost. */
 export interface Asked {
   price: Price;
-  /** Bytes of the prompt. */
-  bytes: number;
+  /** At most in the prompt. */
+  promptTokens: number;
   maxTokens: number;
   kept: 'cacheWrite' | 'cacheWriteHour';
 }
@@ -41,8 +41,8 @@ export class AgentBudget {
   ) {}
 
   /** @throws {ApiFault} `billing_error` where a budget does not allow it; `api_error` where that cannot be known */
-  async reserve({ price, bytes, maxTokens, kept }: Asked, rules: GatewayRules): Promise<Reserved> {
-    const own = this.meter.reserve(price, bytes, maxTokens, kept);
+  async reserve({ price, promptTokens, maxTokens, kept }: Asked, rules: GatewayRules): Promise<Reserved> {
+    const own = this.meter.reserve(price, promptTokens, maxTokens, kept);
     if (own === undefined) throw this.refusal('agent-budget');
     try {
       const hold = await this.share(own, rules);

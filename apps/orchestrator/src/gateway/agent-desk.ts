@@ -2,12 +2,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AgentBudget, Reserved } from './agent-budget.js';
 import { ApiFault } from './api-fault.js';
 import type { BytePool } from './byte-pool.js';
+import type { FreeCalls } from './free-calls.js';
 import type { GatewayOrder, GatewayRules } from './gateway-order.js';
 import type { Meter, UnheardCost } from './meter.js';
 import { ModelOutage } from './model-outage.js';
-import { isKeptForAnHour, readRequest, type ModelRequest } from './model-request.js';
+import { readRequest, type ModelRequest, type ReadRequest } from './model-request.js';
 import { passReply } from './pass-reply.js';
 import { ceilingOf, type Price } from './prices.js';
+import { promptTokensOf } from './prompt-size.js';
 import type { Endpoint, ModelCall, ModelProvider, ModelReply } from './provider.js';
 import type { RequestLog } from './request-log.js';
 import { usageReader, type UsageReader } from './usage-reader.js';
@@ -28,6 +30,7 @@ export interface DeskParts {
   rules: () => Promise<GatewayRules>;
   /** The agent's part of the memory for requests. */
   memory: BytePool;
+  freeCalls: FreeCalls;
   log: RequestLog;
   /** How long an agent may read nothing of a reply that is there, milliseconds. */
   stallMs: number;
@@ -35,7 +38,6 @@ export interface DeskParts {
 
 interface Accepted {
   request: ModelRequest;
-  bytes: number;
   price: Price;
 }
 
@@ -70,13 +72,15 @@ export class AgentDesk {
     const endpoint = endpointOf(message);
     if (this.running.size >= MOST_AT_ONCE)
       throw new ApiFault('rate_limit_error', `at most ${String(MOST_AT_ONCE)} requests at once`);
+    this.parts.freeCalls.take();
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const signal = AbortSignal.any([gone.signal, this.closing.signal]);
     using lease = memory.lease();
     const rules = await this.parts.rules();
     const read = await readRequest(message, MOST_REQUEST_BYTES, lease);
-    const { request, bytes, price } = this.accept(read, endpoint, rules);
+    const { request, price } = this.accept(read, endpoint, rules);
+    const { bytes, survey } = read;
     const betas = String(message.headers['anthropic-beta'] ?? '')
       .split(',')
       .map((it) => it.trim())
@@ -86,8 +90,9 @@ export class AgentDesk {
       await passReply(await provider.call(call), response, { signal, stallMs, onChunk: () => undefined });
       return;
     }
-    const kept = isKeptForAnHour(request) ? 'cacheWriteHour' : 'cacheWrite';
-    const reserved = await budget.reserve({ price, bytes, maxTokens: request.max_tokens ?? 1, kept }, rules);
+    const kept = survey.isKeptForAnHour ? 'cacheWriteHour' : 'cacheWrite';
+    const promptTokens = promptTokensOf(bytes, survey);
+    const reserved = await budget.reserve({ price, promptTokens, maxTokens: request.max_tokens ?? 1, kept }, rules);
     await this.metered(
       { ...call, request: { ...request, max_tokens: reserved.maxTokens } },
       reserved,
@@ -95,11 +100,7 @@ export class AgentDesk {
     );
   }
 
-  private accept(
-    { request, bytes }: { request: ModelRequest; bytes: number },
-    endpoint: Endpoint,
-    { unknownModels }: GatewayRules,
-  ): Accepted {
+  private accept({ request }: ReadRequest, endpoint: Endpoint, { unknownModels }: GatewayRules): Accepted {
     const { order, provider } = this.parts;
     if (endpoint === 'messages' && request.max_tokens === undefined)
       throw new ApiFault('invalid_request_error', 'max_tokens: is required');
@@ -108,7 +109,7 @@ export class AgentDesk {
       provider.priceOf(model) ?? (provider.name === 'scripted' ? undefined : ceilingOf(model, unknownModels));
     if (price === undefined) throw new ApiFault('not_found_error', `model: ${model.slice(0, 80)} is not known here`);
     const { metadata: _metadata, ...rest } = request;
-    return { request: { ...rest, model }, bytes, price };
+    return { request: { ...rest, model }, price };
   }
 
   /** Whatever way the request ends, what it used is counted. */
@@ -133,7 +134,9 @@ export class AgentDesk {
       const isWhole = reader?.isWhole ?? false;
       this.noteOutage(call, status, isWhole, outage);
       const tokens = reader?.tokens();
-      const costMicroUsd = await reserved.settle(tokens ?? unheardCost(call, reply?.status, outage));
+      const cost = tokens ?? unheardCost(call, reply?.status, outage);
+      if (cost !== 'nothing') this.parts.freeCalls.giveBack();
+      const costMicroUsd = await reserved.settle(cost);
       const usage = this.parts.meter.usage();
       this.parts.log.answered({
         model: call.request.model,

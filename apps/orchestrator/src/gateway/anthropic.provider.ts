@@ -4,6 +4,7 @@ import { ModelOutage, outageOf } from './model-outage.js';
 import { priceOf, type Price } from './prices.js';
 import type { ModelCall, ModelProvider, ModelReply } from './provider.js';
 import { openStream } from './open-stream.js';
+import { withoutKey } from './without-key.js';
 
 const UPSTREAM = 'https://api.anthropic.com';
 const API_VERSION = '2023-06-01';
@@ -43,27 +44,15 @@ export class AnthropicProvider implements ModelProvider {
       }
       const contentType = response.headers.get('content-type') ?? 'application/json';
       const isStream = contentType.startsWith('text/event-stream');
-      const whole = listened(response.body ?? empty(), idle);
-      const body = await (response.status >= 400 ? this.withoutKey(whole) : isStream ? openStream(whole) : whole);
+      // A reply may quote the request, and its headers with it.
+      const whole = withoutKey(listened(response.body ?? empty(), idle), this.apiKey);
+      const body = await (response.status >= 400 ? beginningOf(whole) : isStream ? openStream(whole) : whole);
       return { status: response.status, contentType, headers: passed(response.headers), body };
     } catch (error) {
       idle[Symbol.dispose]();
       if (call.signal.aborted || error instanceof ApiFault) throw error;
       throw unreachable(error, idle.isOver);
     }
-  }
-
-  /** A refusal may quote the request, and its headers with it. */
-  private async withoutKey(body: AsyncIterable<Uint8Array>): Promise<Uint8Array[]> {
-    const chunks: Uint8Array[] = [];
-    let bytes = 0;
-    for await (const chunk of body) {
-      bytes += chunk.length;
-      if (bytes > LONGEST_REFUSAL) break;
-      chunks.push(chunk);
-    }
-    const text = Buffer.concat(chunks).toString('utf8');
-    return [Buffer.from(text.replaceAll(this.apiKey, '[hidden]'), 'utf8')];
   }
 
   private fetch({ endpoint, request, betas }: ModelCall, signal: AbortSignal): Promise<Response> {
@@ -108,6 +97,17 @@ async function* listened(body: AsyncIterable<Uint8Array>, idle: IdleLimit): Asyn
     // The time that a slow agent takes is not the upstream's silence.
     idle.renew();
   }
+}
+
+async function beginningOf(refusal: AsyncIterable<Uint8Array>): Promise<Uint8Array[]> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of refusal) {
+    bytes += chunk.length;
+    if (bytes > LONGEST_REFUSAL) break;
+    chunks.push(chunk);
+  }
+  return chunks;
 }
 
 async function* empty(): AsyncGenerator<Uint8Array> {

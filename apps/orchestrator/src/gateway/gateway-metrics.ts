@@ -1,12 +1,13 @@
 import { Counter, Histogram } from 'prom-client';
 import { metrics } from '@capstan/platform';
 import type { ApiFault } from './api-fault.js';
+import { priceOf } from './prices.js';
 import type { RequestRecord } from './request-record.js';
 
 const registers = [metrics.registry];
 const requests = new Counter({
   name: 'capstan_model_requests_total',
-  help: 'Requests that were sent to a model, by model and status; 0 where no reply came.',
+  help: 'Requests that were sent to a model, by model (other: one without a list price) and status; 0 where no reply came.',
   labelNames: ['model', 'status'],
   registers,
 });
@@ -47,12 +48,18 @@ const seconds = new Histogram({
 
 /** Adds one request to the figures. */
 export function countRequest({ model, status, attempts, isWhole, costMicroUsd, ms, ...record }: RequestRecord): void {
-  requests.inc({ model, status: String(status) });
+  const label = labelOf(model);
+  requests.inc({ model: label, status: String(status) });
   if (attempts > 1) repeats.inc(attempts - 1);
   if (status === 200 && !isWhole) broken.inc();
-  cost.inc({ model }, costMicroUsd);
+  cost.inc({ model: label }, costMicroUsd);
   seconds.observe(ms / 1000);
   for (const [kind, count] of Object.entries(record.tokens ?? {})) tokens.inc({ kind }, count as number);
+}
+
+/** The agent chooses the model's name, and each name would be a series for ever. */
+function labelOf(model: string): string {
+  return model === 'scripted' || priceOf(model) !== undefined ? model : 'other';
 }
 
 export function countRefusal({ type }: ApiFault): void {

@@ -52,8 +52,6 @@ interface Held {
 const SHORTEST_REPLY = 256;
 /** Sums of fractions are off by less than this; it must not become a whole millionth. */
 const ROUNDING = 1e-6;
-/** Code has about three bytes to a token; text of any kind has more. */
-const BYTES_PER_TOKEN = 3;
 
 /** Adds up the usage of one agent, and keeps it within its budget. */
 export class Meter {
@@ -79,18 +77,18 @@ export class Meter {
    * Sets aside what a request may cost, its reply cut to what is left. Requests that run at the same time share the
    * budget, so that together they cannot pass it.
    *
-   * @param kept how long the prompt may be kept in the cache, and so at what price it is written.
+   * @param promptTokens at most; they count where nobody hears how many there were. @param kept how long the prompt may be kept in the cache, and so at what price it is written.
    * @returns undefined where the budget does not allow it.
    */
   reserve(
     price: Price,
-    promptBytes: number,
+    promptTokens: number,
     maxTokens: number,
     kept: 'cacheWrite' | 'cacheWriteHour' = 'cacheWrite',
   ): Reservation | undefined {
-    const rates = ratesOf(price, promptBytes / BYTES_PER_TOKEN);
+    const rates = ratesOf(price, promptTokens);
     // As if all of it were written to the cache, which is what the agent's own loop asks for.
-    const prompt = (promptBytes / BYTES_PER_TOKEN) * rates[kept];
+    const prompt = promptTokens * rates[kept];
     const left = this.budgetMicroUsd - this.spent - this.reserved - prompt;
     const affordable = rates.output === 0 ? maxTokens : Math.min(maxTokens, Math.floor(left / rates.output));
     const isWorthIt = affordable >= Math.min(maxTokens, SHORTEST_REPLY);

@@ -5,6 +5,7 @@ import type { Logger } from '@capstan/platform';
 import { AgentBudget } from './agent-budget.js';
 import { AgentDesk } from './agent-desk.js';
 import { BytePool } from './byte-pool.js';
+import { FreeCalls } from './free-calls.js';
 import type { GatewayOrder, GatewayRules } from './gateway-order.js';
 import { Meter, type Usage } from './meter.js';
 import type { ModelProvider } from './provider.js';
@@ -31,6 +32,8 @@ export interface GatewayParts {
   rules?: () => Promise<GatewayRules>;
   /** How long an agent may read nothing of a reply that is there, milliseconds. */
   stallMs?: number;
+  /** Monotonic, milliseconds. */
+  now?: () => number;
 }
 
 const MOST_CONNECTIONS = 32;
@@ -47,7 +50,7 @@ export class ModelGateway {
 
   /** Resolves once the agent can connect. @throws Error where the socket cannot be made */
   async open(order: GatewayOrder): Promise<GatewaySession> {
-    const { log, ledger, rules = noRules, stallMs = STALL_MS } = this.parts;
+    const { log, ledger, rules = noRules, stallMs = STALL_MS, now = monotonic } = this.parts;
     const provider = this.providerOf(order);
     const meter = new Meter(order.budgetMicroUsd);
     const desk = new AgentDesk({
@@ -57,6 +60,7 @@ export class ModelGateway {
       provider,
       rules,
       memory: new BytePool(AGENT_BYTES, this.memory),
+      freeCalls: new FreeCalls(now),
       log: new RequestLog(order, log),
       stallMs,
     });
@@ -86,6 +90,7 @@ export class ModelGateway {
   }
 }
 
+const monotonic = (): number => performance.now();
 const noRules = (): Promise<GatewayRules> => Promise.resolve({});
 
 /** To connect is to write. */

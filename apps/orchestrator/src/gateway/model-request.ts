@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { ApiFault } from './api-fault.js';
 import type { ByteLease } from './byte-pool.js';
+import { JsonStructure } from './json-structure.js';
+import { surveyOf, type RequestSurvey } from './request-survey.js';
 
 /** A request to the Messages API, checked as far as the gateway cares; the rest is the model's to judge. */
 export interface ModelRequest {
@@ -21,38 +23,51 @@ const FIELDS: ReadonlySet<string> = new Set([
 /** Tools that the agent runs itself. A server's tools (web search, code execution …) would be a way to the network. */
 const CLIENT_TOOL = /^(?:custom|bash_\d+|text_editor_\d+|memory_\d+)$/;
 
-/** Of lists and objects in each other; tools' schemas and results stay far below. */
-const DEEPEST = 200;
+/** Brackets, colons and commas outside of strings: long conversations have some ten thousand. */
+const MOST_STRUCTURE = 2 ** 18;
+/** Memory that each of them stands for once it is parsed. */
+const STRUCTURE_BYTES = 64;
+/** Memory that a piece of the body takes besides its bytes. */
+const PIECE_BYTES = 128;
 
-/** Sources that the server would fetch or look up for the agent. */
-const FOREIGN_SOURCES: readonly unknown[] = ['url', 'file'];
+/** A request as it was read. */
+export interface ReadRequest {
+  request: ModelRequest;
+  survey: RequestSurvey;
+  bytes: number;
+}
 
 /**
  * @param limit bytes. @param lease of the memory that the request holds.
  * @throws {ApiFault} `request_too_large`, `invalid_request_error`, `rate_limit_error` where there is no memory for it now
  */
-export async function readRequest(
-  message: IncomingMessage,
-  limit: number,
-  lease: ByteLease,
-): Promise<{ request: ModelRequest; bytes: number }> {
+export async function readRequest(message: IncomingMessage, limit: number, lease: ByteLease): Promise<ReadRequest> {
   if (message.headers['content-encoding'] !== undefined)
     throw new ApiFault('invalid_request_error', 'content-encoding is not supported');
   const tooLarge = new ApiFault('request_too_large', `a request may have at most ${String(limit)} bytes`);
   if (Number(message.headers['content-length'] ?? 0) > limit) throw tooLarge;
   const chunks: Buffer[] = [];
-  let bytes = 0;
+  const structure = new JsonStructure();
+  let [bytes, marks] = [0, 0];
   for await (const chunk of message as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     if (bytes > limit) throw tooLarge;
-    lease.grow(chunk.length);
+    // Before it is parsed: that holds everybody up, and takes many times the memory.
+    const found = structure.push(chunk);
+    marks += found;
+    if (marks > MOST_STRUCTURE)
+      throw new ApiFault(
+        'request_too_large',
+        `a request may have at most ${String(MOST_STRUCTURE)} values and brackets`,
+      );
+    lease.grow(chunk.length + PIECE_BYTES + found * STRUCTURE_BYTES);
     chunks.push(chunk);
   }
-  return { request: parseRequest(Buffer.concat(chunks).toString('utf8')), bytes };
+  return { ...parseRequest(Buffer.concat(chunks).toString('utf8')), bytes };
 }
 
 /** @throws {ApiFault} `invalid_request_error` */
-export function parseRequest(json: string): ModelRequest {
+function parseRequest(json: string): Pick<ReadRequest, 'request' | 'survey'> {
   let body: unknown;
   try {
     body = JSON.parse(json);
@@ -73,8 +88,7 @@ export function parseRequest(json: string): ModelRequest {
   if (stream !== undefined && typeof stream !== 'boolean')
     throw new ApiFault('invalid_request_error', 'stream: must be a boolean');
   checkTools(tools);
-  checkSources(body);
-  return body as ModelRequest;
+  return { survey: surveyOf(body), request: body as ModelRequest };
 }
 
 function checkTools(tools: unknown): void {
@@ -85,37 +99,6 @@ function checkTools(tools: unknown): void {
     if (type !== undefined && !(typeof type === 'string' && CLIENT_TOOL.test(type))) {
       throw new ApiFault('permission_error', `tools: ${JSON.stringify(type).slice(0, 80)} runs outside of the sandbox`);
     }
-  }
-}
-
-function checkSources(body: unknown): void {
-  for (const { source } of objectsIn(body)) {
-    if (isObject(source) && FOREIGN_SOURCES.includes(source['type'])) {
-      throw new ApiFault('permission_error', `source: ${String(source['type'])} reaches outside of the sandbox`);
-    }
-  }
-}
-
-/** Whether a part of the prompt is to be kept in the cache for an hour, which is dearer than five minutes. */
-export function isKeptForAnHour(request: ModelRequest): boolean {
-  for (const { cache_control: control } of objectsIn(request)) {
-    if (isObject(control) && control['ttl'] === '1h') return true;
-  }
-  return false;
-}
-
-/** Every object and list, however deep, up to a limit: on the way to the model the body is written with the call stack. */
-function* objectsIn(body: unknown): Generator<Record<string, unknown>> {
-  // A stack of our own: the agent decides how deep the body is.
-  const pending: [value: unknown, depth: number][] = [[body, 0]];
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    const [value, depth] = next;
-    if (typeof value !== 'object' || value === null) continue;
-    if (depth > DEEPEST)
-      throw new ApiFault('invalid_request_error', `the body is nested deeper than ${String(DEEPEST)}`);
-    yield value as Record<string, unknown>;
-    for (const each of Object.values(value))
-      if (typeof each === 'object' && each !== null) pending.push([each, depth + 1]);
   }
 }
 

@@ -41,20 +41,39 @@ class JsonReader implements UsageReader {
 /** `message_start` says what went in; each `message_delta` what came out until then. */
 class StreamReader implements UsageReader {
   private readonly decoder = new StringDecoder('utf8');
-  private rest = '';
+  /** Pieces of the line that has not ended. */
+  private pieces: string[] = [];
+  private length = 0;
   private found: Tokens | undefined;
   private deltaBytes = 0;
   isWhole = false;
 
   push(chunk: Uint8Array): void {
-    const lines = (this.rest + this.decoder.write(Buffer.from(chunk))).split('\n');
-    this.rest = (lines.pop() ?? '').slice(0, LONGEST_LINE);
-    for (const line of lines) if (line.startsWith('data:')) this.take(parse(line.slice('data:'.length)));
+    const [first = '', ...others] = this.decoder.write(Buffer.from(chunk)).split('\n');
+    this.goOn(first);
+    for (const next of others) {
+      this.endLine();
+      this.goOn(next);
+    }
   }
 
   tokens(): Tokens | undefined {
     if (this.found === undefined || this.isWhole) return this.found;
     return { ...this.found, output: Math.max(this.found.output, Math.ceil(this.deltaBytes / BYTES_PER_TOKEN)) };
+  }
+
+  /** Each byte is looked at once, however long a line is: what is too long is nothing that the gateway reads. */
+  private goOn(piece: string): void {
+    this.length += piece.length;
+    if (this.length <= LONGEST_LINE) this.pieces.push(piece);
+    else this.pieces = [];
+  }
+
+  private endLine(): void {
+    const line = this.pieces.join('');
+    this.pieces = [];
+    this.length = 0;
+    if (line.startsWith('data:')) this.take(parse(line.slice('data:'.length)));
   }
 
   private take(event: unknown): void {

@@ -48,6 +48,8 @@ export interface BareRepositoryParts {
   /** Ref that holds the commit of the source's HEAD. */
   headRef: string;
   turns: KeyedMutex;
+  /** Directory to which objects are written, and in which they are looked for first; the repository's own unless told. */
+  objects?: string;
 }
 
 /** A bare repository of ours; `dir` is its git directory. */
@@ -67,12 +69,23 @@ export class BareRepository {
 
   /** Runs git on the repository itself; never on a work tree. @throws GitFault */
   git(args: readonly string[], options: Omit<GitOptions, 'gitDir' | 'configFile'> = {}): Promise<Buffer> {
-    return runGit(args, { ...options, gitDir: this.dir, configFile: this.parts.configFile });
+    return runGit(args, this.optionsOf(options));
   }
 
   /** @throws GitFault */
   gitText(args: readonly string[], options: Omit<GitOptions, 'gitDir' | 'configFile'> = {}): Promise<string> {
-    return gitText(args, { ...options, gitDir: this.dir, configFile: this.parts.configFile });
+    return gitText(args, this.optionsOf(options));
+  }
+
+  /** The same repository, with objects that are not among its own (yet); what git makes there stays there. */
+  withObjects(directory: string): BareRepository {
+    return new BareRepository({ ...this.parts, objects: directory });
+  }
+
+  private optionsOf(options: Omit<GitOptions, 'gitDir' | 'configFile'>): GitOptions {
+    const { objects, configFile } = this.parts;
+    const place = objects === undefined ? {} : objectsEnv(objects, this.dir);
+    return { ...options, env: { ...place, ...options.env }, gitDir: this.dir, configFile };
   }
 
   /** @returns the commit of a full ref; undefined where there is none. */
@@ -144,6 +157,11 @@ export class BareRepository {
   private turns<T>(task: () => Promise<T>): Promise<T> {
     return this.parts.turns.run(metadataTurn(this.dir), task);
   }
+}
+
+/** What makes git write objects to a directory, and read the repository's too. */
+export function objectsEnv(directory: string, repositoryDir: string): Record<string, string> {
+  return { GIT_OBJECT_DIRECTORY: directory, GIT_ALTERNATE_OBJECT_DIRECTORIES: join(repositoryDir, 'objects') };
 }
 
 /**

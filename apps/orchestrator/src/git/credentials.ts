@@ -57,28 +57,30 @@ async function loadCredentials(file: string): Promise<Credential[]> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     if (error instanceof LocalFault) throw error;
-    throw fault(`${file} cannot be read`);
+    throw fault('the file cannot be read', file);
   }
   // Neither the parser's fault nor its cause: they may quote the file.
   try {
     return credentialsOf(parse(text) as unknown);
   } catch (error) {
-    throw fault(`${file}: ${error instanceof FieldFault ? error.message : 'is no YAML'}`);
+    throw fault(error instanceof FieldFault ? error.message : 'the file is no YAML', file);
   }
 }
 
 async function demandPrivate(file: string): Promise<void> {
   const stats = await stat(file).catch(() => undefined);
-  if (stats === undefined) throw fault(`${file} cannot be read`);
+  if (stats === undefined) throw fault('a key cannot be read', file);
   checkMode(file, stats);
 }
 
 function checkMode(file: string, { mode, uid }: { mode: number; uid: number }): void {
-  if ((mode & 0o077) !== 0) throw fault(`${file} can be read by others: chmod 600 it`);
-  if (uid !== process.getuid?.() && uid !== 0) throw fault(`${file} belongs to somebody else`);
+  if ((mode & 0o077) !== 0) throw fault('a file can be read by others; chmod 600 it', file);
+  if (uid !== process.getuid?.() && uid !== 0) throw fault('a file belongs to somebody else', file);
 }
 
-const fault = (sentence: string): LocalFault => new LocalFault('git-credentials', `${sentence}.`);
+/** Agents and hubs read the sentence: which file of this machine it is stands in the log alone. */
+const fault = (what: string, file: string): LocalFault =>
+  new LocalFault('git-credentials', `The instance's git credentials cannot be used: ${what}.`, file);
 
 /** Names a field, and never what stands in it. */
 class FieldFault extends Error {}

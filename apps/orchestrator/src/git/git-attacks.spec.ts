@@ -5,6 +5,7 @@ import { proves } from '../../../../test/support/proves.js';
 import { GIT_ATTACKS } from '../../test/git-attacks.js';
 import { GitRoom, type TestAgent } from '../../test/git-room.js';
 import { commitHarvest, harvest, push, salvage } from './index.js';
+import { quarantinesOf } from './held-harvest.js';
 import { trialMerge } from './trial-merge.js';
 
 jest.setTimeout(120_000);
@@ -58,7 +59,7 @@ describe('a work tree that attacks git on the host', () => {
       expect(configuration()).toBe(before);
       expect(existsSync(worktree.dir) || existsSync(worktree.adminDir)).toBe(false);
       expect(readdirSync(room.parent)).toEqual([]);
-      const quarantine = join(repository.dir, 'quarantine');
+      const quarantine = quarantinesOf(repository.dir);
       expect(existsSync(quarantine) ? readdirSync(quarantine) : []).toEqual([]);
       git(repository.dir, 'fsck', '--strict');
     })(),

@@ -24,4 +24,6 @@ export interface Harvest {
   tree: string;
   /** Changed paths; one that is not plain text is quoted as git does. */
   files: string[];
+  /** Changed files that were too large and are not in it; at most a few of them. */
+  leftOut?: readonly string[];
 }

@@ -4,6 +4,10 @@ import { join } from 'node:path';
 /** Outside of anything that the runtime mounts. */
 const PLACES = { workspace: '/workspace', objects: '/objects' } as const;
 
+/** What stands before the name of a file that was left out. */
+export const LEFT_OUT = 'capstan left out: ';
+const MOST_NAMED = 20;
+
 /** The work tree and the repository's objects, both read-only: a harvest changes neither. */
 export function harvestMounts(worktreeDir: string, repositoryDir: string): Mount[] {
   return [
@@ -14,7 +18,7 @@ export function harvestMounts(worktreeDir: string, repositoryDir: string): Mount
 
 /**
  * Runs inside the harvest sandbox: $1 is the commit that the agent started from, $2 a further option of `git add`, $3 a
- * file that is left out.
+ * file that is left out, $4 with $2: changed files of more bytes are left out, and named on standard error.
  * Prints the tree's id, a line end, and a pack of what the base has not.
  *
  * The git directory is new and in memory, with a configuration that is ours: no filter, hook or monitor that the
@@ -31,13 +35,29 @@ echo ${PLACES.objects} > /harvest/git/objects/info/alternates
 for setting in core.bare=false core.hooksPath=/dev/null core.fsmonitor=false core.untrackedCache=false \\
   core.protectHFS=true core.protectNTFS=true core.attributesFile=/dev/null core.excludesFile=/dev/null \\
   core.safecrlf=false core.bigFileThreshold=16m core.compression=1 pack.threads=1 pack.windowMemory=64m \\
-  advice.addEmbeddedRepo=false index.threads=1 gc.auto=0 submodule.recurse=false; do
+  pack.packSizeLimit=200m advice.addEmbeddedRepo=false index.threads=1 gc.auto=0 submodule.recurse=false; do
   git config --local "\${setting%%=*}" "\${setting#*=}"
 done
 export GIT_WORK_TREE=${PLACES.workspace} GIT_INDEX_FILE=/harvest/index
 cd ${PLACES.workspace}
 git read-tree "$1^{tree}"
-if [ -n "$2" ]; then git add --all "$2" -- . || true; else git add --all -- .; fi
+if [ -z "$2" ]; then git add --all -- .; else
+  # As the bytes are: git gives up altogether where one file cannot be converted.
+  mkdir -p /harvest/git/info
+  echo '* !working-tree-encoding' > /harvest/git/info/attributes
+  printf '.\\000' > /harvest/paths
+  find . -name .git -prune -o -type f -size +"$4"c -print0 > /harvest/large 2> /dev/null || true
+  if [ -s /harvest/large ]; then
+    xargs -0 env GIT_LITERAL_PATHSPECS=1 git ls-files -z --others --modified --exclude-standard -- \\
+      < /harvest/large > /harvest/left
+  fi
+  if [ -s /harvest/left ]; then
+    xargs -0 printf '${LEFT_OUT}%s\\n' < /harvest/left | head -n ${String(MOST_NAMED)} >&2
+    xargs -0 printf ':(exclude,literal)%s\\000' < /harvest/left >> /harvest/paths
+  fi
+  # 1 says that single files could not be added; anything else that none of them was.
+  git add --all "$2" --pathspec-from-file=/harvest/paths --pathspec-file-nul || [ $? -eq 1 ]
+fi
 if [ -n "$3" ]; then git update-index --force-remove -- "$3"; fi
 tree=$(git write-tree)
 echo "$tree"

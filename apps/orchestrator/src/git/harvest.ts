@@ -8,9 +8,11 @@ import {
   type SandboxSpec,
 } from '@capstan/sandbox';
 import type { BareRepository } from './bare-repository.js';
-import { HARVEST_SCRIPT, harvestMounts } from './harvest-script.js';
+import { HARVEST_SCRIPT, harvestMounts, LEFT_OUT } from './harvest-script.js';
 import { HARVEST_LIMITS, type Harvest, type HarvestLimits } from './harvest-limits.js';
-import { importPack } from './import-pack.js';
+import { HarvestInterrupted, isCutOff, isInterruption } from './harvest-interrupted.js';
+import type { HeldHarvest } from './held-harvest.js';
+import { holdPack } from './import-pack.js';
 import { checkWorktree, type Worktree } from './worktree.js';
 
 const MEMORY_BYTES = 1024 * 1024 * 1024;
@@ -39,25 +41,37 @@ export interface HarvestOrder {
  * @throws SandboxFault
  */
 export async function harvest(order: HarvestOrder): Promise<Harvest> {
-  const harvested = await harvestAny(order, 'all');
-  if (harvested === undefined) throw new WireFault('agent-no-change');
-  return harvested;
+  await using held = await holdHarvest(order);
+  await held.keep();
+  return { tree: held.tree, files: held.files };
+}
+
+/** As `harvest`, but what was taken stays in a quarantine until it is kept. */
+export async function holdHarvest(order: HarvestOrder): Promise<HeldHarvest> {
+  const held = await holdAny(order, 'all');
+  if (held === undefined) throw new WireFault('agent-no-change');
+  return held;
 }
 
 /** `sound`: repositories inside and files that cannot be read are left out; `unruled`: instructions for submodules too. */
 export type HarvestPart = 'all' | 'sound' | 'unruled';
 
-/** As `harvest`; undefined where nothing changed. @param part of what is there. */
-export async function harvestAny(order: HarvestOrder, part: HarvestPart): Promise<Harvest | undefined> {
+/** As `holdHarvest`; undefined where nothing changed. @param part of what is there. */
+export async function holdAny(order: HarvestOrder, part: HarvestPart): Promise<HeldHarvest | undefined> {
   const limits = { ...HARVEST_LIMITS, ...order.limits };
   await checkWorktree(order.worktree);
-  const sandbox = await order.driver.prepare(specOf(order, part));
+  order.signal?.throwIfAborted();
+  const sandbox = await order.driver.prepare(specOf(order, part, limits));
   const stop = (): void => void signalHandle(sandbox.handle);
-  const timer = setTimeout(stop, limits.timeoutMs);
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    stop();
+  }, limits.timeoutMs);
   order.signal?.addEventListener('abort', stop, { once: true });
   try {
     order.signal?.throwIfAborted();
-    return await receive(order, sandbox, limits, part);
+    return await receive(order, sandbox, limits, part, () => isLate);
   } finally {
     clearTimeout(timer);
     order.signal?.removeEventListener('abort', stop);
@@ -70,10 +84,11 @@ async function receive(
   sandbox: PreparedSandbox,
   limits: HarvestLimits,
   part: HarvestPart,
-): Promise<Harvest | undefined> {
+  isLate: () => boolean,
+): Promise<HeldHarvest | undefined> {
   const complaint = firstBytes(sandbox.stderr);
   await sandbox.go();
-  const imported = importPack({
+  const imported = holdPack({
     repository,
     base: worktree.commit,
     stream: sandbox.stdout,
@@ -84,16 +99,29 @@ async function receive(
   imported.catch(() => void signalHandle(sandbox.handle));
   const [result, exit] = await Promise.allSettled([imported, sandbox.exited]);
   const said = await complaint;
-  if (exit.status === 'fulfilled' && exit.value.exitCode === 0 && result.status === 'fulfilled') return result.value;
+  if (exit.status === 'fulfilled' && exit.value.exitCode === 0 && result.status === 'fulfilled') {
+    const left = leftOut(said);
+    if (result.value === undefined && left.length > 0)
+      throw new WireFault('harvest-refused', `all that was changed is too large: ${left.join(', ')}`);
+    return left.length === 0 ? result.value : result.value?.without(left);
+  }
+  if (result.status === 'fulfilled') await result.value?.[Symbol.asyncDispose]();
   // A pack that stops in the middle is explained by what git said inside.
   const cause: unknown = result.status === 'rejected' ? result.reason : undefined;
   if (cause instanceof LocalFault) throw cause;
   const why = cause instanceof WireFault ? (cause.detail ?? '') : cause instanceof Error ? cause.message : '';
   const how = exit.status === 'fulfilled' ? endText(exit.value) : '';
-  throw new WireFault('harvest-refused', [why, said, how].filter((part) => part !== '').join('; '), { cause });
+  const detail = [why, said, how].filter((each) => each !== '').join('; ');
+  const isEndless = isLate() || exit.status === 'rejected' || isInterruption(exit.value);
+  if (isCutOff(cause) && isEndless) throw new HarvestInterrupted(detail, { cause });
+  throw new WireFault('harvest-refused', detail, { cause });
 }
 
-function specOf({ repository, worktree, uid, gid }: HarvestOrder, part: HarvestPart): SandboxSpec {
+function specOf(
+  { repository, worktree, uid, gid }: HarvestOrder,
+  part: HarvestPart,
+  { fileBytes }: HarvestLimits,
+): SandboxSpec {
   return {
     agentId: worktree.agentId,
     argv: [
@@ -104,6 +132,7 @@ function specOf({ repository, worktree, uid, gid }: HarvestOrder, part: HarvestP
       worktree.commit,
       part === 'all' ? '' : '--ignore-errors',
       part === 'unruled' ? '.gitmodules' : '',
+      String(fileBytes),
     ],
     env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/nonexistent', LC_ALL: 'C' },
     cwd: '/',
@@ -123,6 +152,9 @@ async function end(sandbox: PreparedSandbox): Promise<void> {
   await waitGone(sandbox.handle, 10_000);
   await sandbox.dispose();
 }
+
+const leftOut = (said: string): string[] =>
+  said.split('\n').flatMap((line) => (line.startsWith(LEFT_OUT) ? [line.slice(LEFT_OUT.length)] : []));
 
 async function firstBytes(stream: AsyncIterable<unknown>): Promise<string> {
   let text = '';

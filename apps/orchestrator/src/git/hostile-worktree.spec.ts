@@ -4,6 +4,7 @@ import { proves } from '../../../../test/support/proves.js';
 import { git, TestRepository } from '../../../../test/support/repository.js';
 import { GitRoom, type TestAgent } from '../../test/git-room.js';
 import { commitHarvest, harvest, push, salvage } from './index.js';
+import { quarantinesOf } from './held-harvest.js';
 
 jest.setTimeout(60_000);
 
@@ -53,7 +54,7 @@ describe('a work tree that is an attack on git', () => {
     source[Symbol.dispose]();
   });
 
-  const quarantine = (): string => join(agent.repository.dir, 'quarantine');
+  const quarantine = (): string => quarantinesOf(agent.repository.dir);
 
   /** All that the host does with an agent's work. */
   const takeAll = async (): Promise<string[]> => {

@@ -9,6 +9,7 @@ import { proves } from '../../../../test/support/proves.js';
 import { git, TestRepository } from '../../../../test/support/repository.js';
 import { GitRoom } from '../../test/git-room.js';
 import { HARVEST_LIMITS } from './harvest-limits.js';
+import { quarantinesOf } from './held-harvest.js';
 import { importPack } from './import-pack.js';
 import type { BareRepository } from './index.js';
 
@@ -57,7 +58,7 @@ describe('a pack from a harvest that was taken over', () => {
       const tree = object('tree', entry('40000', name, inner));
       await expect(send(tree, pack(blob, inner, tree))).rejects.toMatchObject({ code: 'harvest-refused' });
       expect(packs()).toBe(before);
-      expect(readdirSync(join(repository.dir, 'quarantine'))).toEqual([]);
+      expect(readdirSync(quarantinesOf(repository.dir))).toEqual([]);
     })(),
   );
 

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, link, mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { WireFault } from '@capstan/protocol';
-import type { BareRepository } from './bare-repository.js';
+import { objectsEnv, type BareRepository } from './bare-repository.js';
 import { diskFault } from './disk-fault.js';
 import type { Harvest, HarvestLimits } from './harvest-limits.js';
+import { HeldHarvest, quarantinesOf } from './held-harvest.js';
 import { objectId } from './refs.js';
 import { GitFault } from './safe-git.js';
 import { changesOf, checkSizes, quotePath, withoutNewLinks, type Change } from './tree-changes.js';
@@ -33,25 +34,38 @@ export interface PackOrder {
  * @throws {WireFault} `harvest-refused`
  */
 export async function importPack(order: PackOrder): Promise<Harvest | undefined> {
+  await using held = await holdPack(order);
+  if (held === undefined) return undefined;
+  await held.keep();
+  return { tree: held.tree, files: held.files };
+}
+
+/**
+ * As `importPack`, up to the quarantine: nothing of it is among the repository's objects before `keep`.
+ *
+ * @throws {WireFault} `harvest-refused`
+ */
+export async function holdPack(order: PackOrder): Promise<HeldHarvest | undefined> {
   const { repository, base, limits, links } = order;
-  const quarantine = join(repository.dir, 'quarantine', randomUUID());
+  const quarantine = join(quarantinesOf(repository.dir), randomUUID());
   await mkdir(join(quarantine, 'pack'), { recursive: true, mode: 0o700 });
-  const env = { GIT_OBJECT_DIRECTORY: quarantine, GIT_ALTERNATE_OBJECT_DIRECTORIES: join(repository.dir, 'objects') };
+  const env = objectsEnv(quarantine, repository.dir);
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => rm(quarantine, { recursive: true, force: true }));
   try {
     const claimed = await receive(order, env);
     const changes = await changesOf(repository, base, claimed, env, limits.files);
     const kept = await judge(repository, base, claimed, changes, links, env);
     if (kept.changes.length === 0) return undefined;
     await checkSizes(repository, kept.changes, env, limits.fileBytes);
-    await migrate(quarantine, join(repository.dir, 'objects'));
-    return { tree: kept.tree, files: kept.changes.map(({ path }) => quotePath(path)) };
+    undo.move();
+    const files = kept.changes.map(({ path }) => quotePath(path));
+    return new HeldHarvest(repository, quarantine, kept.tree, files);
   } catch (error) {
     const full = diskFault(error);
     if (full !== undefined) throw full;
     if (error instanceof GitFault) throw new WireFault('harvest-refused', error.message, { cause: error });
     throw error;
-  } finally {
-    await rm(quarantine, { recursive: true, force: true });
   }
 }
 
@@ -108,20 +122,4 @@ async function judge(
     tree: await withoutNewLinks(repository, tree, newLinks, env),
     changes: changes.filter(({ isLink }) => !isLink),
   };
-}
-
-/** The index of a pack last: git takes a pack for whole once it sees that. */
-async function migrate(quarantine: string, objects: string): Promise<void> {
-  const directories = (await readdir(quarantine, { withFileTypes: true })).filter((entry) => entry.isDirectory());
-  for (const { name: directory } of directories) {
-    const to = join(objects, directory);
-    if ((await mkdir(to, { recursive: true })) !== undefined) await chmod(to, 0o755);
-    const names = await readdir(join(quarantine, directory));
-    for (const name of names.sort((a, b) => Number(a.endsWith('.idx')) - Number(b.endsWith('.idx')))) {
-      await link(join(quarantine, directory, name), join(to, name)).catch((error: unknown) => {
-        // The very same objects are there already.
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      });
-    }
-  }
 }

@@ -7,7 +7,9 @@
 export { RepositoryStore } from './repository.store.js';
 export type { BareRepository, BranchHead } from './bare-repository.js';
 export type { Worktree, WorktreeRecord } from './worktree.js';
-export { harvest, type HarvestOrder } from './harvest.js';
+export { harvest, holdHarvest, type HarvestOrder } from './harvest.js';
+export { HarvestInterrupted } from './harvest-interrupted.js';
+export type { HeldHarvest } from './held-harvest.js';
 export { HARVEST_LIMITS, type Harvest } from './harvest-limits.js';
 export { commitHarvest, type Author, type CommitOrder } from './commit.js';
 export { push } from './push.js';

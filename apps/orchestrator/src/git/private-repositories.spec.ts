@@ -97,6 +97,19 @@ describe('repositories that ask who we are', () => {
       expect(server.requests.filter((line) => line.endsWith(' known'))).toEqual([]);
     });
 
+    // All of them wrote the answering program at the same name: most failed, some as a push that the remote refused.
+    it('is asked by many at the same moment', async () => {
+      credentials();
+      const repositories = store();
+      const { commit } = await (await repositories.open('one', url)).resolveBranch('');
+      await Promise.all(
+        ['one', 'two', 'three', 'four', 'five', 'six'].map(async (tenant) => {
+          const repository = await repositories.open(tenant, url);
+          await push({ repository, branch: `capstan/${tenant}`, commit });
+        }),
+      );
+    });
+
     it('refuses a file that others can read, a link in its place, and one that it does not understand', async () => {
       const refused = async (sentence: RegExp): Promise<void> => {
         const fault = (await store()
@@ -105,6 +118,8 @@ describe('repositories that ask who we are', () => {
         expect(fault.code).toBe('git-credentials');
         expect(fault.sentence).toMatch(sentence);
         expect(fault.sentence).not.toContain('hawser');
+        // An agent is told the sentence.
+        expect(fault.sentence).not.toContain(directory);
       };
       for (const mode of [0o640, 0o604, 0o644]) {
         credentials({}, mode);

@@ -10,6 +10,8 @@ import { join } from 'node:path';
 export async function pruneWorktrees(root: string): Promise<string[]> {
   const pruned: string[] = [];
   for (const repository of await names(root)) {
+    // What a harvest held when the process died.
+    if (repository.endsWith('.quarantine')) await rm(join(root, repository), { recursive: true, force: true });
     if (!repository.endsWith('.git')) continue;
     const worktrees = join(root, repository, 'worktrees');
     for (const name of await names(worktrees)) {

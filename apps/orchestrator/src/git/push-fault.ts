@@ -56,7 +56,8 @@ const SIGNS: readonly [RegExp, PushFaultReason][] = [
 /** What a failed push means. */
 export function pushFault(error: unknown): PushFault {
   if (!(error instanceof GitFault)) return new PushFault('rejected', String(error), { cause: error });
-  if (error.reason === 'timeout') return new PushFault('unreachable', error.message, { cause: error });
+  if (error.reason === 'timeout' || error.reason === 'missing')
+    return new PushFault('unreachable', error.message, { cause: error });
   const reason = SIGNS.find(([sign]) => sign.test(error.stderr))?.[1] ?? 'rejected';
   return new PushFault(reason, error.message, { cause: error });
 }

@@ -19,7 +19,7 @@ export interface PushOrder {
  * Pushes one commit to one branch of the source: only where the branch is still where it was seen, and only forward. The
  * source's own hooks run: they are its owner's.
  *
- * @throws PushFault
+ * @throws PushFault; LocalFault `git-credentials`
  */
 export async function push({ repository, branch, commit, expected }: PushOrder): Promise<void> {
   const { url, path } = repository.source;
@@ -30,9 +30,10 @@ export async function push({ repository, branch, commit, expected }: PushOrder):
   if (expected !== undefined && !(await isAncestor(repository, expected, commit))) throw new PushFault('moved', ref);
   const lease = `--force-with-lease=${ref}:${expected === undefined ? '' : objectId(expected)}`;
   const flags = ['--quiet', '--no-verify', '--no-signed', '--recurse-submodules=no', lease];
+  const env = await repository.remoteEnv();
   try {
     await repository.git(['push', ...flags, '--end-of-options', url, `${objectId(commit)}:${ref}`], {
-      env: await repository.remoteEnv(),
+      env,
       timeoutMs: PUSH_TIMEOUT_MS,
     });
   } catch (error) {

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { access, chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tenantId, WireFault } from '@capstan/protocol';
@@ -32,6 +32,7 @@ export class RepositoryStore {
   private readonly credentialsFile: string | undefined;
   private readonly turns = new KeyedMutex();
   private secret: Promise<Buffer> | undefined;
+  private askPass: Promise<string> | undefined;
 
   /**
    * @param options.root directory of the store, made where it is missing; its parents must be traversable by agents.
@@ -89,10 +90,16 @@ export class RepositoryStore {
   /** What git needs to reach the source. @throws LocalFault `git-credentials` */
   private async envOf({ url, path }: RepositorySource): Promise<Record<string, string>> {
     if (path !== undefined || this.credentialsFile === undefined) return {};
-    const askPass = join(this.root, 'askpass');
-    await writeFile(`${askPass}.${String(process.pid)}`, ASK_PASS, { mode: 0o700 });
-    await rename(`${askPass}.${String(process.pid)}`, askPass);
-    return credentialEnv(this.credentialsFile, askPass, url);
+    return credentialEnv(this.credentialsFile, await this.askPassFile(), url);
+  }
+
+  /** Written once: pushes and fetches of several repositories ask for it at the same moment. */
+  private askPassFile(): Promise<string> {
+    this.askPass ??= writeAskPass(join(this.root, 'askpass')).catch((error: unknown) => {
+      this.askPass = undefined;
+      throw error;
+    });
+    return this.askPass;
   }
 
   /**
@@ -111,6 +118,13 @@ export class RepositoryStore {
     this.secret ??= loadSecret(this.root);
     return this.secret;
   }
+}
+
+async function writeAskPass(file: string): Promise<string> {
+  const fresh = `${file}.${randomUUID()}`;
+  await writeFile(fresh, ASK_PASS, { mode: 0o700 });
+  await rename(fresh, file);
+  return file;
 }
 
 async function loadSecret(root: string): Promise<Buffer> {

@@ -26,8 +26,10 @@ export type WorkStand =
       base: string;
       /** Where the pushed branch is at the source; undefined where it is not there. */
       expected: string | undefined;
+      /** Commit against which the agent's own tree is new; that one is in the history too. */
+      ownBase: string;
     }
-  | { kind: 'conflict'; with: string; onto: string; merge: Exclude<TrialMerge, { kind: 'clean' }> }
+  | { kind: 'conflict'; with: string; onto: string; merge: Exclude<TrialMerge, { kind: 'clean' }>; ownBase: string }
   /** The branch that the agent was given is gone. */
   | { kind: 'target-missing' }
   /** The commit that the agent names is none that it could have been told. */
@@ -48,19 +50,20 @@ export async function standWork(order: WorkOrder): Promise<WorkStand> {
   const heads = [targetHead, ...(expected === undefined ? [] : [expected])];
   const parents = await parentsOf(order, heads);
   if (parents === undefined) return { kind: 'unknown-onto' };
-  const stand = { kind: 'fits' as const, tree, parents, base: parents[0] ?? base, expected };
+  const ownBase = parents[0] ?? base;
+  const stand = { kind: 'fits' as const, tree, parents, base: ownBase, expected, ownBase };
   const commit = await makeCommit({ ...order, parents });
 
   const own = expected === undefined ? undefined : await mergeUnlessIn(repository, commit, expected);
   if (own?.kind === 'conflict' || own?.kind === 'unrelated')
-    return { kind: 'conflict', with: branch, onto: expected ?? '', merge: own };
+    return { kind: 'conflict', with: branch, onto: expected ?? '', merge: own, ownBase };
   if (own?.kind === 'clean' && expected !== undefined)
     Object.assign(stand, { tree: own.tree, parents: [expected, commit], base: expected });
 
   const whole = own === undefined ? commit : await makeCommit({ ...order, tree: stand.tree, parents: stand.parents });
   const merged = await mergeUnlessIn(repository, whole, targetHead);
   if (merged?.kind === 'conflict' || merged?.kind === 'unrelated')
-    return { kind: 'conflict', with: target, onto: targetHead, merge: merged };
+    return { kind: 'conflict', with: target, onto: targetHead, merge: merged, ownBase };
   return stand;
 }
 

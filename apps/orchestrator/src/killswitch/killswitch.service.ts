@@ -10,7 +10,7 @@ import {
   type TenantId,
 } from '@capstan/protocol';
 import type { AgentQueue } from '../queue/agent.queue.js';
-import type { AgentRuns } from '../spawner/agent-run.js';
+import type { AgentRun, AgentRuns } from '../spawner/agent-run.js';
 import type { Sessions } from '../spawner/session.js';
 import type { Settlement } from '../spawner/settlement.js';
 import type { AgentStore } from '../valkey/agent.store.js';
@@ -24,6 +24,12 @@ export interface KillAnswer {
   observation: Uint8Array;
   /** null where it is unknown here, or Valkey did not answer in time: the kill does not wait for it. */
   agent: AgentView | null;
+}
+
+export interface KillTaskAnswer {
+  /** False where Valkey did not tell in time who waits: some of the task may start yet, and the order is to be repeated. */
+  complete: boolean;
+  agents: ({ agentId: AgentId } & KillAnswer)[];
 }
 
 export interface KillAllAnswer {
@@ -78,10 +84,17 @@ export class Killswitch {
    * admitted before.
    */
   async killAll(reason: string, tenant?: TenantId): Promise<KillAllAnswer> {
-    const scope: Scope =
+    const scope: OwnScope =
       tenant === undefined ? { scope: 'instance', scopeId: '' } : { scope: 'tenant', scopeId: tenant };
+    // Work that is being taken in has no process any more that the reaper could kill: it is told by its run.
+    const runs = this.runsIn(scope);
+    for (const run of runs) run.intend({ kind: 'killed' });
     await this.auditBefore('agent.kill-all', tenant === undefined ? 'instance' : `tenant ${tenant}`, reason);
-    const result = await this.raiseAndKill(scope);
+    const result = await this.raiseAndKill(scope).catch((error: unknown) => {
+      // The order stands for those that run, although nobody can be told how it ends.
+      for (const run of runs) run.stop({ kind: 'killed' });
+      throw error;
+    });
     for (const { agentId, outcome } of result.agents) this.auditAfter(agentId, outcome);
     this.followAll(scope, result.epoch).catch((error: unknown) => {
       this.parts.logger.error({ err: error, msg: 'the states after a kill-all are not all written yet' });
@@ -89,12 +102,28 @@ export class Killswitch {
     return result;
   }
 
-  /** Kills every agent of a task, the waiting ones included: those that are on disk, and those that Valkey tells in time. */
-  async killTask(taskId: TaskId, reason: string): Promise<({ agentId: AgentId } & KillAnswer)[]> {
-    const { sessions, store } = this.parts;
-    const waiting = withinTime(STATE_MS, store.liveOfTask(taskId), []).catch(() => []);
-    const agents = new Set([...(await sessions.ofTask(taskId)), ...(await waiting)]);
-    return Promise.all([...agents].map(async (agentId) => ({ agentId, ...(await this.kill(agentId, reason)) })));
+  /** Kills every agent of a task: those that run here or are on disk at once, then the waiting ones that Valkey tells in time. */
+  async killTask(taskId: TaskId, reason: string): Promise<KillTaskAnswer> {
+    const { runs, sessions, store } = this.parts;
+    const stored = withinTime(STATE_MS, store.liveOfTask(taskId), undefined).catch(() => undefined);
+    const killed = new Map<AgentId, Promise<{ agentId: AgentId } & KillAnswer>>();
+    const kill = (agents: readonly AgentId[]): void => {
+      for (const agentId of agents) {
+        if (killed.has(agentId)) continue;
+        const death = this.kill(agentId, reason).then((answer) => ({ agentId, ...answer }));
+        // It is awaited below; until then a fault of one must not be nobody's.
+        death.catch(() => undefined);
+        killed.set(agentId, death);
+      }
+    };
+    const running = (): AgentId[] =>
+      runs.all().flatMap(({ agentId, plan }) => (plan?.taskId === taskId ? [agentId] : []));
+    kill(running());
+    kill(await sessions.ofTask(taskId));
+    const waiting = await stored;
+    // Some of them may have been claimed meanwhile.
+    kill([...(waiting ?? []), ...running()]);
+    return { complete: waiting !== undefined, agents: await Promise.all(killed.values()) };
   }
 
   /** The owner's word that agents may be started again after a kill-all. */
@@ -112,6 +141,10 @@ export class Killswitch {
   async noticed(agentId: AgentId): Promise<AgentView | undefined> {
     const { reaper, runs, store } = this.parts;
     runs.get(agentId)?.intend({ kind: 'killed' });
+    // It may have been one of many.
+    this.tellRuns().catch((error: unknown) => {
+      this.parts.logger.error({ err: error, msg: 'the reaper does not say what was stopped' });
+    });
     const seen = await reaper.observe(agentId, STATE_MS).catch((error: unknown) => {
       // It was never registered: then there is neither a death nor a tombstone.
       if (error instanceof LocalFault && error.code === 'reaper-malformed') return undefined;
@@ -119,6 +152,36 @@ export class Killswitch {
     });
     if (seen === undefined) return withinTime(STATE_MS, store.find(agentId), undefined);
     return withinTime(STATE_MS, this.follow(agentId, seen.outcome), undefined);
+  }
+
+  /**
+   * Somebody may have raised kill epochs at the reaper: whoever was admitted before is not wanted any more. Resolves once
+   * the runs know it; the states follow.
+   *
+   * @throws LocalFault `reaper-unavailable`, `reaper-silent`
+   */
+  async noticedKillAll(): Promise<void> {
+    for (const { epoch, ...scope } of await this.tellRuns())
+      this.followAll(scope, epoch).catch((error: unknown) => {
+        this.parts.logger.error({ err: error, msg: 'the states after a kill-all are not all written yet' });
+      });
+  }
+
+  /** Those that run and were admitted before the reaper's present kill epochs end. @returns these epochs. */
+  private async tellRuns(): Promise<(Scope & { epoch: bigint })[]> {
+    const { killEpochs } = await this.parts.reaper.describe();
+    for (const { epoch, ...scope } of killEpochs) this.intendAdmittedBefore(scope, epoch);
+    return killEpochs.map(({ scope, scopeId, epoch }) => ({ scope, scopeId, epoch }));
+  }
+
+  private intendAdmittedBefore(scope: Scope, epoch: bigint): void {
+    for (const run of this.runsIn(scope))
+      if (run.plan !== undefined && epochOf(scope, run.plan.killEpochs) < epoch) run.intend({ kind: 'killed' });
+  }
+
+  /** One that is being claimed is in no tenant yet: the reaper refuses it. */
+  private runsIn(scope: Scope): AgentRun[] {
+    return this.parts.runs.all().filter(({ plan }) => isMeant(scope, plan));
   }
 
   /** Makes the state and the disk follow what the reaper did; goes on for as long as that takes. */
@@ -149,20 +212,21 @@ export class Killswitch {
    */
   private async followAll(scope: Scope, epoch: bigint): Promise<void> {
     const { runs, store } = this.parts;
-    if (scope.scope === 'instance') for (const run of runs.all()) run.intend({ kind: 'killed' });
+    this.intendAdmittedBefore(scope, epoch);
     const left = (await store.live()).values();
     const lane = async (): Promise<void> => {
       for (const agentId of left) {
         const plan = await store.findPlan(agentId);
-        const isMeant = plan !== undefined && (scope.scope === 'instance' || plan.tenant === scope.scopeId);
-        if (isMeant && epochOf(scope, plan.killEpochs) < epoch) await this.followOne(agentId, 'killed');
+        if (plan === undefined || !isMeant(scope, plan) || epochOf(scope, plan.killEpochs) >= epoch) continue;
+        runs.get(agentId)?.intend({ kind: 'killed' });
+        await this.followOne(agentId, 'killed');
       }
     };
     // One that runs holds its lane until it is dead and its state is written; at most 128 run.
     await Promise.all(Array.from({ length: FOLLOWED_AT_ONCE }, lane));
   }
 
-  private async raiseAndKill(scope: Scope): Promise<KillAllAnswer> {
+  private async raiseAndKill(scope: OwnScope): Promise<KillAllAnswer> {
     const { reaper } = this.parts;
     for (let attempt = 0; attempt < 3; attempt += 1) {
       const { killEpochs } = await reaper.describe();
@@ -202,10 +266,19 @@ export class Killswitch {
   }
 }
 
+/** What the owner stops. */
+interface OwnScope extends Scope {
+  scope: 'instance' | 'tenant';
+}
+
 /** What one order stops; the scope's id is empty but for a tenant. */
 interface Scope {
-  scope: 'instance' | 'tenant';
+  scope: string;
   scopeId: string;
+}
+
+function isMeant({ scope, scopeId }: Scope, plan: { tenant: TenantId } | undefined): boolean {
+  return scope !== 'tenant' || plan?.tenant === scopeId;
 }
 
 /** The kill epoch of the scope; 0 before its first kill-all. */

@@ -16,6 +16,8 @@ import { until } from '../../../../test/support/until.js';
 import { planFor } from '../../test/plans.js';
 import { TestApi } from '../../test/test-api.js';
 import { INSTANCE } from '../../test/test-instance.js';
+import type { AgentRun } from '../spawner/agent-run.js';
+import type { SpawnPlan } from '../spawner/spawn-plan.js';
 
 describe('the killswitch', () => {
   let api: TestApi;
@@ -144,6 +146,68 @@ describe('the killswitch', () => {
       ]);
       expect((await api.call('GET', `/tasks/${mine.taskId}`)).body).toMatchObject({ state: 'failed' });
       expect((await api.call('GET', `/tasks/${other.taskId}`)).body).toMatchObject({ state: 'pending' });
+      expect(killed.body).toMatchObject({ complete: true });
     }),
+  );
+
+  /** As one that is being started, or whose work is being taken in: neither is in the reaper's register or on disk. */
+  function runOf(plan: SpawnPlan): AgentRun {
+    const run = api.runs.open(plan.agentId, () => undefined);
+    if (run === undefined) throw new Error('it runs already');
+    run.plan = plan;
+    return run;
+  }
+
+  it('kills an agent of a task that is being started, and says that it does not know who waits, without Valkey', async () => {
+    const run = runOf(planFor());
+    const other = runOf(planFor());
+    const taskId = run.plan?.taskId ?? '';
+    api.instance.valkey.freeze();
+    const { status, body } = await api.call('POST', `/tasks/${taskId}/kill`, {});
+    api.instance.valkey.thaw();
+    expect([status, body]).toEqual([
+      200,
+      {
+        complete: false,
+        agents: [{ agentId: run.agentId, outcome: 'tombstoned', observation: expect.any(String) }],
+      },
+    ]);
+    expect([run.intent, other.intent]).toEqual([{ kind: 'killed' }, undefined]);
+    run.close();
+    other.close();
+    expect((await api.call('POST', `/tasks/${taskId}/kill`, {})).body).toMatchObject({ complete: true });
+  });
+
+  it('lets the work of nobody out whom a kill-all of his tenant means, though no process of him is left', async () => {
+    const [mine, other] = [runOf(planFor()), runOf(planFor({ tenant: tenantId('other') }))];
+    expect((await api.call('POST', '/agents/kill-all', { tenant: 'default' })).status).toBe(200);
+    expect([mine.intent, other.intent]).toEqual([{ kind: 'killed' }, undefined]);
+    expect((await api.call('POST', '/agents/rearm', { tenant: 'default' })).status).toBe(204);
+    mine.close();
+    other.close();
+  });
+
+  it.each(['tenant', 'instance'] as const)(
+    'follows a kill-all of the %s that was ordered at the reaper',
+    async (scope) => {
+      const { body: waiting } = await api.command(api.instance.signedSpawn());
+      const [mine, other] = [runOf(planFor()), runOf(planFor({ tenant: tenantId('other') }))];
+      const scopeId = scope === 'tenant' ? 'default' : '';
+      const { killEpochs } = await api.reaper.describe();
+      const present = killEpochs.find((it) => it.scope === scope && it.scopeId === scopeId)?.epoch ?? 0n;
+      // Both were admitted since the kill-alls before.
+      for (const { plan } of [mine, other])
+        plan?.killEpochs.push(...killEpochs.map((it) => ({ ...it, epoch: String(it.epoch) })));
+      await api.reaper.killAll({ scope, scopeId, epoch: present + 1n, timeoutMs: 1000 });
+      expect((await api.call('POST', '/agents/noticed-kill-all')).status).toBe(204);
+      expect(mine.intent).toEqual({ kind: 'killed' });
+      expect(other.intent).toEqual(scope === 'tenant' ? undefined : { kind: 'killed' });
+      await until('the one that waits is killed', async () => {
+        return (await api.store.find(agentId(waiting.agentId)))?.state === 'killed' || undefined;
+      });
+      mine.close();
+      other.close();
+      await api.reaper.rearm({ scope, scopeId });
+    },
   );
 });

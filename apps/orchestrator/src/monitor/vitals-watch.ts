@@ -3,6 +3,7 @@ import type { AgentId, VitalsView } from '@capstan/protocol';
 import { resourceUse, type KillHandle } from '@capstan/sandbox';
 import type { AgentRun } from '../spawner/agent-run.js';
 import type { AgentLog } from './agent-log.js';
+import { steadyNow } from './steady-time.js';
 import { Vitals, type Sample, type StallNotice } from './vitals.js';
 
 const SAMPLE_MS = 2_000;
@@ -56,36 +57,61 @@ export class VitalsWatch {
   private async look(): Promise<void> {
     if (this.isLooking) return;
     this.isLooking = true;
-    const policy = await this.parts.policy().catch((error: unknown) => {
+    try {
+      const policy = await this.policy();
+      for (const watched of [...this.watched.values()]) this.lookAt(watched, policy);
+    } finally {
+      this.isLooking = false;
+    }
+  }
+
+  private async policy(): Promise<StallPolicy | undefined> {
+    try {
+      return await this.parts.policy();
+    } catch (error) {
       this.parts.logger.warn({ err: error, msg: 'what to do about stalled agents cannot be read' });
       return undefined;
-    });
-    for (const watched of [...this.watched.values()]) {
-      this.sample(watched);
-      const notice = watched.vitals.judge(policy, watched.run.progressAtMs, Date.now());
-      if (notice !== undefined) this.act(watched, notice);
     }
-    this.isLooking = false;
+  }
+
+  /** Never throws: what goes wrong with one agent keeps nobody from looking at the others, and at it again. */
+  private lookAt(watched: Watched, policy: StallPolicy | undefined): void {
+    const { run, vitals } = watched;
+    this.sample(watched);
+    try {
+      const notice = vitals.judge(policy, run.progressAtMs, steadyNow());
+      if (notice !== undefined) this.act(watched, notice);
+    } catch (error) {
+      this.parts.logger.error({ err: error, agentId: run.agentId, msg: 'the agent cannot be watched' });
+    }
   }
 
   private sample({ run, handle, vitals }: Watched): void {
     try {
       const use = resourceUse(handle);
-      if (use !== undefined) vitals.add({ ...use, atMs: Date.now() });
+      if (use !== undefined) vitals.add({ ...use, atMs: steadyNow() });
     } catch (error) {
       this.parts.logger.warn({ err: error, agentId: run.agentId, msg: 'what the agent uses cannot be read' });
     }
   }
 
-  private act({ run, log }: Watched, notice: StallNotice): void {
-    const { agentId } = run;
+  private act(watched: Watched, notice: StallNotice): void {
+    const { run } = watched;
+    try {
+      this.tell(watched, notice);
+    } finally {
+      // It is judged once: what cannot be told must happen all the same.
+      if (notice.action === 'kill') run.stop({ kind: 'limit', code: 'agent-stalled' });
+    }
+  }
+
+  private tell({ run: { agentId }, log }: Watched, notice: StallNotice): void {
     const { logger, notify } = this.parts;
     logger.warn({ ...notice, msg: notice.stalled ? 'the agent has stalled' : 'the agent goes on' });
     log.append('system', notice.stalled ? `Stalled: ${notice.reason}` : 'It goes on.');
     notify(notice).catch((error: unknown) => {
       logger.error({ err: error, agentId, msg: 'a stall could not be told' });
     });
-    if (notice.action === 'kill') run.stop({ kind: 'limit', code: 'agent-stalled' });
   }
 
   private forget(agentId: AgentId): void {

@@ -1,10 +1,11 @@
 import type { StallPolicy } from '@capstan/platform';
 import type { AgentId, VitalsView } from '@capstan/protocol';
 import type { ResourceUse } from '@capstan/sandbox';
+import { clockAt } from './steady-time.js';
 
 /** What an agent used at one moment. */
 export interface Sample extends ResourceUse {
-  /** Milliseconds since the epoch. */
+  /** Milliseconds of `steadyNow`; where it is shown, since the epoch. */
   atMs: number;
 }
 
@@ -41,19 +42,20 @@ export class Vitals {
     this.peakMemoryBytes = Math.max(this.peakMemoryBytes, sample.memoryBytes);
   }
 
-  /** Every sample that is kept, the oldest first. */
+  /** Every sample that is kept, the oldest first, with the times of the clock. */
   all(): readonly Sample[] {
-    return this.samples;
+    return this.samples.map((sample) => ({ ...sample, atMs: clockAt(sample.atMs) }));
   }
 
-  /** What is new about its progress; undefined where nothing is. @param progressAtMs when it did something last */
+  /** What is new about its progress; undefined where nothing is. @param progressAtMs when it did something last; as `nowMs` of `steadyNow` */
   judge(policy: StallPolicy | undefined, progressAtMs: number, nowMs: number): StallNotice | undefined {
     const silentMs = Math.max(0, nowMs - progressAtMs);
     const isStalled = policy !== undefined && silentMs >= policy.afterMs;
     if (isStalled === (this.stalledBecause !== null)) return undefined;
     this.stalledBecause = isStalled ? this.reason(silentMs, progressAtMs) : null;
     const [reason, action] = [this.stalledBecause ?? '', isStalled ? policy.action : 'none'] as const;
-    return { agentId: this.agentId, at: new Date(nowMs).toISOString(), stalled: isStalled, silentMs, reason, action };
+    const at = new Date(clockAt(nowMs)).toISOString();
+    return { agentId: this.agentId, at, stalled: isStalled, silentMs, reason, action };
   }
 
   /** @param progressAtMs when it did something last. Undefined before the first sample. */
@@ -61,8 +63,8 @@ export class Vitals {
     const [before, last] = [this.samples.at(-2), this.samples.at(-1)];
     if (last === undefined) return undefined;
     return {
-      heartbeatAt: new Date(last.atMs).toISOString(),
-      progressAt: new Date(progressAtMs).toISOString(),
+      heartbeatAt: new Date(clockAt(last.atMs)).toISOString(),
+      progressAt: new Date(clockAt(progressAtMs)).toISOString(),
       cpuMs: last.cpuMs,
       cpuMilli: before === undefined ? 0 : cpuMilli(before, last),
       memoryBytes: last.memoryBytes,

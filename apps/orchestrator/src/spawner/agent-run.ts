@@ -1,5 +1,7 @@
 import type { AgentId, FaultCode } from '@capstan/protocol';
 import type { BudgetCode } from '../gateway/index.js';
+import { steadyNow } from '../monitor/steady-time.js';
+import type { SpawnPlan } from './spawn-plan.js';
 
 /** Why the instance wants an agent to end before it ends by itself. */
 export type EndIntent =
@@ -15,12 +17,14 @@ export class AgentRun {
   private wanted: EndIntent | undefined;
   private readonly settling = Promise.withResolvers<void>();
   private readonly end = Promise.withResolvers<void>();
+  /** Whose and what it is; known from its claim on, whether or not Valkey answers later. */
+  plan: Pick<SpawnPlan, 'taskId' | 'tenant' | 'killEpochs'> | undefined;
   /** Once true, there is no way back to the queue. */
   goGiven = false;
   /** Something of a failed start could not be undone: the sweep does it. */
   hasLeftovers = false;
-  /** When it last printed a line or was answered by the model; before that, its start. Milliseconds since the epoch. */
-  progressAtMs = Date.now();
+  /** When it last printed a line or was answered by the model; before that, its start. Milliseconds of `steadyNow`. */
+  progressAtMs = steadyNow();
 
   /** @param kill makes sure that the agent dies; called when the intent is to end it. */
   constructor(
@@ -45,7 +49,7 @@ export class AgentRun {
 
   /** It has done something that is to be seen. */
   progressed(): void {
-    this.progressAtMs = Date.now();
+    this.progressAtMs = steadyNow();
   }
 
   /** Notes why it is to end, without doing anything. An order to kill outranks every other reason; else the first stays. */

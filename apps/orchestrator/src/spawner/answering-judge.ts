@@ -5,6 +5,9 @@ import type { LauncherParts } from './launcher.js';
 import type { SubmitRefusal } from './submit-desk.js';
 import { WorkRefused } from './work-refused.js';
 
+/** Local faults whose sentence holds no path. */
+const TELLABLE: readonly string[] = ['git-credentials', 'repository-unavailable', 'disk-full'];
+
 /** Judges a submission and puts whatever comes of it into words for the agent. */
 export function answeringJudge(harvester: Harvester, logger: Logger): LauncherParts['judge'] {
   return async (plan, place, submission, trial) => {
@@ -30,7 +33,8 @@ function answerOf(error: unknown, hidden: string): SubmitRefusal {
         : '';
     return { accepted: false, code: error.code, sentence: error.sentence, text: `${error.sentence}${detail}` };
   }
-  if (error instanceof LocalFault)
+  // Others are of files of this machine, which they name.
+  if (error instanceof LocalFault && TELLABLE.includes(error.code))
     return { accepted: false, code: error.code, sentence: error.sentence, text: error.sentence };
   const sentence = 'The work could not be judged.';
   return { accepted: false, code: 'internal', sentence, text: `${sentence} Submit again.` };

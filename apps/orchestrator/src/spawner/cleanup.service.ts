@@ -1,7 +1,8 @@
+import { lstat } from 'node:fs/promises';
 import { removeControlGroups, type SandboxDriver } from '@capstan/sandbox';
 import { LocalFault, type Logger } from '@capstan/platform';
 import { isTerminal, WireFault, type AgentId } from '@capstan/protocol';
-import { salvage, type BareRepository, type RepositoryStore, type Worktree } from '../git/index.js';
+import { HarvestInterrupted, salvage, type BareRepository, type RepositoryStore, type Worktree } from '../git/index.js';
 import type { AgentLog } from '../monitor/agent-log.js';
 import type { AgentStore } from '../valkey/agent.store.js';
 import type { AgentRun } from './agent-run.js';
@@ -16,13 +17,21 @@ export interface CleanupParts {
   logger: Logger;
 }
 
+/** Times that a harvest may be interrupted before the work tree is left as it is. */
+const MOST_TRIES = 5;
+
+const KEPT = 'Unfinished work could not be saved: its work tree is kept.';
+
 interface Saved {
-  isSettled: boolean;
+  /** Only what was saved may be removed. `later`: a later attempt may succeed. */
+  outcome: 'saved' | 'later' | 'kept';
   sentence: string;
 }
 
 /** Removes what an agent leaves: sandbox, gateway socket, worktree, directories. What fails is tried again by the sweep. */
 export class Cleanup {
+  private readonly tries = new Map<AgentId, number>();
+
   constructor(private readonly parts: CleanupParts) {}
 
   /** After an agent that was given GO. @param save whether its unfinished work is kept in a salvage ref. */
@@ -36,8 +45,8 @@ export class Cleanup {
     if (save) {
       const saved = await this.save(session, repository, worktree);
       log.append('system', saved.sentence);
-      // The sweep tries again; until then the work tree is all that there is of it.
-      if (!saved.isSettled) return;
+      // The sweep tries again; until it is saved the work tree is all that there is of it.
+      if (saved.outcome !== 'saved') return;
     }
     steps.push(await this.attempt(agentId, 'worktree', () => repository.removeWorktree(worktree)));
     await this.finishDisk(agentId, steps.every(Boolean));
@@ -63,10 +72,14 @@ export class Cleanup {
     // The notes on disk outlive a Valkey that was emptied.
     const { tenant, repository: name } = plan ?? record ?? {};
     const repository = tenant === undefined || name === undefined ? undefined : await repositories.recall(tenant, name);
+    if (record?.worktree !== undefined && repository === undefined && (await isThere(record.worktree.dir))) {
+      await this.keep(record, 'its repository is gone');
+      throw new LocalFault('not-saved', KEPT, agentId);
+    }
     if (record?.worktree !== undefined && repository !== undefined) {
       const worktree = repository.recallWorktree(record.worktree);
-      const { isSettled } = await this.save(record, repository, worktree);
-      if (!isSettled) throw new LocalFault('not-saved', 'Unfinished work could not be saved yet.', agentId);
+      const { outcome, sentence } = await this.save(record, repository, worktree);
+      if (outcome !== 'saved') throw new LocalFault('not-saved', sentence, agentId);
       isDone = (await this.attempt(agentId, 'worktree', () => repository.removeWorktree(worktree))) && isDone;
     }
     await this.finishDisk(agentId, isDone);
@@ -82,22 +95,42 @@ export class Cleanup {
   /**
    * Keeps unfinished work in a ref.
    *
-   * @returns what became of it, for the agent's log; not settled where a later attempt may succeed: a Docker that hangs, a disk
-   *   that is full.
+   * What cannot be saved is kept as it is, for the owner to look at; nothing here tries it again before the next start.
+   *
+   * @returns what became of it, for the agent's log; `later` for a Docker that hangs, a disk that is full, a harvest that took
+   *   too long
    */
   private async save(owner: SessionRecord, repository: BareRepository, worktree: Worktree): Promise<Saved> {
     const { agentId, uid, gid } = owner;
+    const tries = (this.tries.get(agentId) ?? 0) + 1;
+    if (tries > MOST_TRIES) return { outcome: 'kept', sentence: KEPT };
+    // An earlier clean-up came as far as this.
+    if (!(await isThere(worktree.dir))) return { outcome: 'saved', sentence: 'There was no unfinished work.' };
     try {
       const saved = await salvage({ repository, worktree, driver: this.parts.driver, uid, gid });
-      const sentence = `Unfinished work was saved to ${saved?.ref ?? ''}.`;
-      return { isSettled: true, sentence: saved === undefined ? 'There was no unfinished work.' : sentence };
+      this.tries.delete(agentId);
+      return { outcome: 'saved', sentence: sentenceOf(saved) };
     } catch (error) {
-      this.parts.logger.error({ err: error, agentId, msg: 'unfinished work could not be saved' });
+      this.parts.logger.error({ err: error, agentId, tries, msg: 'unfinished work could not be saved' });
+      const isInterrupted = error instanceof HarvestInterrupted;
       // What cannot be taken in cannot be taken in later either.
-      const isSettled = error instanceof WireFault && !error.retryable;
-      const sentence = isSettled ? 'Unfinished work could not be saved.' : 'Unfinished work could not be saved yet.';
-      return { isSettled, sentence };
+      const isFinal = isInterrupted ? tries === MOST_TRIES : error instanceof WireFault && !error.retryable;
+      if (isInterrupted) this.tries.set(agentId, tries);
+      if (!isFinal) return { outcome: 'later', sentence: 'Unfinished work could not be saved yet.' };
+      await this.keep(owner, error instanceof Error ? error.message : '');
+      return { outcome: 'kept', sentence: KEPT };
     }
+  }
+
+  /** Notes for the owner, who is shown it by `capstan agents salvage`, that the work tree stays, and why. */
+  private async keep({ agentId }: { agentId: AgentId }, why: string): Promise<void> {
+    const { sessions, logger } = this.parts;
+    this.tries.set(agentId, MOST_TRIES);
+    const record = await sessions.recall(agentId);
+    if (record === undefined) return;
+    const kept = { ...record, kept: { at: new Date().toISOString(), why } };
+    await sessions.remember(kept);
+    logger.error({ agentId, directory: record.worktree?.dir, msg: KEPT });
   }
 
   /** The directory last: it holds the notes. An agent that is queued again is not marked: its next start goes on. */
@@ -117,4 +150,17 @@ export class Cleanup {
       return false;
     }
   }
+}
+
+function sentenceOf(saved: Awaited<ReturnType<typeof salvage>>): string {
+  if (saved === undefined) return 'There was no unfinished work.';
+  const without = saved.leftOut.length === 0 ? '' : `, without what is too large: ${saved.leftOut.join(', ')}`;
+  return `Unfinished work was saved to ${saved.ref}${without}.`;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    (error: unknown) => (error as NodeJS.ErrnoException).code !== 'ENOENT',
+  );
 }

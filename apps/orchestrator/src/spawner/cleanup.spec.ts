@@ -1,4 +1,13 @@
-import { chmodSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { closeValkey, connectValkey, createLogger } from '@capstan/platform';
@@ -36,6 +45,12 @@ function planFor(repository: string): SpawnPlan {
     killAfterMs: 0,
     killEpochs: [],
   };
+}
+
+function ownedFile(path: string, uid: number, gid: number): string {
+  writeFileSync(path, '');
+  if (isRoot) chownSync(path, uid, gid);
+  return path;
 }
 
 describe('what an orchestrator that was killed left of an agent', () => {
@@ -90,4 +105,45 @@ describe('what an orchestrator that was killed left of an agent', () => {
     expect(await store.untidy()).toEqual([]);
     await sandbox.exited;
   }, 30_000);
+
+  // It was removed: what could not be saved at once was called settled.
+  it('stays where it cannot be saved, with a note of why, until it is gone by its owner’s hand', async () => {
+    await using stack = new AsyncDisposableStack();
+    const valkey = stack.adopt(await startTestValkey(), (it) => it.stop());
+    const client = stack.adopt(await connectValkey(valkey.url), closeValkey);
+    const source = stack.use(new TestRepository());
+    const root = stack.adopt(mkdtempSync(join(tmpdir(), 'capstan-cleanup-')), (it) => rmSync(it, { recursive: true }));
+    chmodSync(root, 0o711);
+    const directory = join(root, 'agents');
+    const sessions = new Sessions(directory, isRoot ? 234_600 : undefined);
+    const repositories = new RepositoryStore({ root: join(root, 'repositories') });
+    const store = new AgentStore(client);
+    const plan = planFor(source.path);
+    const { agentId: id, taskId: task } = plan;
+    await store.create(plan, 'digest', 10);
+    await store.claim(id);
+    await store.change(id, { state: 'failed' });
+    const { uid, gid, directory: parent } = await sessions.open(id);
+    const repository = await repositories.open(plan.tenant, plan.repository);
+    const { commit } = await repository.resolveBranch('');
+    const worktree = await repository.addWorktree({ agentId: id, taskId: task, commit, uid, gid, parent });
+    const { mounts: _mounts, ...record } = worktree;
+    await sessions.remember({ agentId: id, uid, gid, worktree: record });
+    // Larger than what git may be given; it has no blocks on the disk.
+    truncateSync(ownedFile(join(worktree.dir, 'large'), uid, gid), 101 * 1024 * 1024);
+
+    const driver = new BubblewrapDriver({ owner: directory });
+    const cleanup = new Cleanup({ driver, sessions, repositories, store, logger });
+    for (let round = 0; round < 2; round += 1) {
+      await expect(cleanup.finishLeft(id)).rejects.toMatchObject({ code: 'not-saved' });
+      expect(readdirSync(worktree.dir)).toContain('large');
+    }
+    expect(await sessions.recall(id)).toMatchObject({ kept: { why: expect.stringContaining('large') } });
+    expect(await store.untidy()).toEqual([id]);
+
+    rmSync(worktree.dir, { recursive: true });
+    await new Cleanup({ driver, sessions, repositories, store, logger }).finishLeft(id);
+    expect(readdirSync(directory)).toEqual([]);
+    expect(await store.untidy()).toEqual([]);
+  }, 60_000);
 });

@@ -5,14 +5,15 @@ import type { Gates, GateSubject, GateVerdict } from '../coordinator/gates.js';
 import {
   changesOf,
   commitHarvest,
-  harvest,
   HARVEST_LIMITS,
+  holdHarvest,
   push,
   PushFault,
   quotePath,
   standWork,
   type Author,
-  type Harvest,
+  type BareRepository,
+  type HeldHarvest,
   type RepositoryStore,
 } from '../git/index.js';
 import type { SecretScanner } from '../secret-scan/index.js';
@@ -20,7 +21,8 @@ import type { AgentRun } from './agent-run.js';
 import type { SpawnPlan } from './spawn-plan.js';
 import type { Submission } from './submission.js';
 import type { Trial } from './submit-desk.js';
-import type { WorkPlace } from './work-place.js';
+import type { Turns } from './turns.js';
+import { TRIAL_BYTES, type WorkPlace } from './work-place.js';
 import { conflictRefused, secretsRefused, WorkRefused } from './work-refused.js';
 
 export type HarvestView = NonNullable<AgentView['harvest']>;
@@ -34,6 +36,8 @@ export interface HarvesterParts {
   scanner: SecretScanner;
   secretScan: () => Promise<SecretScanPolicy>;
   gates: Gates;
+  /** So many harvests and judgements run at once; none of them waits for a remote. */
+  turns: Turns;
   author: () => Promise<Author>;
   instanceId: () => Promise<string>;
   logger: Logger;
@@ -46,6 +50,8 @@ interface Judged {
   parents: readonly string[];
   base: string;
   expected: string | undefined;
+  /** Where the tree's objects are, before they are kept. */
+  objects: string;
   message: string;
   trailers: Record<string, string>;
 }
@@ -67,9 +73,17 @@ export class Harvester {
    * @throws {WireFault} as `take`; WorkRefused
    */
   async try(plan: SpawnPlan, place: WorkPlace, submission: Submission, trial: Trial): Promise<void> {
-    const reading = this.harvest(place, trial.signal);
+    const { turns } = this.parts;
+    const { signal } = trial;
+    const reading = turns.run(() => this.harvest(place, signal, TRIAL_BYTES - place.trialBytes), signal);
     trial.hold(reading);
-    await this.judge(plan, place, submission, await reading, trial.signal);
+    await using taken = await reading;
+    try {
+      await this.bringUpToDate(plan);
+      await turns.run(() => this.judge(plan, place, submission, taken, signal), signal);
+    } finally {
+      place.trialBytes += await taken.bytes();
+    }
   }
 
   /**
@@ -77,10 +91,13 @@ export class Harvester {
    * @throws {WireFault} `agent-no-change`, `harvest-refused`, `secret-scan-failed`; WorkRefused; PushFault; HarvestStopped
    */
   async take(run: AgentRun, plan: SpawnPlan, place: WorkPlace, submission: Submission): Promise<HarvestView> {
-    const taken = await this.harvest(place);
+    const { turns } = this.parts;
+    await using taken = await turns.run(() => this.harvest(place));
     for (let attempt = 1; ; attempt += 1) {
-      const judged = await this.judge(plan, place, submission, taken);
+      await this.bringUpToDate(plan);
+      const judged = await turns.run(() => this.judge(plan, place, submission, taken));
       goOn(run);
+      await taken.keep();
       try {
         return await this.land(run, plan, place, judged);
       } catch (error) {
@@ -108,34 +125,45 @@ export class Harvester {
     return { branch, baseCommit, commit, tree, files: [...files], pushed: true };
   }
 
-  private harvest({ repository, worktree, session }: WorkPlace, signal?: AbortSignal): Promise<Harvest> {
+  /** @param mostBytes of what is taken, packed. */
+  private async harvest(
+    { repository, worktree, session }: WorkPlace,
+    signal?: AbortSignal,
+    mostBytes = Infinity,
+  ): Promise<HeldHarvest> {
+    if (mostBytes <= 0) throw new WireFault('harvest-refused', 'too much was submitted on trial in all');
     const { uid, gid } = session;
-    const order = { repository, worktree, driver: this.parts.driver, uid, gid };
-    return harvest(signal === undefined ? order : { ...order, signal });
+    const limits = { packBytes: Math.min(HARVEST_LIMITS.packBytes, mostBytes) };
+    const order = { repository, worktree, driver: this.parts.driver, uid, gid, limits };
+    return holdHarvest(signal === undefined ? order : { ...order, signal });
+  }
+
+  /** What others have pushed since the agent began. A remote may take its time: never while a turn is held. */
+  private async bringUpToDate({ tenant, repository }: SpawnPlan): Promise<void> {
+    await this.parts.repositories.open(tenant, repository);
   }
 
   private async judge(
     plan: SpawnPlan,
     place: WorkPlace,
     submission: Submission,
-    taken: Harvest,
+    taken: HeldHarvest,
     signal?: AbortSignal,
   ): Promise<Judged> {
-    const { repositories, instanceId } = this.parts;
+    const { instanceId } = this.parts;
+    const { repository } = taken;
     const author = await this.parts.author();
-    const { agentId, taskId, tenant } = plan;
+    const { agentId, taskId } = plan;
     const message = messageOf(plan, submission.summary);
     const trailers = {
       'Capstan-Agent': agentId,
       'Capstan-Task': taskId,
       'Capstan-Instance': await instanceId(),
     };
-    // What others have pushed since the agent began.
-    await repositories.open(tenant, plan.repository);
     signal?.throwIfAborted();
     const { onto, by = 'rebase' } = submission;
     const stand = await standWork({
-      repository: place.repository,
+      repository,
       tree: taken.tree,
       base: place.worktree.commit,
       branch: branchOf(plan),
@@ -147,8 +175,14 @@ export class Harvester {
       onto: onto === undefined ? undefined : { commit: onto, by, earlierTree: place.earlierTrees.get(onto) },
     });
     signal?.throwIfAborted();
+    // This tree too comes into the history where the work is merged, now or after a conflict: nothing goes out unsearched.
+    const scanOwn = (base: string): Promise<void> =>
+      this.scan(plan, repository, { base, tree: taken.tree, message, trailers });
     switch (stand.kind) {
       case 'conflict':
+        await scanOwn(stand.ownBase);
+        // The agent is told to compare the two.
+        await taken.keep();
         place.earlierTrees.set(stand.onto, taken.tree);
         throw conflictRefused(stand, taken.tree);
       case 'target-missing':
@@ -158,16 +192,23 @@ export class Harvester {
       case 'fits':
         break;
     }
-    const judged: Judged = { ...stand, files: await filesOf(place, stand, taken), message, trailers };
-    await this.scan(plan, place, judged);
+    const judged: Judged = {
+      ...stand,
+      files: await filesOf(place, stand, taken),
+      objects: taken.directory,
+      message,
+      trailers,
+    };
+    await this.scan(plan, repository, judged);
+    if (stand.tree !== taken.tree) await scanOwn(stand.ownBase);
     demand(await this.parts.gates.beforeCommit(subjectOf(plan, place, judged)));
     return judged;
   }
 
   private async scan(
     plan: SpawnPlan,
-    { repository }: WorkPlace,
-    { base, tree, message, trailers }: Judged,
+    repository: BareRepository,
+    { base, tree, message, trailers }: Pick<Judged, 'base' | 'tree' | 'message' | 'trailers'>,
   ): Promise<void> {
     const { scanner, secretScan } = this.parts;
     const author = await this.parts.author();
@@ -191,12 +232,12 @@ export class Harvester {
 
 /** What the work changes in what it now stands on. @throws {WireFault} `agent-no-change` */
 async function filesOf(
-  { repository, worktree }: WorkPlace,
+  { worktree }: WorkPlace,
   { base, tree }: { base: string; tree: string },
-  taken: Harvest,
+  taken: HeldHarvest,
 ): Promise<readonly string[]> {
   if (base === worktree.commit && tree === taken.tree) return taken.files;
-  const changes = await changesOf(repository, base, tree, {}, HARVEST_LIMITS.files);
+  const changes = await changesOf(taken.repository, base, tree, {}, HARVEST_LIMITS.files);
   if (changes.length === 0) throw new WireFault('agent-no-change');
   return changes.map(({ path }) => quotePath(path));
 }
@@ -204,8 +245,8 @@ async function filesOf(
 const branchOf = ({ taskId }: SpawnPlan): string => `capstan/${taskId}`;
 
 function subjectOf({ agentId, taskId }: SpawnPlan, { repository }: WorkPlace, judged: Judged): GateSubject {
-  const { base: baseCommit, tree, files } = judged;
-  return { agentId, taskId, repository: repository.dir, baseCommit, tree, files };
+  const { base: baseCommit, tree, files, objects } = judged;
+  return { agentId, taskId, repository: repository.dir, objects, baseCommit, tree, files };
 }
 
 function demand(verdict: GateVerdict): void {

@@ -94,7 +94,8 @@ export class Launcher {
 
     const gateway = await this.openGateway(run, claim, session, usage);
     later('gateway', () => gateway.close());
-    const place = { session, repository, worktree, targetRef: base.ref, earlierTrees: new Map<string, string>() };
+    const earlierTrees = new Map<string, string>();
+    const place = { session, repository, worktree, targetRef: base.ref, earlierTrees, trialBytes: 0 };
     const submits = await SubmitDesk.open(submitSocketOf(session), gid, (submission, trial) =>
       this.parts.judge(plan, place, submission, trial),
     );

@@ -64,6 +64,24 @@ describe('a former life of the orchestrator', () => {
     }),
   );
 
+  // Once it exited instead, again and again, and bubblewrap's agents were not served either.
+  it('starts though Docker is not there, ends what bubblewrap has left, says so, and serves agents of bubblewrap', async () => {
+    const left = await execution.spawn('stubborn');
+    await execution.agentIn(left, 'running');
+    await working(left);
+    const docker = { socketPath: join(execution.instance.directory, 'no-docker.sock') };
+    await execution.restart(false, undefined, { docker });
+    expect(execution.orchestrator.api.hasOrphans()).toBe(true);
+    expect((await execution.agentIn(left, 'failed')).error?.code).toBe('orchestrator-lost');
+    const next = await execution.spawn('stubborn');
+    await execution.agentIn(next, 'running');
+    await execution.orchestrator.api.killswitch.kill(next, '');
+    await execution.agentIn(next, 'killed');
+    await execution.restart(true);
+    expect(execution.orchestrator.api.hasOrphans()).toBe(false);
+    await isClean();
+  });
+
   async function reaperSays(): Promise<Awaited<ReturnType<ReaperClient['describe']>>> {
     const reaper = new ReaperClient(execution.settings.paths.reaperSocket);
     try {

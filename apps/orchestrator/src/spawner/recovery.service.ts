@@ -1,6 +1,7 @@
 import type { DeathReport, Logger, ReaperClient } from '@capstan/platform';
 import { faultSentence, isTerminal, type AgentId } from '@capstan/protocol';
 import type { Reaping } from '../killswitch/reaping.js';
+import { withinTime } from '../killswitch/within-time.js';
 import type { AgentStore } from '../valkey/agent.store.js';
 import type { AgentRuns } from './agent-run.js';
 import type { Cleanup } from './cleanup.service.js';
@@ -8,6 +9,8 @@ import type { Orphans } from './orphans.js';
 import type { Settlement } from './settlement.js';
 
 const OBSERVE_MS = 2_000;
+/** As long is one lost agent waited for; its end goes on. */
+const END_MS = 30_000;
 /** Between tries to clean up after an agent whose repository, say, is away. */
 const FIRST_PAUSE_MS = 5_000;
 const LONGEST_PAUSE_MS = 600_000;
@@ -26,16 +29,19 @@ export interface RecoveryParts {
 /** Agents that lost their orchestrator: observed gone, reported, cleaned up; never silently dropped. */
 export class Recovery {
   private suspects: readonly AgentId[] = [];
+  private readonly ending = new Set<AgentId>();
   private readonly postponed = new Map<AgentId, { pauseMs: number; untilMs: number }>();
 
   constructor(private readonly parts: RecoveryParts) {}
 
   /** Before any agent is started by this process: whatever starts or runs is lost, and ends now. */
   async recoverAtStart(): Promise<void> {
-    for (const agentId of await this.findLost()) await this.end(agentId);
-    await this.parts.orphans.end();
-    await this.tidyAll();
-    await this.parts.orphans.removeRest();
+    const { orphans } = this.parts;
+    await Promise.all((await this.findLost()).map((agentId) => this.endInTime(agentId)));
+    await orphans.end();
+    // Each would wait for a driver that does not answer: the sweep has the time.
+    if (!orphans.isIncomplete) await this.tidyAll();
+    await orphans.removeRest();
   }
 
   /** Later: what looks lost twice in a row is lost. Once may be a run that ended between two looks. */
@@ -43,7 +49,9 @@ export class Recovery {
     const lost = await this.findLost();
     const before = this.suspects;
     this.suspects = lost;
-    for (const agentId of lost) if (before.includes(agentId)) await this.end(agentId);
+    for (const agentId of lost)
+      if (before.includes(agentId) && !this.ending.has(agentId)) await this.endInTime(agentId);
+    await this.parts.orphans.followUp();
     await this.tidyAll();
   }
 
@@ -55,6 +63,17 @@ export class Recovery {
       if (runs.get(agentId) === undefined) lost.push(agentId);
     }
     return lost;
+  }
+
+  /** Goes on until the agent is gone; a process that cannot be killed holds up nobody else. */
+  private async endInTime(agentId: AgentId): Promise<void> {
+    this.ending.add(agentId);
+    const ended = this.end(agentId)
+      .catch((error: unknown) => {
+        this.parts.logger.error({ err: error, agentId, msg: 'the lost agent is not ended yet' });
+      })
+      .finally(() => this.ending.delete(agentId));
+    await withinTime(END_MS, ended, undefined);
   }
 
   private async end(agentId: AgentId): Promise<void> {
@@ -83,7 +102,8 @@ export class Recovery {
   private async tidyAll(): Promise<void> {
     for (const agentId of await this.parts.store.untidy()) {
       const isPostponed = (this.postponed.get(agentId)?.untilMs ?? 0) > Date.now();
-      if (this.parts.runs.get(agentId) === undefined && !isPostponed) await this.tidy(agentId);
+      const isBusy = this.parts.runs.get(agentId) !== undefined || this.parts.orphans.isStuck(agentId);
+      if (!isBusy && !isPostponed) await this.tidy(agentId);
     }
   }
 

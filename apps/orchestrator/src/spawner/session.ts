@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
-import { chown, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { AgentId, TaskId, TenantId } from '@capstan/protocol';
+import { LocalFault, type AgentId, type TaskId, type TenantId } from '@capstan/protocol';
 import type { WorktreeRecord } from '../git/index.js';
+
+const NOTES = 'session.json';
 
 /** Where one agent lives on the host while it lives, and as whom it runs. */
 export interface Session {
@@ -40,6 +42,12 @@ export class Sessions {
     private readonly uidBase: number | undefined,
   ) {}
 
+  /** Keeps the uids of agents that a former life has left from new ones, until they are removed. */
+  reserve(records: readonly SessionRecord[]): void {
+    if (this.uidBase === undefined) return;
+    for (const { agentId, uid } of records) if (uid >= this.uidBase) this.slots.set(agentId, uid - this.uidBase);
+  }
+
   /** Makes the agent's directory; what an earlier attempt left there is gone. */
   async open(agentId: AgentId): Promise<Session> {
     const session = this.sessionOf(agentId);
@@ -61,14 +69,24 @@ export class Sessions {
 
   /** Notes what will have to be cleaned up. */
   async remember(record: SessionRecord): Promise<void> {
-    const file = join(this.directoryOf(record.agentId), 'session.json');
-    await writeFile(`${file}.new`, JSON.stringify(record), { mode: 0o600 });
+    const file = join(this.directoryOf(record.agentId), NOTES);
+    // On the disk before it has its name: a power cut must not leave a torn one in the place of a whole.
+    await writeFile(`${file}.new`, JSON.stringify(record), { mode: 0o600, flush: true });
     await rename(`${file}.new`, file);
+    await flushDirectory(this.directoryOf(record.agentId));
   }
 
-  /** undefined where the agent left nothing, or ended before anything was noted. */
+  /**
+   * undefined where the agent left nothing, or ended before anything was noted.
+   *
+   * @throws LocalFault `session-unreadable`: its work tree may be there, and nobody knows where.
+   */
   async recall(agentId: AgentId): Promise<SessionRecord | undefined> {
-    return readRecord(this.directoryOf(agentId));
+    const directory = this.directoryOf(agentId);
+    const record = await readRecord(directory);
+    if (record === 'unreadable')
+      throw new LocalFault('session-unreadable', 'What was noted of an agent cannot be read; it is kept.', directory);
+    return record === 'none' ? undefined : record;
   }
 
   /** Agents of a task that have something on disk. */
@@ -76,24 +94,34 @@ export class Sessions {
     return (await this.recallAll()).flatMap(({ agentId, worktree }) => (worktree?.taskId === taskId ? [agentId] : []));
   }
 
-  /** What every agent that has something on disk has noted. */
+  /** What every agent that has something on disk has noted, where it can be read. */
   async recallAll(): Promise<SessionRecord[]> {
     const names = await readdir(this.directory).catch(() => []);
     const records = await Promise.all(names.map((name) => readRecord(join(this.directory, name))));
-    return records.filter((record) => record !== undefined);
+    return records.filter((record) => typeof record === 'object');
   }
 
-  /** Removes the directories in which nothing is noted that could be read; at the start of the process only. */
-  async removeUnknown(): Promise<string[]> {
+  /**
+   * Removes the directories in which nothing was noted and no work tree was made; at the start of the process only.
+   *
+   * @returns those that are removed; and those that are kept, because nobody could name what is in them: notes that cannot
+   *   be read, or a work tree without any.
+   */
+  async removeUnknown(): Promise<{ removed: string[]; kept: string[] }> {
     const names = await readdir(this.directory).catch(() => []);
-    const unknown: string[] = [];
+    const [removed, kept]: [string[], string[]] = [[], []];
     for (const name of names) {
       const directory = join(this.directory, name);
-      if ((await readRecord(directory)) !== undefined) continue;
+      const record = await readRecord(directory);
+      if (typeof record === 'object') continue;
+      if (record === 'unreadable' || (await holdsMore(directory))) {
+        kept.push(directory);
+        continue;
+      }
       await rm(directory, { recursive: true, force: true, maxRetries: 3 });
-      unknown.push(directory);
+      removed.push(directory);
     }
-    return unknown;
+    return { removed, kept };
   }
 
   /** Removes the agent's directory and frees its uid. */
@@ -130,10 +158,30 @@ export class Sessions {
   }
 }
 
-async function readRecord(directory: string): Promise<SessionRecord | undefined> {
+/** What is noted in a directory: nothing, something that cannot be read, or a record. */
+async function readRecord(directory: string): Promise<SessionRecord | 'none' | 'unreadable'> {
   try {
-    return JSON.parse(await readFile(join(directory, 'session.json'), 'utf8')) as SessionRecord;
-  } catch {
-    return undefined;
+    const record: unknown = JSON.parse(await readFile(join(directory, NOTES), 'utf8'));
+    return isRecord(record) ? record : 'unreadable';
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'none' : 'unreadable';
+  }
+}
+
+function isRecord(value: unknown): value is SessionRecord {
+  return typeof value === 'object' && value !== null && 'agentId' in value && typeof value.agentId === 'string';
+}
+
+/** Whatever else lies in an agent's directory may be its work tree. */
+async function holdsMore(directory: string): Promise<boolean> {
+  return (await readdir(directory)).some((name) => name !== 'run' && name !== `${NOTES}.new`);
+}
+
+async function flushDirectory(directory: string): Promise<void> {
+  const handle = await open(directory);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }

@@ -20,7 +20,6 @@ import { WorkRefused } from './work-refused.js';
 import { StartForbidden, type Launched, type Launcher } from './launcher.js';
 import type { Settled, Settlement } from './settlement.js';
 import type { Supervisor } from './supervisor.js';
-import type { Turns } from './turns.js';
 import { UsageRecorder } from './usage-recorder.js';
 
 export interface SpawnerParts {
@@ -29,8 +28,6 @@ export interface SpawnerParts {
   launcher: Launcher;
   supervisor: Supervisor;
   harvester: Harvester;
-  /** So many take in the work of their agents at once. */
-  harvests: Turns;
   settlement: Settlement;
   cleanup: Cleanup;
   monitor: Monitor;
@@ -60,6 +57,7 @@ export class Spawner {
 
   private async work(run: AgentRun, claim: Claim): Promise<JobEnd> {
     const { monitor, settlement, cleanup } = this.parts;
+    run.plan = claim.plan;
     const log = await monitor.begin(run.agentId);
     try {
       const usage = new UsageRecorder((figures) => {
@@ -155,12 +153,10 @@ export class Spawner {
     if (end.kind === 'failed')
       return failure(withRefusal(withOutage(end, launched.gateway.outage()), launched.submits.refused), log);
     try {
-      const harvest: HarvestView = await this.parts.harvests.run(() =>
-        this.parts.harvester.take(run, claim.plan, launched, {
-          ...launched.submits.accepted,
-          summary: end.summary,
-        }),
-      );
+      const harvest: HarvestView = await this.parts.harvester.take(run, claim.plan, launched, {
+        ...launched.submits.accepted,
+        summary: end.summary,
+      });
       return { state: 'completed', patch: { harvest } };
     } catch (error) {
       if (error instanceof HarvestStopped) return { state: 'killed' };

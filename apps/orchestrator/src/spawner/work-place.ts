@@ -10,4 +10,9 @@ export interface WorkPlace {
   targetRef: string;
   /** Trees that were judged before, by the commit onto which the agent was sent. */
   earlierTrees: Map<string, string>;
+  /** Bytes that were submitted on trial. */
+  trialBytes: number;
 }
+
+/** Bytes that an agent may submit on trial in all, packed: what was told to be in conflict is kept for it. */
+export const TRIAL_BYTES = 1024 * 1024 * 1024;

@@ -1,8 +1,7 @@
 import { open, readFile } from 'node:fs/promises';
 import { headLine, parseHeads, type TreeState, verifyTreeHead } from '@capstan/evidence';
-import type { KeyRing } from '@capstan/identity';
+import { type KeyRing, replaceFile } from '@capstan/identity';
 import { decodeEnvelope } from '@capstan/protocol';
-import { replaceFile } from '../instance/replace-file.js';
 
 /** One in each hour stays for ever: proofs tie those between to these. */
 const HOUR_MS = 3_600_000;

@@ -175,6 +175,34 @@ test(
 );
 
 test(
+  'a hub that leaps ahead with its revocation epoch is refused, and the mended one behind it is not',
+  proves('FED-12', async () => {
+    const { hub } = instance;
+    const known = hub.revocationEpoch;
+    const links = hub.links.length;
+    hub.revocationEpoch = 2n ** 64n - 1n;
+    const open = await hub.link();
+    expect((await open.closed).code).toBe('epoch-jump');
+    await until(() => hub.links.length > links);
+    expect((await (await hub.link(links)).closed).code).toBe('epoch-jump');
+    hub.revocationEpoch = known + 1_000n;
+    const refused = hub.links.length;
+    const spawn = instance.spawn();
+    await until(() => hub.links.length > refused);
+    await hub.send(spawn);
+    await instance.receipt(spawn, 'spawned');
+    const file = join(instance.dir, 'revocation-epoch');
+    await until(async () => (await readFile(file, 'utf8')) === `${String(known + 1_000n)}\n`);
+    // The owner's way back from whatever it was walked up to.
+    await instance.spoke.stop();
+    await rm(file);
+    hub.revocationEpoch = known;
+    await instance.spoke.start();
+    await until(async () => (await readFile(file, 'utf8').catch(() => '')) === `${String(known)}\n`);
+  }),
+);
+
+test(
   'a revoked instance kills its agents by the reaper beside it, audited, and once only',
   proves('FED-12', async () => {
     const { hub, dir } = instance;

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { replaceFile } from '@capstan/identity';
 import { createLogger, type DeathReport, ReaperClient } from '@capstan/platform';
 import { type BeforeApplicationShutdown, Injectable } from '@nestjs/common';
 import { Audit } from '../audit/audit.js';
 import { SpokeConfig } from '../config/spoke.config.js';
-import { replaceFile } from '../instance/replace-file.js';
 import { SpokeIdentity } from '../instance/spoke-identity.js';
 import { OrchestratorClient } from '../orchestrator/orchestrator.client.js';
 import { OwnerPolicyFile } from '../policy/owner-policy.js';

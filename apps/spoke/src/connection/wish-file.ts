@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
+import { replaceFile } from '@capstan/identity';
 import { isId, LocalFault } from '@capstan/protocol';
-import { replaceFile } from '../instance/replace-file.js';
 
 /** What an owner may wish for his connection. */
 export const WISH_STATES = ['ACTIVE', 'SUSPENDED', 'DISCONNECTED'] as const;

@@ -128,6 +128,21 @@ describe('joining a hub', () => {
     }),
   );
 
+  it(
+    'writes down which key it made, so that it can be replaced once it is lost',
+    proves('FED-11', async () => {
+      await joinHub(options());
+      const { keyId } = await SigningKey.load(join(dir, 'identity.key'));
+      expect(JSON.parse(await readFile(join(dir, 'key-record.json'), 'utf8'))).toMatchObject({ keyId, epoch: 1 });
+    }),
+  );
+
+  it('says so where the directory is a file', async () => {
+    const file = join(dir, 'a-file');
+    await writeFile(file, '');
+    await expect(joinHub({ ...options(), dir: file })).rejects.toMatchObject({ code: 'directory-unusable' });
+  });
+
   it('allows nobody anything until the owner has said so', async () => {
     await joinHub(options());
     expect(await readFile(join(dir, 'policy.yaml'), 'utf8')).toContain('repositories: []');

@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { loadTrust, saveTrust, SealingKey, SigningKey } from '@capstan/identity';
+import { loadTrust, replaceFile, saveTrust, SealingKey, SigningKey } from '@capstan/identity';
 import { bytesEqual, instanceId as parseInstanceId, LocalFault } from '@capstan/protocol';
 import { InstanceDir } from '../instance/instance-dir.js';
 import { type InstanceFile, writeInstanceFile } from '../instance/instance-file.js';
-import { replaceFile } from '../instance/replace-file.js';
+import { OwnKeyFiles } from '../keys/own-key-files.js';
 import { type Endorse, endorseByReaper } from './endorsement.js';
 import { type Invite, parseInvite } from './invite.js';
 import { hubKeys, redeem } from './redeem.js';
@@ -46,7 +46,7 @@ spawn:
  * key, and writes who it is. May be repeated until it succeeds: the same statement is sent again.
  *
  * @returns the instance as it was written, and the state of its connection, PENDING or ACTIVE
- * @throws LocalFault `already-joined`, `invite-…`, `hub-unreachable`, `enrollment-…`, `key-file-…`; WireFault id-malformed
+ * @throws LocalFault `already-joined`, `directory-unusable`, `invite-…`, `hub-unreachable`, `enrollment-…`, `key-file-…`; WireFault id-malformed
  */
 export async function joinHub(o: JoinOptions): Promise<{ instance: InstanceFile; state: string }> {
   const nowMs = (o.now ?? Date.now)();
@@ -76,6 +76,7 @@ export async function joinHub(o: JoinOptions): Promise<{ instance: InstanceFile;
     await rm(dir.keyRecordFile, { force: true });
     for (const file of [dir.hubHeadFile, dir.hubHeadsFile]) await putAside(file, nowMs);
   }
+  await new OwnKeyFiles(dir).remember(key.keyId);
   await saveTrust(dir.trustFile, hubKeys(invite));
   const isTls = invite.url.protocol === 'https:';
   const hub = { id: invite.hubId, url: invite.url.origin, ...(isTls ? { tls: invite.tls } : {}) };
@@ -98,7 +99,11 @@ async function isPinned({ trustFile }: InstanceDir, { hubKey }: Invite): Promise
 
 /** What every instance needs, as far as it is not there yet. */
 async function prepare(dir: InstanceDir): Promise<void> {
-  await mkdir(dir.root, { recursive: true, mode: 0o700 });
+  await mkdir(dir.root, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+    throw new LocalFault('directory-unusable', `${dir.root} is no directory, and none can be made.`, undefined, {
+      cause,
+    });
+  });
   for (const file of [dir.auditLog, dir.orchestratorToken, dir.reaperSocket]) {
     await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   }

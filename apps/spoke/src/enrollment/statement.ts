@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeHeader, signPayload, type SigningKey } from '@capstan/identity';
+import { makeHeader, replaceFile, signPayload, type SigningKey } from '@capstan/identity';
 import { VERSIONS } from '@capstan/link';
 import {
   create,
@@ -15,7 +15,6 @@ import {
   toBinary,
   toHex,
 } from '@capstan/protocol';
-import { replaceFile } from '../instance/replace-file.js';
 import type { Endorsement } from './endorsement.js';
 import type { Invite } from './invite.js';
 

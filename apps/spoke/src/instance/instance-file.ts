@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
+import { replaceFile } from '@capstan/identity';
 import { hubId, instanceId, LocalFault } from '@capstan/protocol';
 import { type HubTls, readHubTls } from '../enrollment/invite.js';
-import { replaceFile } from './replace-file.js';
 
 /** `instance.json`: written when the instance joins a hub. */
 export interface InstanceFile {

@@ -1,9 +1,15 @@
 import { existsSync } from 'node:fs';
-import { link, open, readFile, rename, rm } from 'node:fs/promises';
-import { SigningKey } from '@capstan/identity';
-import { LocalFault } from '@capstan/protocol';
+import { link, readFile, rename, rm } from 'node:fs/promises';
+import { replaceFile, SigningKey, syncDirectory } from '@capstan/identity';
+import {
+  decodeEnvelope,
+  decodeStrict,
+  fromBase64,
+  type KeyStatement,
+  KeyStatementSchema,
+  LocalFault,
+} from '@capstan/protocol';
 import type { InstanceDir } from '../instance/instance-dir.js';
-import { replaceFile } from '../instance/replace-file.js';
 
 /** A statement that the hub has not answered yet. */
 export interface PendingKey {
@@ -33,9 +39,37 @@ export class OwnKeyFiles {
 
   /** Of the key in `identity.key`: its first one where nothing else was written. @throws LocalFault `key-record-malformed` */
   async record(keyId: string): Promise<OwnKeyRecord> {
-    const found = await readJson<OwnKeyRecord>(this.dir.keyRecordFile);
-    if (found?.keyId === keyId) return found;
-    return { version: 1, keyId, epoch: 1, oldUntilMs: 0, statements: [] };
+    return (await this.known(keyId)) ?? firstOf(keyId);
+  }
+
+  /** The same, on disk afterwards: what is known of a key has to outlive its file. @throws LocalFault `key-record-malformed` */
+  async remember(keyId: string): Promise<OwnKeyRecord> {
+    const known = await this.known(keyId);
+    if (known !== undefined) return known;
+    const first = firstOf(keyId);
+    await this.write(first);
+    return first;
+  }
+
+  /** What was written last, of whichever key. @throws LocalFault `key-record-malformed` */
+  last(): Promise<OwnKeyRecord | undefined> {
+    return readJson<OwnKeyRecord>(this.dir.keyRecordFile);
+  }
+
+  private async known(keyId: string): Promise<OwnKeyRecord | undefined> {
+    const found = await this.last();
+    if (found === undefined || found.keyId === keyId) return found;
+    // The record is written before the key takes its place: after a crash in between it is one statement ahead.
+    const newest = found.statements.at(-1);
+    if (newest === undefined || read(newest).oldKeyId !== keyId) return undefined;
+    const statements = found.statements.slice(0, -1);
+    const before = statements.at(-1);
+    const oldUntilMs = before === undefined ? 0 : Number(read(before).oldUntilMs);
+    return { version: 1, keyId, epoch: found.epoch - 1, oldUntilMs, statements };
+  }
+
+  private async write(record: OwnKeyRecord): Promise<void> {
+    await replaceFile(this.dir.keyRecordFile, `${JSON.stringify(record)}\n`, 0o600);
   }
 
   pending(): Promise<PendingKey | undefined> {
@@ -59,11 +93,10 @@ export class OwnKeyFiles {
 
   /** Puts the new key in the place of the old one. May be repeated after a crash at any step. */
   async adopt({ keyId, epoch, oldUntilMs, statement }: PendingKey, before: OwnKeyRecord): Promise<SigningKey> {
-    const { identityKey, nextIdentityKey, oldIdentityKey, keyRecordFile } = this.dir;
+    const { identityKey, nextIdentityKey, oldIdentityKey } = this.dir;
     const statements = [...before.statements.filter((known) => known !== statement), statement];
-    // First: what it says of another key than the one in `identity.key` counts for nothing.
-    const record: OwnKeyRecord = { version: 1, keyId, epoch, oldUntilMs, statements };
-    await replaceFile(keyRecordFile, `${JSON.stringify(record)}\n`, 0o600);
+    // First: of the key before it says as much as it did.
+    await this.write({ version: 1, keyId, epoch, oldUntilMs, statements });
     if (existsSync(nextIdentityKey)) {
       await rm(oldIdentityKey, { force: true });
       if (existsSync(identityKey)) await link(identityKey, oldIdentityKey);
@@ -77,6 +110,14 @@ export class OwnKeyFiles {
   async forgetOld(): Promise<void> {
     await rm(this.dir.oldIdentityKey, { force: true });
   }
+}
+
+function firstOf(keyId: string): OwnKeyRecord {
+  return { version: 1, keyId, epoch: 1, oldUntilMs: 0, statements: [] };
+}
+
+function read(statement: string): KeyStatement {
+  return decodeStrict(KeyStatementSchema, decodeEnvelope(fromBase64(statement)).payload);
 }
 
 async function readJson<T extends { version: 1 }>(file: string): Promise<T | undefined> {
@@ -96,9 +137,4 @@ async function readJson<T extends { version: 1 }>(file: string): Promise<T | und
     });
   }
   throw new LocalFault('key-record-malformed', 'What is known of the instance’s key cannot be read.', file);
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  await using handle = await open(directory, 'r');
-  await handle.sync();
 }

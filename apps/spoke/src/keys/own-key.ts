@@ -60,7 +60,7 @@ export class OwnKey implements OnModuleInit, OnModuleDestroy {
 
   /** @throws LocalFault `key-record-malformed` */
   async onModuleInit(): Promise<void> {
-    this.learned(await this.files.record(this.identity.key.keyId));
+    this.learned(await this.files.remember(this.identity.key.keyId));
     const pending = await this.files.pending();
     if (pending !== undefined) this.wait(pending);
   }

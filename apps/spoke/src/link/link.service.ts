@@ -16,6 +16,7 @@ import { PeerOrders } from '../routing/peer-orders.js';
 import { HubStatements } from '../keys/hub-statements.js';
 import { OwnKey } from '../keys/own-key.js';
 import { HeartbeatContents } from './heartbeat-contents.js';
+import { overtakesStatements } from './overtaking.js';
 import { Reply } from './reply.js';
 import { SessionEpochFile } from './session-epoch.js';
 
@@ -31,7 +32,7 @@ export class LinkService implements OnApplicationBootstrap, OnModuleDestroy {
 
   constructor(
     config: SpokeConfig,
-    identity: SpokeIdentity,
+    private readonly identity: SpokeIdentity,
     private readonly ownKey: OwnKey,
     private readonly hubStatements: HubStatements,
     private readonly commands: CommandReceiver,
@@ -109,8 +110,9 @@ export class LinkService implements OnApplicationBootstrap, OnModuleDestroy {
 
   private take(link: Link, lane: LaneName, message: LinkMessage): void {
     const { inHand } = this.hubStatements;
-    // What comes behind a new key of the hub may be signed with it.
-    if (inHand === undefined) this.takeNow(link, lane, message);
+    // What comes behind a new key of the hub may be signed with it. A kill that is not waits for no disk.
+    const isFree = inHand === undefined || overtakesStatements(lane, message, this.identity.hubKeys);
+    if (isFree) this.takeNow(link, lane, message);
     else this.keep(inHand.then(() => this.take(link, lane, message)));
   }
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
+import { replaceFile } from '@capstan/identity';
 import { createLogger } from '@capstan/platform';
 import { LocalFault } from '@capstan/protocol';
-import { replaceFile } from '../instance/replace-file.js';
 
 /**
  * The last session epoch that the hub has named, in a file: the link, and with it a kill, must not need Valkey. Nor a

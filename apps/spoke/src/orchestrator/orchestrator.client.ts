@@ -1,13 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
-import {
-  type AgentSnapshot,
-  LocalFault,
-  type LogPage,
-  serverSentEvents,
-  toBase64,
-  WireFault,
-} from '@capstan/protocol';
+import { type AgentSnapshot, LocalFault, type LogPage, serverSentEvents, toBase64, WireFault } from '@capstan/protocol';
 import { type LocalCall, openLocal, orchestratorAway, readLocal, refusalOf } from '@capstan/platform';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { SpokeConfig } from '../config/spoke.config.js';

@@ -3,7 +3,7 @@ import type { AgentView, SpawnRequest } from '@capstan/protocol';
 /** What the hub's API answers; DESIGN's interfaces that others rely on. Times are ISO 8601. */
 export interface ConnectionView {
   /** Newest identity key first, those that it has replaced, and the reaper's. */
-  keys: { keyId: string; publicKey: string; purposes: readonly string[]; revokedAt: string | null }[];
+  keys: { keyId: string; publicKey: string; purposes: readonly string[]; epoch: number; revokedAt: string | null }[];
   id: string;
   instanceId: string;
   displayName: string;

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LocalFault } from '@capstan/protocol';
+import { type AgentView, LocalFault } from '@capstan/protocol';
 import { problemOf } from './hub-client.js';
 import { requestOnSocket } from './local-http.js';
 
@@ -31,23 +31,24 @@ export class OrchestratorDoor {
     return this.call('POST', `/queue/${verb}`);
   }
 
-  /** Says that the reaper was told to kill this agent. */
-  noticeKill(agentId: string): Promise<unknown> {
-    return this.call('POST', `/agents/${agentId}/noticed-kill`);
+  /** Says that the reaper was told to kill this agent. @returns null where the orchestrator does not know it, or not in time. */
+  async noticeKill(agentId: string): Promise<AgentView | null> {
+    return (await this.call<{ agent: AgentView | null }>('POST', `/agents/${agentId}/noticed-kill`)).agent;
   }
 
-  /** Kills every agent of a task, those that wait included. */
-  async killTask(taskId: string): Promise<{ agentId: string; outcome: string }[]> {
-    const { agents } = await this.call<{ agents: { agentId: string; outcome: string }[] }>(
-      'POST',
-      `/tasks/${taskId}/kill`,
-    );
-    return agents;
+  /** Says that the reaper was told to kill everything of a scope. */
+  async noticeKillAll(): Promise<void> {
+    await this.call('POST', '/agents/noticed-kill-all');
+  }
+
+  /** Kills every agent of a task, those that wait included, unless it is not `complete`. */
+  killTask(taskId: string): Promise<{ complete: boolean; agents: { agentId: string; outcome: string }[] }> {
+    return this.call('POST', `/tasks/${taskId}/kill`);
   }
 
   private async call<T>(method: 'GET' | 'POST', path: string): Promise<T> {
     const { status, body } = await this.ask(method, path);
-    const answer = JSON.parse(body) as unknown;
+    const answer = body === '' ? undefined : (JSON.parse(body) as unknown);
     if (status >= 400) throw problemOf(status, answer);
     return answer as T;
   }

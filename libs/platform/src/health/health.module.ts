@@ -1,5 +1,11 @@
 import { type DynamicModule, type FactoryProvider, Module } from '@nestjs/common';
-import { DEGRADATIONS, type Degradations, HealthController, READINESS_CHECKS, type ReadinessChecks } from './health.controller.js';
+import {
+  DEGRADATIONS,
+  type Degradations,
+  HealthController,
+  READINESS_CHECKS,
+  type ReadinessChecks,
+} from './health.controller.js';
 
 export type { ReadinessChecks };
 

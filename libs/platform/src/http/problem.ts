@@ -23,6 +23,7 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'agent-unknown': 404,
   'instance-unknown': 404,
   'agent-exists': 409,
+  'name-taken': 409,
   'connection-not-active': 409,
   'connection-transition': 409,
   'enrollment-mismatch': 409,

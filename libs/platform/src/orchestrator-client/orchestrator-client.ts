@@ -48,6 +48,13 @@ export interface OrchestratorKill {
   observation: string;
 }
 
+/** What a kill of a task has reached. */
+export interface OrchestratorTaskKill {
+  /** False where it could not be read who waits: the order is to be repeated until it is complete. */
+  complete: boolean;
+  agents: OrchestratorKill[];
+}
+
 export interface OrchestratorEventFilter {
   agent?: string;
   task?: string;
@@ -103,10 +110,9 @@ export class OrchestratorClient {
     return ((await this.call('POST', '/agents/kill-all', body, signal)) as { agents: OrchestratorKill[] }).agents;
   }
 
-  /** Kills every agent of a task. */
-  async killTask(taskId: string, reason = '', signal?: AbortSignal): Promise<OrchestratorKill[]> {
-    const answer = await this.call('POST', `/tasks/${checked(taskId)}/kill`, { reason }, signal);
-    return (answer as { agents: OrchestratorKill[] }).agents;
+  /** Kills every agent of a task; a repetition does no harm. */
+  async killTask(taskId: string, reason = '', signal?: AbortSignal): Promise<OrchestratorTaskKill> {
+    return (await this.call('POST', `/tasks/${checked(taskId)}/kill`, { reason }, signal)) as OrchestratorTaskKill;
   }
 
   /**

@@ -1,4 +1,4 @@
-import { PassThrough, type Readable, type Writable } from 'node:stream';
+import { PassThrough, type Readable } from 'node:stream';
 import { removeControlGroups } from '../cgroup/agent-groups.js';
 import { hasRunOutOfMemory } from '../cgroup/out-of-memory.js';
 import { isGone, signalHandle, waitGone, type KillHandle } from '../kill/handle.js';
@@ -12,7 +12,6 @@ const ABORT_PATIENCE_MS = 2000;
 export class BubblewrapSandbox implements PreparedSandbox {
   readonly stdout: Readable;
   readonly stderr: Readable;
-  readonly stdin?: Writable;
   readonly exited: Promise<SandboxExit>;
   private gate: 'shut' | 'open' | 'aborted' | 'gone' = 'shut';
 
@@ -23,12 +22,11 @@ export class BubblewrapSandbox implements PreparedSandbox {
     /** Its control groups; any one names them all. */
     private readonly groups: readonly string[],
   ) {
-    const { stdin, stdout, stderr } = launched.child;
+    const { stdout, stderr } = launched.child;
     if (stdout === null || stderr === null) throw new SandboxFault('sandbox-failed', 'The sandbox has no output.');
     // Node throws away what a child has written and nobody has begun to read when it ends; a harvest may end that fast.
     this.stdout = stdout.pipe(new PassThrough());
     this.stderr = stderr.pipe(new PassThrough());
-    if (stdin !== null) this.stdin = stdin;
     this.exited = launched.exited.then((exit) => ({ ...exit, outOfMemory: hasRunOutOfMemory(groups) }));
     void this.exited.then(() => {
       if (this.gate === 'shut') this.gate = 'gone';

@@ -101,7 +101,6 @@ export class BubblewrapDriver implements SandboxDriver {
       options: bubblewrapArguments(spec, { info: FD.info, data, ...(filter && { seccomp: filterFd }) }),
       argv: spec.argv,
       data: [...files.map(({ text }) => text), ...(filter ? [filter] : [])],
-      stdin: spec.stdin ?? 'ignore',
     });
     const enforced = { ...groups.enforced, disk: false, seccomp: filter !== undefined, ownUid: isRoot };
     return new BubblewrapSandbox(launched, await handleOf(launched, groups), enforced, groups.all);

@@ -62,7 +62,6 @@ export interface LaunchOrder {
   argv: string[];
   /** Contents of the descriptors from `FD.firstData` on. */
   data: (string | Uint8Array)[];
-  stdin: 'ignore' | 'pipe';
 }
 
 export type LauncherExit = Omit<SandboxExit, 'outOfMemory'>;
@@ -107,7 +106,7 @@ function spawnLauncher(order: LaunchOrder): ChildProcess {
   const bubblewrap = [...order.prefix, '--args', String(FD.args), '--', '/bin/sh', '-c', GATE, 'capstan-gate'];
   const nothing = openSync('/dev/null', 'r+');
   try {
-    const stdio: Exclude<StdioOptions, string> = [order.stdin, 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'];
+    const stdio: Exclude<StdioOptions, string> = ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'];
     stdio.push(...order.data.map(() => 'pipe' as const));
     // Laid over with nothing; Node leaves the descriptors between them alone.
     for (const fd of inheritedFds()) {

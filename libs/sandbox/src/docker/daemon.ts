@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { finished } from 'node:stream/promises';
+import { text } from 'node:stream/consumers';
 import type Docker from 'dockerode';
 import { SandboxFault } from '../sandbox-fault.js';
 
@@ -26,7 +26,11 @@ export interface ContainerState {
 export class Daemon {
   private client: Promise<Docker> | undefined;
 
-  constructor(readonly socketPath: string = DEFAULT_SOCKET) {}
+  /** @param importMs for how long an import may take, from its first byte to Docker's last word. */
+  constructor(
+    readonly socketPath: string = DEFAULT_SOCKET,
+    private readonly importMs = IMPORT_MS,
+  ) {}
 
   /** @throws SandboxFault `sandbox-failed`, as every method here: it names what Docker said, or that it did not answer */
   async info(): Promise<{ version: string; securityOptions: string[] }> {
@@ -43,13 +47,17 @@ export class Daemon {
   }
 
   async importImage(archive: Readable, repository: string, tag: string): Promise<void> {
-    const docker = await this.connect();
+    const stop = new AbortController();
+    const importing = async (docker: Docker): Promise<string> =>
+      text((await docker.importImage(archive, { repo: repository, tag, abortSignal: stop.signal })) as Readable);
     try {
-      const answer = (await docker.importImage(archive, { repo: repository, tag })) as Readable;
-      answer.resume();
-      await finished(answer, { signal: AbortSignal.timeout(IMPORT_MS) });
-    } catch (error) {
-      throw fault('import', error);
+      // Docker says 200 before it has begun; what it could not do stands in its answer.
+      const said = await this.ask('import', importing, this.importMs);
+      const complaint = complaintIn(said);
+      if (complaint !== undefined) throw fault('import', new Error(complaint));
+    } finally {
+      stop.abort();
+      archive.destroy();
     }
   }
 
@@ -116,11 +124,11 @@ export class Daemon {
     }
   }
 
-  private async ask<T>(what: string, call: (docker: Docker) => Promise<T>): Promise<T> {
+  private async ask<T>(what: string, call: (docker: Docker) => Promise<T>, patienceMs = ANSWER_MS): Promise<T> {
     const docker = await this.connect();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer within ${String(ANSWER_MS)} ms`)), ANSWER_MS);
+      timer = setTimeout(() => reject(new Error(`no answer within ${String(patienceMs)} ms`)), patienceMs);
     });
     try {
       return await Promise.race([call(docker), late]);
@@ -141,6 +149,25 @@ export class Daemon {
 function fault(what: string, cause: unknown): SandboxFault {
   const said = cause instanceof Error ? cause.message : String(cause);
   return new SandboxFault('sandbox-failed', `Docker could not do this: ${what}.`, said, { cause });
+}
+
+/** Of the lines of JSON with which Docker tells how an import goes, the first that tells of a failure. */
+function complaintIn(said: string): string | undefined {
+  for (const line of said.split('\n')) {
+    if (line.trim() === '') continue;
+    const { error } = lineOf(line);
+    if (error !== undefined) return typeof error === 'string' ? error : JSON.stringify(error);
+  }
+  return undefined;
+}
+
+/** One that cannot be read is a failure as well: nobody knows what was imported. */
+function lineOf(line: string): { error?: unknown } {
+  try {
+    return Object(JSON.parse(line)) as { error?: unknown };
+  } catch {
+    return { error: `not understood: ${line.slice(0, 200)}` };
+  }
 }
 
 function statusOf(error: unknown): number | undefined {

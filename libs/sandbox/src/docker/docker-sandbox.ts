@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Readable, Writable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { isGone, signalHandle, waitGone, type KillHandle } from '../kill/handle.js';
 import { hasProcess } from '../kill/process.js';
 import type { Enforcement, PreparedSandbox, SandboxExit } from '../port.js';
@@ -17,7 +17,6 @@ const SLOWEST_LOOK_MS = 500;
 export class DockerSandbox implements PreparedSandbox {
   readonly stdout: Readable;
   readonly stderr: Readable;
-  readonly stdin?: Writable;
   readonly exited: Promise<SandboxExit>;
   private state: 'shut' | 'open' | 'aborted' | 'gone' = 'shut';
 
@@ -33,7 +32,6 @@ export class DockerSandbox implements PreparedSandbox {
   ) {
     this.stdout = outputs.stdout;
     this.stderr = outputs.stderr;
-    if (gate.stdin !== undefined) this.stdin = gate.stdin;
     this.exited = exited.then((exit) => {
       if (this.state === 'shut') this.state = 'gone';
       gate.shut();

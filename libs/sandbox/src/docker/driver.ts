@@ -131,11 +131,12 @@ export class DockerDriver implements SandboxDriver {
   private async provideImage(): Promise<string> {
     const { image, programs } = this.options;
     if (image !== undefined) return image;
-    this.image ??= provideLocalImage(this.daemon, { ...(programs && { programs }) });
+    const provided = (this.image ??= provideLocalImage(this.daemon, { ...(programs && { programs }) }));
     try {
-      return await this.image;
+      return await provided;
     } catch (error) {
-      this.image = undefined;
+      // The next start tries anew, once for all that have waited for this one.
+      if (this.image === provided) this.image = undefined;
       throw error;
     }
   }

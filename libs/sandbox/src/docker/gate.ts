@@ -1,11 +1,10 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { constants, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { chmod, chown, mkdir, rm, writeFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import type { Mount, SandboxSpec } from '../port.js';
 import { SandboxFault } from '../sandbox-fault.js';
@@ -26,7 +25,6 @@ const INSIDE = '/run/capstan-gate';
 const GATE = `
 _gate=${INSIDE}
 exec 3<>$_gate/go 4<$_gate/go 3>&- 5<>$_gate/out 6<>$_gate/err 9<>$_gate/ready
-if [ -p $_gate/in ]; then exec 7<>$_gate/in 8<$_gate/in 7>&-; else exec 8</dev/null; fi
 echo READY >&9
 exec 9>&-
 read -r _word <&4 || exit 125
@@ -35,7 +33,7 @@ _given=$(cat <&4)
 unset HOSTNAME HOME PATH PWD OLDPWD _whole
 eval "$_given"
 [ "$_whole" = yes ] || exit 125
-exec 0<&8 1>&5 2>&6 4<&- 5>&- 6>&- 8<&-
+exec 0</dev/null 1>&5 2>&6 4<&- 5>&- 6>&-
 exec "$@"`;
 
 /** In place of the one that Docker copies from the host: it names the host's network. */
@@ -53,29 +51,26 @@ interface Outputs {
 
 /** The host's side of one gate: named pipes in a directory that is mounted into the sandbox. Docker is not on their way. */
 export class Gate {
-  readonly stdin?: Writable;
   private outputs: Outputs | undefined;
-  private readonly goPipe: Socket;
+  /** Held, so that the gate waits; nothing reads or writes it. Undefined once it is shut. */
+  private goHold: number | undefined;
+  private goPipe: Socket | undefined;
   private readonly readyPipe: Socket;
 
   private constructor(
     private readonly directory: string,
     readonly mounts: readonly Mount[],
-    hasInput: boolean,
   ) {
-    const open = (name: string): Socket => pipeAt(join(directory, name), constants.O_RDWR);
-    this.goPipe = open('go');
-    this.readyPipe = open('ready');
-    if (hasInput) this.stdin = endingWithItself(open('in'));
+    this.goHold = openSync(join(directory, 'go'), constants.O_RDWR | constants.O_NONBLOCK);
+    this.readyPipe = pipeAt(join(directory, 'ready'), constants.O_RDWR);
   }
 
   /** @param directory made here, and removed by `remove`. */
   static async make(directory: string, spec: SandboxSpec, uid: number, gid: number): Promise<Gate> {
     const isRoot = process.getuid?.() === 0;
-    const hasInput = spec.stdin === 'pipe';
     await mkdir(directory, { mode: 0o700 });
     try {
-      const pipes = ['go', 'ready', 'out', 'err', ...(hasInput ? ['in'] : [])].map((name) => join(directory, name));
+      const pipes = ['go', 'ready', 'out', 'err'].map((name) => join(directory, name));
       await run('mkfifo', ['-m', '600', ...pipes]);
       const files = [...identityFiles(spec, uid, gid), NO_RESOLVER].map((file) => ({
         ...file,
@@ -91,7 +86,7 @@ export class Gate {
         { source: directory, target: INSIDE, mode: 'ro' },
         ...files.map(({ source, target }): Mount => ({ source, target, mode: 'ro' })),
       ];
-      return new Gate(directory, mounts, hasInput);
+      return new Gate(directory, mounts);
     } catch (error) {
       await rm(directory, { recursive: true, force: true });
       throw error;
@@ -114,18 +109,30 @@ export class Gate {
   /** GO, and the environment. Rejects where the pipe is gone. */
   async open(env: Readonly<Record<string, string>>): Promise<void> {
     const lines = Object.entries(env).map(([name, value]) => `export ${name}=${quoted(value)}\n`);
-    await new Promise<void>((resolve, reject) => {
-      this.goPipe.once('close', () => reject(new Error('the gate is shut')));
-      this.goPipe.write(['GO\n', ...lines, '_whole=yes\n'].join(''), (error) => (error ? reject(error) : resolve()));
-    });
-    this.goPipe.destroy();
+    // A pipe that is open for both directions would read what it has written itself, and never hear that the reader is gone.
+    const pipe = pipeAt(join(this.directory, 'go'), constants.O_WRONLY);
+    this.goPipe = pipe;
+    this.dropHold();
+    try {
+      await new Promise<void>((resolve, reject) => {
+        pipe.once('close', () => reject(new Error('the gate is shut')));
+        pipe.write(['GO\n', ...lines, '_whole=yes\n'].join(''), (error) => (error ? reject(error) : resolve()));
+      });
+    } finally {
+      pipe.destroy();
+    }
   }
 
   /** The end of file: whoever waits inside exits. */
   shut(): void {
-    this.goPipe.destroy();
+    this.dropHold();
+    this.goPipe?.destroy();
     this.readyPipe.destroy();
-    this.stdin?.destroy();
+  }
+
+  private dropHold(): void {
+    if (this.goHold !== undefined) closeSync(this.goHold);
+    this.goHold = undefined;
   }
 
   /** Removes the pipes, once nobody is left to write into them. */
@@ -150,26 +157,9 @@ function nameOf({ target }: { target: string }): string {
 
 function pipeAt(path: string, mode: number): Socket {
   const fd = openSync(path, mode | constants.O_NONBLOCK);
-  const writable = mode === constants.O_RDWR;
-  const socket = new Socket({ fd, readable: true, writable });
+  const isWritten = mode === constants.O_WRONLY;
+  const socket = new Socket({ fd, readable: !isWritten, writable: isWritten });
   // An end that is gone is said by the container's own end.
   socket.on('error', () => undefined);
   return socket;
-}
-
-/** A named pipe has no half that could be shut down: its end of file is that nobody has it open. */
-function endingWithItself(pipe: Socket): Writable {
-  const input = new Writable({
-    write: (piece: Buffer, _encoding, done) => void pipe.write(piece, done),
-    final: (done) => {
-      pipe.destroy();
-      done();
-    },
-    destroy: (error, done) => {
-      pipe.destroy();
-      done(error);
-    },
-  });
-  input.on('error', () => undefined);
-  return input;
 }

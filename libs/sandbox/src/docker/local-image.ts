@@ -36,7 +36,12 @@ export async function provideLocalImage(daemon: Daemon, options: LocalImageOptio
   const ended = new Promise<number | null>((done) => archive.once('close', done).once('error', () => done(null)));
   archive.stdin.on('error', () => undefined);
   archive.stdin.end(files.map((file) => `.${file}\0`).join(''));
-  await daemon.importImage(archive.stdout, REPOSITORY, tag);
+  try {
+    await daemon.importImage(archive.stdout, REPOSITORY, tag);
+  } catch (error) {
+    archive.kill('SIGKILL');
+    throw error;
+  }
   const code = await ended;
   if (code !== 0) {
     await daemon.removeImage(name);
