@@ -147,7 +147,7 @@ describe('the command line beside a mesh that runs', () => {
       const listed = await capstan('auth', 'token', 'ls');
       expect(listed).toMatchObject({ code: 0, answer: { tokens: await alice.tokens() } });
       const other = join(mesh.stateDir, 'other.token');
-      expect(await capstan('auth', 'token', 'create', 'alice', '--out', other)).toMatchObject({ code: 2 });
+      expect(await capstan('auth', 'token', 'create', 'alice', '--out', other)).toMatchObject({ code: 5 });
       expect(existsSync(other)).toBe(false);
       expect(await capstan('auth', 'token', 'create', 'bob', '--out', file)).toMatchObject({ code: 5 });
       expect(await capstan('auth', 'token', 'revoke', 'alice')).toMatchObject({ code: 0, answer: { revoked: true } });
