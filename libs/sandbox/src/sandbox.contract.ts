@@ -211,7 +211,7 @@ export function sandboxContract({ driver: given, limits }: ContractTerms): void 
       process.env['CAPSTAN_CANARY'] = 'secret';
       try {
         const { said } = await run(
-          `cat ${canary} /etc/shadow /root/.profile /etc/resolv.conf 2>/dev/null; ls /home /root /work /var /sys 2>/dev/null
+          `cat ${canary} /etc/shadow /root/.profile /etc/resolv.conf 2>/dev/null; ls /home /root /srv /var /sys 2>/dev/null
            env; cat /etc/passwd /etc/hosts; hostname; tr '\\0\\n' '  ' < /proc/1/cmdline | sed 's/capstan-gate.*//'; echo
            for f in /proc/[0-9]*; do echo pid; done
            for f in /proc/self/fd/*; do case $(readlink $f) in ''|/dev/null|/proc/*|pipe:*|socket:*|/run/capstan-gate/*) ;; *) echo leak $(readlink $f);; esac; done`,

@@ -1,47 +1,15 @@
-import {
-  AGENT_TRANSITIONS,
-  agentId,
-  newId,
-  taskId,
-  tenantId,
-  type AgentId,
-  type AgentStateName,
-  type AgentView,
-} from '@capstan/protocol';
+import { AGENT_TRANSITIONS, newId, taskId, type AgentId, type AgentStateName, type AgentView } from '@capstan/protocol';
 import { closeValkey, connectValkey } from '@capstan/platform';
 import type { Redis } from 'ioredis';
 import { proves } from '../../../../test/support/proves.js';
 import { startTestValkey, type TestValkey } from '../../../../test/support/test-valkey.js';
+import { planFor } from '../../test/plans.js';
 import type { SpawnPlan } from '../spawner/spawn-plan.js';
 import { AgentEvents } from './agent.events.js';
 import { AgentStore } from './agent.store.js';
 import { CHANNELS } from './keys.js';
 
 const STATES = Object.keys(AGENT_TRANSITIONS) as AgentStateName[];
-
-function plan(over: Partial<SpawnPlan> = {}): SpawnPlan {
-  return {
-    agentId: agentId(newId()),
-    taskId: taskId(newId()),
-    tenant: tenantId('default'),
-    role: 'worker',
-    runtime: 'claude',
-    repository: '/srv/repository',
-    branch: '',
-    workItems: ['do it'],
-    skills: [],
-    sandbox: 'bubblewrap',
-    timeoutMs: 1000,
-    budgetMicroUsd: 1000,
-    maxRetries: 0,
-    priority: 5,
-    model: '',
-    playbook: '',
-    killAfterMs: 0,
-    killEpochs: [],
-    ...over,
-  };
-}
 
 describe('AgentStore', () => {
   let valkey: TestValkey;
@@ -78,7 +46,7 @@ describe('AgentStore', () => {
   }
 
   async function created(over: Partial<SpawnPlan> = {}): Promise<SpawnPlan> {
-    const p = plan(over);
+    const p = planFor(over);
     expect((await store.create(p, 'digest', 100)).kind).toBe('created');
     return p;
   }
@@ -86,7 +54,7 @@ describe('AgentStore', () => {
   it(
     'makes an agent once, however often it is asked to',
     proves(['ORC-107', 'ORC-109'], async () => {
-      const p = plan();
+      const p = planFor();
       const results = await Promise.all(Array.from({ length: 20 }, () => store.create(p, 'digest', 100)));
       expect(results.filter((result) => result.kind === 'created')).toHaveLength(1);
       expect(results.filter((result) => result.kind === 'exists')).toHaveLength(19);
@@ -102,7 +70,7 @@ describe('AgentStore', () => {
 
   it('refuses an agent beyond the most that may live', async () => {
     await created();
-    expect(await store.create(plan(), 'digest', 1)).toEqual({ kind: 'full' });
+    expect(await store.create(planFor(), 'digest', 1)).toEqual({ kind: 'full' });
   });
 
   it.each(
