@@ -20,10 +20,16 @@ const MOST_PAUSE_MS = 60_000;
 /** The replica that has issued a command fails it where it must be; another does so once that one had this time. */
 const OTHERS_MS = 5_000;
 
+interface Offered {
+  steadyMs: number;
+  /** How long after it the next offer may come. */
+  pauseMs: number;
+}
+
 /** Offers open commands to their instances: until they are acknowledged, or for a kill confirmed, or expire. */
 @Injectable()
 export class Outbox implements OnModuleInit, OnApplicationShutdown {
-  private readonly sentAt = new Map<string, number>();
+  private readonly offered = new Map<string, Offered>();
   private readonly overSince = new Map<string, number>();
   private timer: NodeJS.Timeout | undefined;
 
@@ -44,7 +50,7 @@ export class Outbox implements OnModuleInit, OnApplicationShutdown {
       if (state === 'ACTIVE' && from === 'SUSPENDED') this.offerAll(instanceId);
     });
     this.timer = setInterval(() => {
-      this.sweep(Date.now());
+      this.sweep();
     }, SWEEP_MS);
   }
 
@@ -56,7 +62,7 @@ export class Outbox implements OnModuleInit, OnApplicationShutdown {
   offer(record: CommandRecord): void {
     const { id, instance, kind } = record;
     if (!this.mayOffer(record)) return;
-    this.sentAt.set(id, Date.now());
+    this.offered.set(id, { steadyMs: performance.now(), pauseMs: this.pauseAfter(record) });
     const isElsewhere = this.links.of(instance) === undefined && !this.book.isForeign(id);
     if (isKill(kind) && isElsewhere) this.bus.publish(killMessage(record));
     const message = this.messageOf(record);
@@ -69,33 +75,38 @@ export class Outbox implements OnModuleInit, OnApplicationShutdown {
     for (const record of this.book.openOf(instance)) this.offer(record);
   }
 
-  /** Expires what is past its time, and offers again what is still open. */
-  sweep(nowMs: number): void {
+  /**
+   * Expires what is past its time, and offers again what is still open. Times of its own are steady: a clock that was set
+   * ahead and back again holds nothing up.
+   *
+   * @param nowMs the wall clock, milliseconds since the epoch
+   * @param steadyMs milliseconds of a clock that nobody sets
+   */
+  sweep(nowMs = Date.now(), steadyMs = performance.now()): void {
     for (const record of this.book.allOpen()) {
-      if (this.isLeftToOthers(record, nowMs)) continue;
+      if (this.isLeftToOthers(record, nowMs, steadyMs)) continue;
       if (this.dropped.isDropped(record)) continue;
+      const offered = this.offered.get(record.id);
       if (record.expiresAt.getTime() <= nowMs) this.expire(record);
-      else if ((this.sentAt.get(record.id) ?? 0) + this.pauseMs(record) <= nowMs) this.offer(record);
+      else if (offered === undefined || offered.steadyMs + offered.pauseMs <= steadyMs) this.offer(record);
     }
-    for (const id of this.sentAt.keys()) if (!this.book.isOpen(id)) this.sentAt.delete(id);
+    for (const id of this.offered.keys()) if (!this.book.isOpen(id)) this.offered.delete(id);
     for (const id of this.overSince.keys()) if (!this.book.isOpen(id)) this.overSince.delete(id);
   }
 
-  /** As long again as it has been refused already. */
-  private pauseMs({ id, refusal, createdAt }: CommandRecord): number {
-    if (refusal === null) return REPEAT_MS;
-    const triedMs = (this.sentAt.get(id) ?? 0) - createdAt.getTime();
-    return Math.min(MOST_PAUSE_MS, Math.max(REPEAT_MS, triedMs));
+  private pauseAfter({ id, refusal }: CommandRecord): number {
+    const last = this.offered.get(id);
+    return refusal === null || last === undefined ? REPEAT_MS : Math.min(MOST_PAUSE_MS, last.pauseMs * 2);
   }
 
   /** Whether the command is over, and the replica that has issued it has still time to say so. */
-  private isLeftToOthers(record: CommandRecord, nowMs: number): boolean {
+  private isLeftToOthers(record: CommandRecord, nowMs: number, steadyMs: number): boolean {
     const { id, expiresAt } = record;
     if (!this.book.isForeign(id)) return false;
     if (expiresAt.getTime() > nowMs && this.dropped.codeOf(record) === undefined) return false;
-    const since = this.overSince.get(id) ?? nowMs;
+    const since = this.overSince.get(id) ?? steadyMs;
     this.overSince.set(id, since);
-    return nowMs - since < OTHERS_MS;
+    return steadyMs - since < OTHERS_MS;
   }
 
   /** Undefined, and the command dropped, where its origin may order nothing any longer. */

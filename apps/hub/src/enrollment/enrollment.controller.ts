@@ -36,8 +36,7 @@ export class EnrollmentController {
   @HttpCode(200)
   @Post('redeem')
   async redeem(@Body() body: RedeemEnrollmentDto, @Ip() address: string): Promise<{ enrolled: string }> {
-    if (!this.limit.allows(address, Date.now()))
-      throw new HttpException('Too many attempts; try again in a minute.', 429);
+    if (!this.limit.allows(address)) throw new HttpException('Too many attempts; try again in a minute.', 429);
     try {
       const enrolled = await this.enrollments.redeem(body.secret, body.enrollment);
       this.limit.refund(address);
@@ -51,7 +50,7 @@ export class EnrollmentController {
   private refused(code: string, address: string): void {
     metrics.countRefusal(code);
     const nowMs = Date.now();
-    if (!this.noted.allows(address, nowMs)) return;
+    if (!this.noted.allows(address)) return;
     const audit = [{ kind: 'enrollment.refused', subject: address, atMs: nowMs, detail: { code } }];
     // Nobody waits for it, and the metric has counted it.
     this.writer.write({ audit }, { isLazy: true }).catch(() => undefined);

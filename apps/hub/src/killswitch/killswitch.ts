@@ -238,7 +238,7 @@ export class Killswitch implements OnApplicationBootstrap {
     if (waiting.includes(issued)) return;
     const late = attempt - QUICK_ATTEMPTS;
     if (late >= 0) this.log.error({ instance, attempt, msg: 'the kill epochs of an instance cannot be found' });
-    issued.dueMs = late < 0 ? 0 : Date.now() + Math.min(LONGEST_PAUSE_MS, 5_000 * 2 ** Math.min(late, 10));
+    issued.dueMs = late < 0 ? 0 : performance.now() + Math.min(LONGEST_PAUSE_MS, 5_000 * 2 ** Math.min(late, 10));
     this.refused.set(instance, [...waiting, issued]);
   }
 
@@ -246,7 +246,7 @@ export class Killswitch implements OnApplicationBootstrap {
   private correct(instance: string): void {
     const waiting = this.refused.get(instance);
     if (waiting === undefined) return;
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     this.refused.set(
       instance,
       waiting.filter(({ dueMs }) => dueMs > nowMs),

@@ -26,7 +26,7 @@ export class RefusalLog {
   }
 
   private isWithinBounds(instance: string): boolean {
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     const known = this.windows.get(instance);
     const window = known === undefined || known.until <= nowMs ? { until: nowMs + WINDOW_MS, count: 0 } : known;
     window.count += 1;

@@ -125,7 +125,7 @@ export class Queries {
     this.freshness.check();
     const { state } = this.connections.ofInstance(instance);
     if (state !== 'ACTIVE') throw new WireFault('connection-not-active', `${instance} is ${state}`);
-    if (this.waiting.size >= MOST_WAITING || !this.rate.allows(instance, Date.now()))
+    if (this.waiting.size >= MOST_WAITING || !this.rate.allows(instance))
       throw new WireFault('queue-unavailable', 'too many questions');
     const id = newId();
     const envelope = this.sign(id, instance, body, by);

@@ -35,7 +35,7 @@ export class UnmatchedReceipts {
     const owner = receipt.agentId === '' ? issuer : await this.agents.instanceOf(receipt.agentId);
     if (owner !== undefined && owner !== issuer) throw new WireFault('receipt-mismatch', `the agent is on ${owner}`);
     const nowMs = Date.now();
-    if (!this.rate.allows(issuer, nowMs)) throw new WireFault('queue-unavailable', 'too many unmatched receipts');
+    if (!this.rate.allows(issuer)) throw new WireFault('queue-unavailable', 'too many unmatched receipts');
     const detail = {
       receipt: digest,
       result: kind,

@@ -101,7 +101,7 @@ export class Recovery {
 
   private async tidyAll(): Promise<void> {
     for (const agentId of await this.parts.store.untidy()) {
-      const isPostponed = (this.postponed.get(agentId)?.untilMs ?? 0) > Date.now();
+      const isPostponed = (this.postponed.get(agentId)?.untilMs ?? 0) > performance.now();
       const isBusy = this.parts.runs.get(agentId) !== undefined || this.parts.orphans.isStuck(agentId);
       if (!isBusy && !isPostponed) await this.tidy(agentId);
     }
@@ -116,7 +116,7 @@ export class Recovery {
       this.postponed.delete(agentId);
     } catch (error) {
       const pauseMs = Math.min((this.postponed.get(agentId)?.pauseMs ?? FIRST_PAUSE_MS) * 2, LONGEST_PAUSE_MS);
-      this.postponed.set(agentId, { pauseMs, untilMs: Date.now() + pauseMs });
+      this.postponed.set(agentId, { pauseMs, untilMs: performance.now() + pauseMs });
       logger.error({ err: error, agentId, msg: 'not cleaned up yet' });
     }
   }
