@@ -8,7 +8,8 @@ import type { InstanceEvidence } from '../history/history.ts';
 import { environmentOf } from './processes.ts';
 import { readRegister } from './register-file.ts';
 
-const LEDGER = 'spoke:ledger:hub:';
+/** One of an issuer's commands; ids have no colon. */
+const LEDGER = 'spoke:ledger:*:*';
 const PRUNED_THROUGH = 'spoke:ledger:pruned-through';
 /** As a mesh gives it to its parts: no URL by the letter, its host being empty. */
 const VALKEY_URL = /^redis\+unix:\/\/(?<username>[^:]+):(?<password>[^@]+)@(?<path>.+)$/;
@@ -61,8 +62,8 @@ async function ledgerOf(instance: MeshInstance): Promise<Pick<InstanceEvidence, 
   try {
     const ids: string[] = [];
     for (let cursor = '0'; ;) {
-      const [next, keys] = await valkey.scan(cursor, 'MATCH', `${LEDGER}*`, 'COUNT', 500);
-      ids.push(...keys.map((key) => key.slice(LEDGER.length)));
+      const [next, keys] = await valkey.scan(cursor, 'MATCH', LEDGER, 'COUNT', 500);
+      ids.push(...keys.map((key) => key.slice(key.lastIndexOf(':') + 1)));
       cursor = next;
       if (cursor !== '0') continue;
       return { ledger: ids, prunedThrough: Number((await valkey.get(PRUNED_THROUGH)) ?? 0) };

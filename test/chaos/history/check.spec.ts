@@ -81,6 +81,13 @@ describe('the checker of histories', () => {
     }
   });
 
+  it('is found lost where it was routed: its origin has the answer, and the hub no record of the order', () => {
+    const spawned = spawnOrder({ origin: 'harbor' });
+    delete spawned.commandId;
+    expect(rulesOf({ orders: [spawned] })).toEqual([]);
+    expect(rulesOf({ orders: [spawned, killOrder({ origin: 'harbor' })] })).toEqual(['lost']);
+  });
+
   it('may be forgotten by the ledger once it has expired', () => {
     expect(rulesOf({ commands: [spawnRow({ hasExpired: true })], instances: [home({ ledger: [] })] })).toEqual([]);
   });

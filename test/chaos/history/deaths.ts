@@ -29,9 +29,9 @@ function falseDeath(subject: string, alive: readonly number[]): Violation {
 
 type KillRecord = Extract<OrderRecord, { kind: 'kill' }>;
 
-/** A kill that was ordered while a store was away or came back or a clock was wrong, and nothing else was. */
+/** A kill of the hub's that was ordered while a store was away or came back or a clock was wrong, and nothing else was. */
 export function isKillWithoutStore(order: OrderRecord): order is KillRecord {
-  if (order.kind !== 'kill' || order.during.length === 0) return false;
+  if (order.kind !== 'kill' || order.origin !== undefined || order.during.length === 0) return false;
   const isHit = (part: string): boolean => order.during.some((fault) => fault.endsWith(` ${part}`));
   return (
     order.during.every((fault) => STORES.test(fault) || fault.startsWith('clock ')) && !WAYS_BETWEEN_HUBS.every(isHit)

@@ -17,12 +17,14 @@ export interface Asked {
 
 export type OrderRecord = Asked &
   (
-    | { kind: 'spawn'; agentId: string; instance: string; work: Work }
-    | { kind: 'status'; agentId: string; instance: string }
+    | { kind: 'spawn'; agentId: string; instance: string; origin?: string; work: Work }
+    | { kind: 'status'; agentId: string; instance: string; origin?: string }
     | {
         kind: 'kill';
         agentId: string;
         instance: string;
+        /** The instance that has ordered it, where the hub only routed it. */
+        origin?: string;
         outcome?: string;
         confirmed: boolean;
         /** Processes of the agent that lived when the answer came. */

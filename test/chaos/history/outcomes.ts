@@ -8,6 +8,7 @@ export function outcomeRules(history: History): Violation[] {
   const asked = history.orders.filter(({ answer }) => answer === 'accepted').flatMap(commandsOf);
   return [
     ...asked.filter(({ commandId }) => !rows.has(commandId)).map(lost),
+    ...history.orders.filter((order) => isRoutedAndLost(order, history)).map(lostOnItsWay),
     ...history.commands.filter((row) => isUnsettled(row)).map(unsettled),
     ...history.commands.filter(({ kind }) => kind === 'agent.spawn').flatMap((row) => spawnFaults(row, history)),
   ];
@@ -18,6 +19,21 @@ function commandsOf(order: OrderRecord): { kind: string; commandId: string }[] {
     return order.lines.flatMap(({ commandId }) => (commandId === null ? [] : [{ kind: order.kind, commandId }]));
   }
   return order.commandId === undefined ? [] : [{ kind: order.kind, commandId: order.commandId }];
+}
+
+/** Its origin has the target's answer, so the hub has sent it on. */
+function isRoutedAndLost(order: OrderRecord, { commands }: History): boolean {
+  if (!('agentId' in order) || order.origin === undefined || order.answer !== 'accepted') return false;
+  return !commands.some(({ kind, agentId }) => kind === `agent.${order.kind}` && agentId === order.agentId);
+}
+
+function lostOnItsWay(order: OrderRecord): Violation {
+  const subject = 'agentId' in order ? order.agentId : '';
+  return {
+    rule: 'lost',
+    subject,
+    sentence: `a routed ${order.kind} of it was answered, and the hub has no record of it`,
+  };
 }
 
 function lost({ kind, commandId }: { kind: string; commandId: string }): Violation {

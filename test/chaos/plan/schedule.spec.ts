@@ -46,6 +46,15 @@ describe('a schedule', () => {
     }
   });
 
+  it('has orders of every kind that the hub only routes, of one instance for another', () => {
+    const routed = many.flatMap(({ orders }) =>
+      orders.flatMap((order) => ('origin' in order && order.origin !== order.instance ? [order.kind] : [])),
+    );
+    expect([...new Set(routed)].sort()).toEqual(['kill', 'spawn', 'status']);
+    const all = many.flatMap(({ orders }) => orders.filter((order) => 'agentId' in order));
+    expect(all.filter((order) => order.origin === order.instance)).toEqual([]);
+  });
+
   it('re-arms whatever it stops', () => {
     for (const { orders } of many) {
       const scopesOf = (kind: string) => orders.flatMap((order) => (order.kind === kind ? [order] : []));

@@ -23,10 +23,17 @@ export type Order = {
   /** The hub that is asked; a number beyond those that there are stands for another of them. */
   via: number;
 } & (
-  | { kind: 'spawn'; agentId: string; instance: string; work: Work; expiresInMs: number; killAfterMs?: number }
-  | { kind: 'status' | 'kill'; agentId: string; instance: string }
+  | ({ kind: 'spawn'; work: Work; expiresInMs: number; killAfterMs?: number } & OfAgent)
+  | ({ kind: 'status' | 'kill' } & OfAgent)
   | { kind: 'kill-all' | 'rearm'; scope: KillScope }
 );
+
+interface OfAgent {
+  agentId: string;
+  instance: string;
+  /** The instance that orders and signs it, where the hub only routes it. */
+  origin?: string;
+}
 
 /** An instance's name, or all of them. */
 export type KillScope = { scope: 'mesh' } | { scope: 'instance'; instance: string };
@@ -71,7 +78,9 @@ export function makeSchedule(seed: number, run: number, bounds: Bounds): Schedul
 function agentOrders(chance: Chance, seed: number, run: number, { instances, lengthMs }: Bounds): Order[] {
   return Array.from({ length: SPAWNS }, (_, index) => {
     const agentId = `chaos-${String(seed)}-${String(run)}-${String(index)}`;
-    const about = { agentId, instance: chance.pick(instances) };
+    const instance = chance.pick(instances);
+    const others = instances.filter((each) => each !== instance);
+    const about = { agentId, instance, ...(chance.happens(0.25) ? { origin: chance.pick(others) } : {}) };
     const atMs = chance.between(0, lengthMs / 2);
     const work = chance.happens(0.5) ? 'brief' : 'lasting';
     const expiresInMs = chance.happens(0.2) ? EXPIRES_IN_MS.soon : EXPIRES_IN_MS.late;

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { HubClient, Mesh } from '@capstan/localmesh';
+import { type HubClient, Mesh } from '@capstan/localmesh';
 import { makeRepository } from '../../bench/repository.ts';
 import { readBranches } from '../evidence/branches.ts';
 import { HubDatabase } from '../evidence/hub-record.ts';
@@ -25,21 +25,13 @@ export class ChaosMesh implements AsyncDisposable {
   /** Undefined where clocks cannot be moved. */
   readonly clocks: Clocks | undefined;
   private readonly parts: AsyncDisposableStack;
-  /** Of another admin: who stops a scope does not re-arm it. */
-  private readonly secondToken: string;
 
-  private constructor(
-    parts: Pick<ChaosMesh, 'mesh' | 'model' | 'wires' | 'clocks'> & {
-      parts: AsyncDisposableStack;
-      secondToken: string;
-    },
-  ) {
+  private constructor(parts: Pick<ChaosMesh, 'mesh' | 'model' | 'wires' | 'clocks'> & { parts: AsyncDisposableStack }) {
     this.mesh = parts.mesh;
     this.model = parts.model;
     this.wires = parts.wires;
     this.clocks = parts.clocks;
     this.parts = parts.parts;
-    this.secondToken = parts.secondToken;
   }
 
   /** @param stateDir stays when it has ended: its logs may be wanted */
@@ -61,24 +53,20 @@ export class ChaosMesh implements AsyncDisposable {
         envOf: (name) => clocks?.envOf(name) ?? {},
         model: { provider: 'anthropic', apiKey: 'chaos', url: model.url },
         policy: { concurrency: 4 },
+        env: { CAPSTAN_HUB_REARM: 'anyone' },
       }),
     );
     await Promise.all(INSTANCES.map(async (id) => wires.set(id, await layWires(mesh, id))));
     for (const instance of mesh.instances) {
       await clocks?.proveOf(`${instance.id}/valkey`, () => valkeyTime(instance));
     }
-    const { token: secondToken } = await mesh.client.makeToken('second');
-    return new ChaosMesh({ mesh, model, wires, clocks, secondToken, parts: parts.move() });
+    letInstancesOrder(mesh);
+    return new ChaosMesh({ mesh, model, wires, clocks, parts: parts.move() });
   }
 
   /** One of the hubs, as an admin reaches it. */
   client(via: number): HubClient {
     return this.hub(via).client;
-  }
-
-  /** The same for another admin. */
-  second(via: number): HubClient {
-    return new HubClient(this.hub(via).url, this.secondToken);
   }
 
   /** The process that bears this name now; undefined while it is being started again. */
@@ -120,6 +108,17 @@ export class ChaosMesh implements AsyncDisposable {
 
   private hub(via: number): Mesh['hub'] {
     return this.mesh.hubs[via % this.mesh.hubs.length] ?? this.mesh.hub;
+  }
+}
+
+/** Each instance may order everything on each other, as the hub's routing policy and the owners' own say. */
+function letInstancesOrder(mesh: Mesh): void {
+  const rule = 'verbs: [spawn, status, kill]';
+  const rules = INSTANCES.map((origin) => `  - { origin: ${origin}, ${rule}, targets: ["*"], tenants: ["*"] }\n`);
+  writeFileSync(join(mesh.stateDir, 'hub', 'routing.yaml'), `version: 1\ninstances:\n${rules.join('')}`);
+  for (const { id, dir } of mesh.instances) {
+    const peers = INSTANCES.filter((each) => each !== id).map((each) => `  - { instance: ${each}, ${rule} }\n`);
+    appendFileSync(join(dir, 'policy.yaml'), `peers:\n${peers.join('')}`);
   }
 }
 

@@ -1,4 +1,4 @@
-import { HubProblem, type KillAllLine } from '@capstan/localmesh';
+import { HubProblem, type KillAllLine, OwnerClient } from '@capstan/localmesh';
 import { livingOf } from '../evidence/processes.ts';
 import { readRegister } from '../evidence/register-file.ts';
 import type { Asked, KilledLine, OrderRecord, RegisterLine } from '../history/history.ts';
@@ -8,6 +8,13 @@ import { workItem } from './model.ts';
 import type { Weather } from './weather.ts';
 
 const RETRY_MS = 400;
+
+interface OrderOfAgent {
+  agentId: string;
+  instance: string;
+  origin?: string;
+  via: number;
+}
 
 /** Gives orders as somebody would who uses the API, and notes what was answered. */
 export class Orders {
@@ -37,18 +44,23 @@ export class Orders {
   }
 
   /** @returns whether the reaper's proof of the death has come */
-  async kill({ agentId, instance, via }: { agentId: string; instance: string; via: number }): Promise<boolean> {
-    const { asked, value } = await this.ask(this.stage.client(via).kill(agentId, { instance, reason: 'chaos' }));
+  async kill({ agentId, instance, origin, via }: OrderOfAgent): Promise<boolean> {
+    const killed =
+      origin === undefined
+        ? this.stage.client(via).kill(agentId, { instance, reason: 'chaos' })
+        : this.spokeOf(origin).kill(agentId, { target: instance, reason: 'chaos' });
+    const { asked, value } = await this.ask<{ outcome: string; confirmed: boolean; commandId?: string }>(killed);
     const confirmed = value?.confirmed === true;
     const alive = confirmed ? await this.living(instance, (id) => id === agentId) : [];
-    const outcome = value === undefined ? {} : { outcome: value.outcome, commandId: value.commandId };
-    this.note({ kind: 'kill', agentId, instance, confirmed, alive, ...asked, ...outcome });
+    const { outcome, commandId } = value ?? {};
+    const known = { ...(outcome && { outcome }), ...(commandId && { commandId }), ...(origin && { origin }) };
+    this.note({ kind: 'kill', agentId, instance, confirmed, alive, ...asked, ...known });
     return confirmed;
   }
 
   /** @returns whether every instance of the scope is armed again */
   async rearm(scope: KillScope, via: number): Promise<boolean> {
-    const { asked, value } = await this.ask(this.stage.second(via).rearm(scope));
+    const { asked, value } = await this.ask(this.stage.client(via).rearm(scope));
     this.note({ kind: 'rearm', scope, lines: [], ...asked });
     // Nothing was ever stopped: the order never reached the hub.
     if (asked.code === 'not-found') return true;
@@ -56,26 +68,38 @@ export class Orders {
   }
 
   private async spawn(order: Extract<Order, { kind: 'spawn' }>): Promise<void> {
-    const { agentId, instance, work, expiresInMs, killAfterMs, via } = order;
+    const { agentId, instance, origin, work, expiresInMs, killAfterMs, via } = order;
     const repository = this.stage.mesh.repository?.path ?? '';
     const body = {
-      ...{ instance, agentId, taskId: agentId, agentType: 'worker' as const, expiresInMs },
+      ...{ agentId, taskId: agentId, agentType: 'worker' as const, expiresInMs },
       context: { repository, workItems: [workItem(agentId, work)] },
       onHubLost: killAfterMs === undefined ? { keep: true as const } : { killAfterMs },
     };
     // Whoever got no answer asks once more, by the same name, and another hub where there is one.
     for (const attempt of [1, 2]) {
-      const { asked, value } = await this.ask(this.stage.client(via + attempt - 1).spawn(body));
-      this.note({ kind: 'spawn', agentId, instance, work, ...asked, ...(value && { commandId: value.commandId }) });
-      if (asked.answer !== 'unknown' || attempt === 2) return;
+      const spawned =
+        origin === undefined
+          ? this.stage.client(via + attempt - 1).spawn({ ...body, instance })
+          : this.spokeOf(origin).spawn({ ...body, target: instance });
+      const { asked, value } = await this.ask<{ commandId?: string; agent?: object | null }>(spawned);
+      // A routed order that nobody has answered yet stands, maybe.
+      const answer = value?.agent === null ? 'unknown' : asked.answer;
+      const known = { ...(value?.commandId && { commandId: value.commandId }), ...(origin && { origin }) };
+      this.note({ kind: 'spawn', agentId, instance, work, ...asked, answer, ...known });
+      if (answer !== 'unknown' || attempt === 2) return;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 
-  private async status(order: { agentId: string; instance: string; via: number }): Promise<void> {
-    const { agentId, instance, via } = order;
-    const { asked } = await this.ask(this.stage.client(via).status(agentId));
-    this.note({ kind: 'status', agentId, instance, ...asked });
+  private async status({ agentId, instance, origin, via }: OrderOfAgent): Promise<void> {
+    const told: Promise<unknown> =
+      origin === undefined ? this.stage.client(via).status(agentId) : this.spokeOf(origin).status(agentId, instance);
+    const { asked } = await this.ask(told);
+    this.note({ kind: 'status', agentId, instance, ...(origin && { origin }), ...asked });
+  }
+
+  private spokeOf(origin: string): OwnerClient {
+    return new OwnerClient(this.stage.mesh.instance(origin).dir);
   }
 
   private async killAll(scope: KillScope, via: number): Promise<void> {
