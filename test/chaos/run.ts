@@ -99,14 +99,17 @@ async function endLasting(stage: ChaosMesh, orders: Orders, killed: Set<string>)
 
 async function isSettled(stage: ChaosMesh): Promise<boolean> {
   await using database = await stage.database();
-  const [commands, agents] = [await database.commands(), await database.agents()];
+  const commands = await database.commands();
+  const [agents, receipts] = [await database.agents(), await database.receipts()];
   const spawned = commands.filter(({ kind, state, refusal }) => {
     return kind === 'agent.spawn' && state === 'DELIVERED' && refusal === null;
   });
   const ended = new Set(agents.filter(({ state }) => TERMINAL.has(state)).map(({ agentId }) => agentId));
+  // The proof of a kill may come before the last word of the spawn.
+  const finished = new Set(receipts.filter(({ kind }) => kind === 'finished').map(({ commandId }) => commandId));
   return (
     commands.every(({ state, isSettled }) => state !== 'PENDING' && isSettled) &&
-    spawned.every(({ agentId }) => ended.has(agentId))
+    spawned.every(({ id, agentId }) => ended.has(agentId) && finished.has(id))
   );
 }
 

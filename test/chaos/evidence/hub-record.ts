@@ -31,13 +31,18 @@ export class HubDatabase implements AsyncDisposable {
   }
 
   async read(): Promise<HubRecord> {
-    const receipts = await this.client.query<History['receipts'][number]>(
-      `SELECT command_id AS "commandId", agent_id AS "agentId", kind FROM receipts ORDER BY sequence`,
-    );
+    const receipts = await this.receipts();
     const agents = await this.agents();
     const chainFault = await this.chainFault();
     const commands = await this.commands();
-    return { commands, receipts: receipts.rows, agents, ...(chainFault === undefined ? {} : { chainFault }) };
+    return { commands, receipts, agents, ...(chainFault === undefined ? {} : { chainFault }) };
+  }
+
+  async receipts(): Promise<History['receipts']> {
+    const { rows } = await this.client.query<History['receipts'][number]>(
+      `SELECT command_id AS "commandId", agent_id AS "agentId", kind FROM receipts ORDER BY sequence`,
+    );
+    return rows;
   }
 
   async agents(): Promise<History['agents']> {

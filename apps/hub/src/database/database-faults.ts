@@ -9,11 +9,11 @@ export function databaseUnavailable(cause?: unknown): LocalFault {
 }
 
 /**
- * Whether PostgreSQL refused the data itself, so that sending it again cannot help: SQLSTATE classes 22 (data) and
- * 23 (integrity). Everything else says something about the server or the way to it.
+ * Whether PostgreSQL refused the data itself, so that sending it again cannot help: SQLSTATE classes 21 (a row touched
+ * twice by one statement), 22 (data) and 23 (integrity). Everything else says something about the server or the way to it.
  */
 export function isDataFault(error: unknown): boolean {
-  return /^2[23]/.test(databaseError(error)?.code ?? '');
+  return /^2[123]/.test(databaseError(error)?.code ?? '');
 }
 
 /** The unique constraint that the data hurts, if it is that. */

@@ -104,6 +104,16 @@ test('one wrong change does not take down those that share its statement', async
   expect(await verifyChain(await chain())).toMatchObject({ ok: true, head: { sequence: 3n } });
 });
 
+test('a command that comes twice at once is written once, and two with one id stop nobody else', async () => {
+  const [twice, taken] = [change(), change()];
+  const other = { ...taken, command: { ...taken.command, digest: sha256Of('another') } };
+  const writes = [twice, twice, taken, other, change()].map((each) => writer.write(each));
+  const results = await Promise.allSettled(writes);
+  expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
+  expect(await count('commands')).toBe(3);
+  expect(await verifyChain(await chain())).toMatchObject({ ok: true });
+});
+
 test('a move waits for the command that it moves, and skips one that is elsewhere already', async () => {
   const made = change();
   const move = (state: string, from: string[]) => ({

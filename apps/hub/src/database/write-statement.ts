@@ -1,5 +1,5 @@
 import type { AuditRow } from '../audit/audit-chain.js';
-import type { CommandMove, NewKillEpoch, RecordChange } from './record-change.js';
+import type { CommandMove, NewCommand, NewKillEpoch, RecordChange } from './record-change.js';
 
 /**
  * One statement that writes a whole batch: one round trip, one commit, one fsync for whatever came in together.
@@ -70,7 +70,7 @@ SELECT 1`;
 /** The statement's parameters for a batch. */
 export function writeParameters(batch: readonly RecordChange[], audit: readonly AuditRow[]): string[] {
   const rows = [
-    present(batch.map((change) => change.command)),
+    commandsOnce(batch),
     present(batch.map((change) => change.newAgent)),
     mergedMoves(batch),
     present(batch.map((change) => change.receipt)),
@@ -79,6 +79,12 @@ export function writeParameters(batch: readonly RecordChange[], audit: readonly 
     latestKillEpochs(batch),
   ];
   return rows.map((list) => (list.length === 0 ? '[]' : JSON.stringify(list)));
+}
+
+/** One statement may touch a row once: a command that came twice is one. Two with one id are left to fail. */
+function commandsOnce(batch: readonly RecordChange[]): NewCommand[] {
+  const commands = present(batch.map((change) => change.command));
+  return [...new Map(commands.map((command) => [`${command.id} ${command.digest}`, command])).values()];
 }
 
 /** One statement may touch a row once: several moves of a command become one, from where the first began. */

@@ -41,6 +41,9 @@ interface Origin {
 /** Routes commands that somebody else has signed: verified, allowed, admitted, committed, sent. The hub signs none of them. */
 @Injectable()
 export class RoutingDesk {
+  /** By the digest of the command. */
+  private readonly underWay = new Map<string, Promise<Routed>>();
+
   constructor(
     private readonly identity: HubIdentity,
     private readonly connections: ConnectionStore,
@@ -76,6 +79,16 @@ export class RoutingDesk {
 
   private async take(envelope: Envelope, origin: Origin, isFull = false): Promise<Routed> {
     const command = verifyForeign(envelope, origin.keys, origin.direction);
+    const digest = toHex(command.digest);
+    // An origin that is linked again repeats what it has just sent.
+    const same = this.underWay.get(digest);
+    if (same !== undefined) return { ...(await same), isRepeated: true };
+    const taken = this.takeVerified(command, origin, isFull);
+    this.underWay.set(digest, taken);
+    return taken.finally(() => this.underWay.delete(digest));
+  }
+
+  private async takeVerified(command: ForeignCommand, origin: Origin, isFull: boolean): Promise<Routed> {
     const { header, body } = command;
     this.checkWay(command);
     const isKill = body.case === 'kill';

@@ -125,6 +125,17 @@ describe('a command of one instance for another', () => {
     ).toHaveLength(1);
   });
 
+  test('that comes several times at once is one, and nobody else’s waits for it', async () => {
+    const order = peerCommand(quay.key, status());
+    const others = [peerCommand(quay.key, status()), peerCommand(quay.key, status())];
+    for (const again of [order, order]) void quay.offer(again, 'commands');
+    const offers = [...others, order].map((envelope) => quay.offer(envelope, 'commands'));
+    expect(await Promise.all(offers)).toEqual(offers.map(() => ({ is: 'acknowledged' })));
+    const { command } = await arrived(order);
+    expect(await sql(`SELECT kind FROM audit WHERE subject = '${command.header?.id ?? ''}'`)).toHaveLength(1);
+    expect(harbor.ordered).toHaveLength(3);
+  });
+
   test('that the target refuses without a signature is told as the hub’s word', async () => {
     const order = peerCommand(quay.key, status());
     await quay.offer(order, 'commands');
