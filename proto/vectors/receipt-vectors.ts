@@ -1,7 +1,16 @@
 import { chainHash, GENESIS, makeBundle, type ReceiptBundle, type ReceiptKind } from '@capstan/evidence';
 import { envelopeDigest, keyRecordToJson } from '@capstan/identity';
-import { AgentState, KillOutcome, KillScope, toHex, type Envelope, type FaultCode } from '@capstan/protocol';
-import { command, commandHeader, INSTANCE, KILL, observation, receipt, trust } from './world.js';
+import {
+  AgentState,
+  KillOutcome,
+  KillScope,
+  toHex,
+  type Envelope,
+  type FaultCode,
+  type KilledAgentSchema,
+  type MessageInitShape,
+} from '@capstan/protocol';
+import { command, commandHeader, KILL, killAllStatement, observation, receipt, trust } from './world.js';
 
 export interface ReceiptVectors {
   description: string;
@@ -13,7 +22,7 @@ export interface ReceiptVectors {
 const kill = command(KILL);
 const status = command({ case: 'status', value: { agentId: 'agent-1' } });
 const spawn = command({ case: 'spawn', value: { agentId: 'agent-1', taskId: 'task-1', runtime: 'claude' } });
-const killAll = command({ case: 'killAll', value: { scope: KillScope.INSTANCE, scopeId: INSTANCE, epoch: 1n } });
+const killAll = command({ case: 'killAll', value: { scope: KillScope.INSTANCE, epoch: 1n } });
 const other = command(KILL, commandHeader({ lifetimeMs: 61_000 }));
 const foreign = command(KILL, commandHeader({ audience: 'harbor' }));
 
@@ -32,23 +41,28 @@ const seen = (change?: Observation[1], by?: Observation[2], header?: Observation
   observation(digest, change, by, header);
 const TOMBSTONE = { processes: [], pidNamespace: 0n, cgroup: '', membersBefore: 0, outcome: KillOutcome.TOMBSTONED };
 
-const allDead = (others: Uint8Array): Envelope =>
-  receipt(envelopeDigest(killAll), {
-    agentId: '',
-    result: {
-      case: 'killedAll',
-      value: {
-        epoch: 1n,
-        agents: [
-          {
-            agentId: 'agent-1',
-            result: { outcome: KillOutcome.KILLED, observation: observation(envelopeDigest(killAll)) },
-          },
-          { agentId: 'agent-2', result: { outcome: KillOutcome.KILLED, observation: others } },
-        ],
-      },
-    },
-  });
+const ordered = envelopeDigest(killAll);
+const deathOf = (agentId: string, change: Observation[1] = {}, order = ordered) => ({
+  agentId,
+  result: {
+    outcome: change.outcome ?? KillOutcome.KILLED,
+    observation: observation(order, { agentId, ...change }),
+  },
+});
+const BOTH = [deathOf('agent-1'), deathOf('agent-2')];
+/** The answer to a kill-all, with what the reaper has stated of it. */
+const allDead = (
+  statement = killAllStatement(ordered),
+  agents: MessageInitShape<typeof KilledAgentSchema>[] = BOTH,
+  epoch = 1n,
+): Envelope => {
+  const value = { epoch, agents, statement };
+  return receipt(ordered, { agentId: '', result: { case: 'killedAll', value } });
+};
+type Stated = Parameters<typeof killAllStatement>;
+const stated = (change?: Stated[1], by?: Stated[2], header?: Stated[3]): Uint8Array =>
+  killAllStatement(ordered, change, by, header);
+const GONE = { outcome: KillOutcome.ALREADY_GONE } as const;
 
 const good: [name: string, kind: ReceiptKind, receipt: Envelope, command?: Envelope][] = [
   ['killed', 'killed', killed(KillOutcome.KILLED, seen()), kill],
@@ -62,7 +76,16 @@ const good: [name: string, kind: ReceiptKind, receipt: Envelope, command?: Envel
   ],
   ['tombstoned', 'killed', killed(KillOutcome.TOMBSTONED, seen(TOMBSTONE)), kill],
   ['unconfirmed, with nothing observed', 'killed', killed(KillOutcome.UNCONFIRMED, new Uint8Array()), kill],
-  ['all killed', 'killed-all', allDead(observation(envelopeDigest(killAll), { agentId: 'agent-2' })), killAll],
+  ['all killed', 'killed-all', allDead(), killAll],
+  ['all killed, in another order than stated', 'killed-all', allDead(stated(), BOTH.toReversed()), killAll],
+  [
+    'all killed, one already gone',
+    'killed-all',
+    allDead(stated(), [deathOf('agent-1'), deathOf('agent-2', GONE)]),
+    killAll,
+  ],
+  ['all killed where none lived', 'killed-all', allDead(stated({ agents: [] }), []), killAll],
+  ['all killed, without a statement: it confirms nothing', 'killed-all', allDead(new Uint8Array()), killAll],
   ['spawned', 'spawned', receipt(envelopeDigest(spawn), { result: { case: 'spawned', value: agent } }), spawn],
   ['status', 'status', receipt(envelopeDigest(status), { result: { case: 'status', value: agent } }), status],
   [
@@ -127,9 +150,65 @@ const bad: [name: string, code: FaultCode, receipt: Envelope, command?: Envelope
   [
     'all killed, one of them without proof',
     'observation-invalid',
-    allDead(observation(envelopeDigest(killAll), { agentId: 'agent-2' }, 'spoke')),
+    allDead(stated(), [
+      deathOf('agent-1'),
+      {
+        agentId: 'agent-2',
+        result: { outcome: KillOutcome.KILLED, observation: observation(ordered, { agentId: 'agent-2' }, 'spoke') },
+      },
+    ]),
     killAll,
   ],
+  [
+    'all killed, one of them in an earlier life',
+    'observation-invalid',
+    allDead(stated(), [deathOf('agent-1'), deathOf('agent-2', GONE, digest)]),
+    killAll,
+  ],
+  [
+    'all killed, and one that the reaper names is left out',
+    'statement-invalid',
+    allDead(stated(), BOTH.slice(0, 1)),
+    killAll,
+  ],
+  ['all killed, and all that the reaper names are left out', 'statement-invalid', allDead(stated(), []), killAll],
+  [
+    'all killed, one of them twice',
+    'statement-invalid',
+    allDead(stated(), BOTH.slice(0, 1).concat(BOTH.slice(0, 1))),
+    killAll,
+  ],
+  [
+    'all killed, and one that the reaper does not name',
+    'statement-invalid',
+    allDead(stated({ agents: ['agent-1'] })),
+    killAll,
+  ],
+  ["all killed, stated by the spoke's own key", 'statement-invalid', allDead(stated({}, 'spoke')), killAll],
+  ['all killed, stated by a stranger', 'statement-invalid', allDead(stated({}, 'stranger')), killAll],
+  [
+    "all killed, stated by another instance's reaper",
+    'statement-invalid',
+    allDead(stated({}, "another instance's reaper", { issuer: 'harbor' })),
+    killAll,
+  ],
+  ['all killed, stated for another command', 'statement-invalid', allDead(killAllStatement(digest)), killAll],
+  ['all killed, stated for another epoch', 'statement-invalid', allDead(stated({ epoch: 2n })), killAll],
+  [
+    'all killed, stated and answered for another epoch than was ordered',
+    'statement-invalid',
+    allDead(stated({ epoch: 2n }), BOTH, 2n),
+    killAll,
+  ],
+  ['all killed, stated for the mesh', 'statement-invalid', allDead(stated({ scope: KillScope.MESH })), killAll],
+  [
+    'all killed, stated for a tenant',
+    'statement-invalid',
+    allDead(stated({ scope: KillScope.TENANT, scopeId: 'default' })),
+    killAll,
+  ],
+  ['all killed, with a death for a statement', 'statement-invalid', allDead(observation(ordered)), killAll],
+  ['all killed, with a statement that is cut off', 'statement-invalid', allDead(stated().subarray(0, -1)), killAll],
   ['signed by a stranger', 'key-unknown', killed(KillOutcome.KILLED, seen(), 'stranger'), kill],
   ['signed by the hub', 'key-purpose', killed(KillOutcome.KILLED, seen(), 'hub'), kill],
   ['signed by the reaper', 'key-purpose', killed(KillOutcome.KILLED, seen(), 'reaper'), kill],

@@ -13,7 +13,9 @@ import {
   CommandSchema,
   create,
   Direction,
+  KillAllStatementSchema,
   KillOutcome,
+  KillScope,
   ObservationSchema,
   ReceiptSchema,
   toBinary,
@@ -30,6 +32,7 @@ export const INSTANCE = 'quay';
 export const COMMAND_ID = '019b7c9e-6d2e-7000-8000-000000000001';
 const RECEIPT_ID = '019b7c9e-6d2e-7000-8000-000000000002';
 const OBSERVATION_ID = '019b7c9e-6d2e-7000-8000-000000000003';
+const STATEMENT_ID = '019b7c9e-6d2e-7000-8000-000000000004';
 
 /** Seeds are SHA-256 of a name: nobody may use them for anything else. */
 export function seedOf(name: string): Uint8Array {
@@ -135,4 +138,25 @@ export function observation(
     ...change,
   });
   return encodeEnvelope(signPayload(signer(by), 'observation', toBinary(ObservationSchema, message)));
+}
+
+/** What the reaper signs about an instance's first kill-all, serialized; what `change` does not say fits. */
+export function killAllStatement(
+  commandDigest: Uint8Array,
+  change: Omit<MessageInitShape<typeof KillAllStatementSchema>, '$typeName'> = {},
+  by: ActorName = 'reaper',
+  header: Partial<HeaderInit> = {},
+): Uint8Array {
+  const base = { id: STATEMENT_ID, issuer: INSTANCE, audience: INSTANCE, direction: Direction.LOCAL };
+  const message = create(KillAllStatementSchema, {
+    header: makeHeader({ ...base, nowMs: NOW + 10, lifetimeMs: 315_360_000_000, ...header }),
+    commandDigest,
+    scope: KillScope.INSTANCE,
+    epoch: 1n,
+    agents: ['agent-1', 'agent-2'],
+    raisedAtMs: BigInt(NOW + 10),
+    bootId: '6a2c0f0e-7c1d-4c3b-9a58-0f4b1e7d2c11',
+    ...change,
+  });
+  return encodeEnvelope(signPayload(signer(by), 'kill-all', toBinary(KillAllStatementSchema, message)));
 }

@@ -15,6 +15,7 @@ const POLICIES = [
   { name: 'origins', file: `${POLICY}/origin-policy.ts`, shape: 'OriginPolicy' },
   { name: 'spawn', file: `${POLICY}/owner-policy.ts`, shape: 'SpawnPolicy' },
   { name: 'stall', file: `${POLICY}/owner-policy.ts`, shape: 'StallPolicy' },
+  { name: 'compaction', file: `${POLICY}/compaction-policy.ts`, shape: 'CompactionPolicy' },
   { name: 'programs', file: `${POLICY}/program-policy.ts`, shape: 'ProgramPolicy' },
   { name: 'author', file: `${POLICY}/commit-author.ts`, shape: 'AuthorPolicy' },
   { name: 'allowances', file: `${POLICY}/secret-scan-policy.ts`, shape: 'SecretAllowance' },

@@ -26,6 +26,7 @@ const NEEDED_BY = {
     'test/mesh/',
     'test/conformance/',
     'test/reaper/',
+    'apps/orchestrator/src/api/agents.spec.ts',
     'apps/orchestrator/src/git/',
     'apps/orchestrator/src/killswitch/lease-watch.spec.ts',
     'apps/orchestrator/src/monitor/stalls.spec.ts',
@@ -39,7 +40,7 @@ const NEEDED_BY = {
     'libs/sandbox/src/cgroup/',
   ],
   'OpenSSH server': ['apps/orchestrator/src/git/private-repositories.spec.ts'],
-  Docker: ['test/mesh/docker.e2e.ts', 'libs/sandbox/src/docker/'],
+  Docker: ['test/mesh/docker.e2e.ts', 'libs/sandbox/src/docker/', 'apps/orchestrator/src/spawner/docker/'],
 };
 
 /**

@@ -1,5 +1,6 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { Mesh } from '@capstan/localmesh';
-import { hasProcess } from '@capstan/sandbox';
+import { hasProcess, type ProcessIdentity } from '@capstan/sandbox';
 import { agentIn, completed, receiptOf, spawnAgent } from '../support/agents.js';
 import { placeOf, processesOf } from '../support/host-processes.js';
 import { proves } from '../support/proves.js';
@@ -9,6 +10,10 @@ import { TestDocker } from '../support/test-docker.js';
 import { until } from '../support/until.js';
 
 jest.setTimeout(300_000);
+
+function isSleeping(pid: number): boolean {
+  return existsSync(`/proc/${String(pid)}`) && readFileSync(`/proc/${String(pid)}/cmdline`, 'utf8').startsWith('sleep');
+}
 
 describe('an instance whose agents run in Docker', () => {
   const repository = new TestRepository();
@@ -92,14 +97,42 @@ describe('an instance whose agents run in Docker', () => {
     }),
   );
 
+  /** One whose orchestrator was killed while its command ran, and that goes on under the next one. */
+  const adopted = async (): Promise<{ agentId: string; inside: ProcessIdentity[] }> => {
+    const agentId = await running();
+    const inside = await until('its command runs', async () => {
+      const processes = await processesOf(mesh.instance('quay'), agentId);
+      return processes.filter(({ pid }) => isSleeping(pid)).length >= 3 ? processes : undefined;
+    });
+    mesh.instance('quay').orchestrator.kill('SIGKILL');
+    // Nobody can be asked while the orchestrator is away.
+    await until('it goes on', () => says(agentId, /restarted; the agent goes on/).catch(() => false), 60_000);
+    expect(inside.filter(hasProcess)).toEqual(inside);
+    return { agentId, inside };
+  };
+
   it(
-    'ends what a killed orchestrator left, and says that it was lost',
-    proves('ORC-106', async () => {
-      const agentId = await running();
-      const inside = await processesOf(mesh.instance('quay'), agentId);
-      mesh.instance('quay').orchestrator.kill('SIGKILL');
-      expect(await agentIn(mesh, agentId, 'failed')).toMatchObject({ error: { code: 'orchestrator-lost' } });
+    'takes over an agent whose orchestrator was killed: its model, what it says, its submission, its end',
+    proves(['ORC-106', 'ORC-109'], async () => {
+      const { agentId, inside } = await adopted();
+      for (const { pid } of inside.filter((it) => isSleeping(it.pid))) process.kill(pid, 'SIGKILL');
+      const agent = await completed(mesh, agentId);
+      expect(agent.harvest).toMatchObject({ pushed: true, files: ['WATCH.md'] });
+      expect(agent.usage.requests).toBeGreaterThanOrEqual(3);
+      expect(await receiptOf(mesh, agentId, 'finished')).toMatchObject({ verified: true });
+      await noContainer();
+    }),
+  );
+
+  it(
+    'proves the kill of an agent that was taken over, and saves its work',
+    proves(['ORC-106', 'ORC-117'], async () => {
+      const { agentId, inside } = await adopted();
+      const answer = await mesh.client.kill(agentId, { reason: 'test' });
+      expect(answer).toMatchObject({ outcome: 'killed', confirmed: true, receipt: { verified: true } });
       expect(inside.filter(hasProcess)).toEqual([]);
+      await agentIn(mesh, agentId, 'killed');
+      await until('the work is saved', () => isSalvaged(mesh.instance('quay'), agentId));
       await noContainer();
     }),
   );

@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { Mesh } from '@capstan/localmesh';
 import type { OrchestratorClient, OrchestratorEvent } from '@capstan/platform';
 import { newId } from '@capstan/protocol';
@@ -7,6 +10,9 @@ import { TestRepository } from '../support/repository.js';
 import { until } from '../support/until.js';
 
 jest.setTimeout(240_000);
+
+const run = promisify(execFile);
+const CLI = join(process.cwd(), 'dist/apps/cli/src/main.js');
 
 describe('the client of an orchestrator', () => {
   const repository = new TestRepository();
@@ -103,6 +109,28 @@ describe('the client of an orchestrator', () => {
         const revisions = whole.of(agentId).map(({ revision }) => revision);
         expect(revisions).toEqual(revisions.map((_, at) => at + 1));
       }
+    }),
+  );
+
+  it(
+    'hears what becomes of the operator’s message to an agent that runs',
+    proves(['ORC-130', 'ORC-L4'], async () => {
+      const agentId = await client.spawn(order('long-run'));
+      await until('it runs', async () => (await stateOf(agentId)) === 'running');
+      const words = ['agents', 'message', agentId, 'Go on.', '--local', mesh.instance('quay').dir, '--json'];
+      const { stdout } = await run(process.execPath, [CLI, ...words]);
+      const { messageId } = JSON.parse(stdout) as { messageId: string };
+      await using heard = new EventLog(client, { agent: agentId, kinds: ['message'] });
+      const states = (): unknown[] =>
+        heard.events.map((event) => (event.kind === 'message' ? event.data['state'] : ''));
+      await until('it waits', () => states().length > 0, 60_000);
+      await client.kill(agentId);
+      // Whether the agent asked its model once more before it died is nobody's to say.
+      await until('its fate is told', () => states().length > 1, 60_000);
+      expect(states()).toEqual(['waiting', expect.stringMatching(/^(?:taken|missed)$/)]);
+      expect(heard.events[0]).toMatchObject({ data: { agentId, messageId } });
+      await until('it is killed', async () => (await stateOf(agentId)) === 'killed');
+      await expect(client.message(agentId, 'Go on.')).rejects.toMatchObject({ code: 'agent-ended' });
     }),
   );
 

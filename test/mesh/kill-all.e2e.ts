@@ -28,14 +28,19 @@ interface CliLine {
 describe('a kill of the whole mesh', () => {
   const repository = new TestRepository();
   const files = mkdtempSync(join(tmpdir(), 'capstan-kill-all-'));
-  const aliceToken = join(files, 'alice.token');
+  const [aliceToken, bobToken] = [join(files, 'alice.token'), join(files, 'bob.token')];
   let mesh: Mesh;
 
   beforeAll(async () => {
     const env = { CAPSTAN_HUB_PROBE_EVERY_MS: '2000' };
     mesh = await Mesh.start({ instances: INSTANCES, repository: repository.path, env });
-    const { token } = await mesh.client.makeToken('alice');
-    writeFileSync(aliceToken, `${token}\n`, { mode: 0o600 });
+    for (const [name, file] of [
+      ['alice', aliceToken],
+      ['bob', bobToken],
+    ] as const) {
+      const { token } = await mesh.client.makeToken(name);
+      writeFileSync(file, `${token}\n`, { mode: 0o600 });
+    }
   });
   afterAll(async () => {
     await mesh.stop();
@@ -75,7 +80,7 @@ describe('a kill of the whole mesh', () => {
       expect(places.every((place) => place !== undefined && livingIn(place).length > 0)).toBe(true);
 
       const { code, answer } = await capstan<{ instances: CliLine[]; totals: object }>(
-        ...['agents', 'kill-all', '--mesh', '--reason', 'a test'],
+        ...['agents', 'kill-all', '--mesh', '--reason', 'a test', '--token-file', bobToken],
       );
       expect(places.flatMap((place) => (place === undefined ? [] : livingIn(place)))).toEqual([]);
       expect({ code, answer }).toMatchObject({
@@ -89,10 +94,12 @@ describe('a kill of the whole mesh', () => {
       }
 
       for (const instance of INSTANCES) expect(await codeOfSpawn(instance)).toBe('disarmed');
-      expect(await capstan('agents', 'rearm', '--mesh')).toMatchObject({
-        code: 4,
-        answer: { error: { code: 'rearm-same-person' } },
-      });
+      for (const samePerson of [[], ['--token-file', bobToken]]) {
+        expect(await capstan('agents', 'rearm', '--mesh', ...samePerson)).toMatchObject({
+          code: 4,
+          answer: { error: { code: 'rearm-same-person' } },
+        });
+      }
       expect(await capstan('agents', 'rearm', '--mesh', '--token-file', aliceToken)).toMatchObject({
         code: 0,
         answer: { rearmed: true },
@@ -118,7 +125,9 @@ describe('a kill of the whole mesh', () => {
           const connections = await mesh.client.connections();
           return connections.find(({ instanceId }) => instanceId === 'wharf')?.stoppable.proven === false;
         });
-        const { code, answer } = await capstan<{ instances: CliLine[] }>('agents', 'kill-all', '--instance', 'wharf');
+        const { code, answer } = await capstan<{ instances: CliLine[] }>(
+          ...['agents', 'kill-all', '--instance', 'wharf', '--token-file', bobToken],
+        );
         expect(code).toBe(7);
         [ordered] = answer.instances;
         expect(ordered).toMatchObject({

@@ -125,11 +125,11 @@ describe('a kill', () => {
       await mesh.client.kill(agentId);
       await agentIn(mesh, agentId, 'killed');
       const { dir } = mesh.instance('quay');
-      const [bare] = found(join(dir, 'repositories'), /\.git$/);
-      const repositoryDir = join(dir, 'repositories', bare ?? 'missing');
-      await until('the salvage ref is there', () =>
-        git(repositoryDir, 'for-each-ref', 'refs/capstan/salvage').includes(agentId),
-      );
+      await until('the salvage ref is there', () => {
+        const [bare] = found(join(dir, 'repositories'), /\.salvage$/);
+        if (bare === undefined) return false;
+        return git(join(dir, 'repositories', bare), 'for-each-ref', 'refs/capstan/salvage').includes(agentId);
+      });
     }),
   );
 });

@@ -77,7 +77,15 @@ describe('three hubs over one database and one Valkey', () => {
       const killed = await hub(2).client.kill(agents[0]?.agentId ?? '', { waitMs: 30_000 });
       expect(killed).toMatchObject({ outcome: 'killed', confirmed: true });
 
-      const totals = await hub(2).client.killAll({ scope: 'mesh', waitMs: 30_000 });
+      const [second, stopper] = await Promise.all(
+        ['second', 'stopper'].map(async (name, at) => {
+          const { token } = await hub(0).client.makeToken(name);
+          const client = new HubClient(hub(at + 1).url, token);
+          await until('its token opens another', () => client.connections().catch(() => undefined));
+          return client;
+        }),
+      );
+      const totals = await stopper?.killAll({ scope: 'mesh', waitMs: 30_000 });
       expect(totals).toMatchObject({ instances: 2, confirmed: 2 });
       expect(living()).toEqual([]);
       for (const at of mesh.hubs) {
@@ -89,12 +97,8 @@ describe('three hubs over one database and one Valkey', () => {
         );
         expect(code).toBe('disarmed');
       }
-      const { token } = await hub(0).client.makeToken('second');
-      const second = new HubClient(hub(1).url, token);
-      const lines = await until('the other admin is known there', () =>
-        second.rearm({ scope: 'mesh', waitMs: 30_000 }).catch(() => undefined),
-      );
-      expect(lines.instances.map(({ rearmed }) => rearmed)).toEqual([true, true]);
+      const lines = await second?.rearm({ scope: 'mesh', waitMs: 30_000 });
+      expect(lines?.instances.map(({ rearmed }) => rearmed)).toEqual([true, true]);
       const { agentId } = await until('it lets start again', () => spawn(hub(0), 'quay').catch(() => undefined));
       await hub(1).client.kill(agentId, { waitMs: 30_000 });
     }),

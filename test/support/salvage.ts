@@ -26,6 +26,6 @@ function refsOf(repository: string, agentId: string): string {
 function repositoriesOf({ dir }: MeshInstance): string[] {
   const root = join(dir, 'repositories');
   return readdirSync(root)
-    .filter((name) => name.endsWith('.git'))
+    .filter((name) => name.endsWith('.salvage'))
     .map((name) => join(root, name));
 }

@@ -5,6 +5,7 @@ export type EndReason =
   | 'agent-budget'
   | 'agent-timeout'
   | 'agent-no-submit'
+  | 'agent-context'
   | 'agent-crashed'
   | 'model-unavailable';
 
@@ -12,6 +13,8 @@ export type EndReason =
 export type OutputLine =
   | { type: 'log'; source: 'agent' | 'tool' | 'model'; text: string }
   | { type: 'submit'; summary: string }
+  /** So many replies have given way to a summary; the conversation held so many tokens. */
+  | { type: 'compacted'; replies: number; tokens: number }
   | { type: 'end'; reason: EndReason };
 
 /** Takes what the agent has to tell. */

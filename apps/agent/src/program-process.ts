@@ -8,19 +8,38 @@ import type { TaskProgram } from './task.js';
 /** How its pipes are read on, in case something that it left behind holds them open; milliseconds. */
 const LAST_WORDS_MS = 500;
 
-/** The owner's program while it runs. */
-export interface ProgramProcess {
+/** What is started, and with what. */
+export interface ProgramStart {
+  program: TaskProgram;
+  /** The work tree. */
+  directory: string;
+  /** The task. */
+  prompt: string;
+  /** The way to the model. */
+  modelUrl: string;
+  /** Ends the program. */
+  signal: AbortSignal;
+  say: (text: string) => void;
+}
+
+/** What works on the task: the owner's program, started anew each time or asked in turns. */
+export interface ProgramWork extends Disposable {
+  /** Has it work. @param again what it is told after its first work. @returns what it said last. @throws Error where it fails */
+  work(again?: string): Promise<string>;
+}
+
+/** The owner's program while it runs; disposed of, it is ended with what it has started. */
+export interface ProgramProcess extends Disposable {
   stdin: Writable;
   stdout: Readable;
   stderr: Readable;
   /** How it has ended: its status, or the signal. @throws Error where it could not be started */
   ended: Promise<number | NodeJS.Signals | null>;
-  /** Ends it and what it has started. */
-  kill(): void;
 }
 
 /** Starts the owner's program in the work tree, with the model where it looks for one. */
-export function startProgram(program: TaskProgram, directory: string, modelUrl: string): ProgramProcess {
+export function startProgram({ program, directory, modelUrl, signal }: ProgramStart): ProgramProcess {
+  signal.throwIfAborted();
   const [file = '', ...parameters] = program.run;
   const child = spawn(file, parameters, {
     cwd: directory,
@@ -33,7 +52,13 @@ export function startProgram(program: TaskProgram, directory: string, modelUrl: 
   child.stdin.on('error', () => undefined);
   const ended = endOf(child);
   ended.catch(() => undefined);
-  return { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, ended, kill: () => killGroup(child) };
+  const kill = (): void => killGroup(child);
+  signal.addEventListener('abort', kill, { once: true });
+  const end = (): void => {
+    signal.removeEventListener('abort', kill);
+    kill();
+  };
+  return { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, ended, [Symbol.dispose]: end };
 }
 
 async function endOf(child: ChildProcess): Promise<number | NodeJS.Signals | null> {

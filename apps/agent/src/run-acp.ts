@@ -10,23 +10,16 @@ import {
   type RequestPermissionResponse,
   type SessionNotification,
 } from '@agentclientprotocol/sdk';
-import type { ProgramProcess } from './program-process.js';
-import { programPrompt } from './prompt.js';
-import type { Task, TaskProgram } from './task.js';
-
-export interface AcpParts {
-  task: Task;
-  program: TaskProgram;
-  say: (text: string) => void;
-}
+import { eachLine, startProgram, type ProgramStart, type ProgramWork } from './program-process.js';
 
 /**
- * Speaks the Agent Client Protocol with a program over its standard streams: one session, one prompt, which is the task. It is
+ * Speaks the Agent Client Protocol with a program over its standard streams: one session, whose first prompt is the task. It is
  * offered neither files nor terminals of ours: it is in the sandbox itself.
- *
- * @returns the last message of the agent. @throws Error where the program ends before its turn does, or refuses it
  */
-export async function converse(process: ProgramProcess, { task, program, say }: AcpParts): Promise<string> {
+export function openConversation(start: ProgramStart): ProgramWork {
+  const { program, directory, prompt: task, say } = start;
+  const process = startProgram(start);
+  eachLine(process.stderr, say);
   const client = new RecordingClient(program.allow, say);
   const stream = ndJsonStream(
     Writable.toWeb(process.stdin) as WritableStream<Uint8Array>,
@@ -36,20 +29,30 @@ export async function converse(process: ProgramProcess, { task, program, say }: 
   const ended = process.ended.then((end): never => {
     throw new Error(`The program ended with ${String(end)} before its turn did.`);
   });
-  const turn = async (): Promise<string> => {
+  ended.catch(() => undefined);
+  const open = async (): Promise<string> => {
     await agent.initialize({ protocolVersion: PROTOCOL_VERSION, clientCapabilities: {} });
     // The package's own types of these answers cannot be resolved by name from its declarations.
-    const opened = (await agent.newSession({ cwd: task.repositoryDir, mcpServers: [] })) as NewSessionResponse;
-    const prompt = [{ type: 'text' as const, text: programPrompt(task) }];
-    const { sessionId } = opened;
+    const opened = (await agent.newSession({ cwd: directory, mcpServers: [] })) as NewSessionResponse;
+    return opened.sessionId;
+  };
+  let session: Promise<string> | undefined;
+  const turn = async (text: string): Promise<string> => {
+    const sessionId = await (session ??= open());
+    const prompt = [{ type: 'text' as const, text }];
     const { stopReason } = (await agent.prompt({ sessionId, prompt })) as PromptResponse;
     client.flush();
     if (stopReason !== 'end_turn') throw new Error(`The program stopped its turn: ${stopReason}.`);
     return client.lastMessage;
   };
-  const turned = turn();
-  turned.catch(() => undefined);
-  return Promise.race([turned, ended]);
+  return {
+    work: (again) => {
+      const turned = turn(again ?? task);
+      turned.catch(() => undefined);
+      return Promise.race([turned, ended]);
+    },
+    [Symbol.dispose]: () => process[Symbol.dispose](),
+  };
 }
 
 /** Answers an agent's questions by the owner's policy, and tells of everything that it does. */

@@ -1,6 +1,8 @@
-import Anthropic, { AnthropicError, APIError } from '@anthropic-ai/sdk';
+import Anthropic, { AnthropicError } from '@anthropic-ai/sdk';
 import { AgentLoop } from './agent-loop.js';
 import { openForwarder } from './forwarder.js';
+import { isContextExceeded, isRefusedBudget } from './model-end.js';
+import { OperatorInbox } from './operator-inbox.js';
 import type { EndReason, Report } from './output.js';
 import { runProgram } from './run-program.js';
 import { readTask, type Task } from './task.js';
@@ -13,14 +15,12 @@ export interface AgentPlaces {
   taskFile: string;
   /** Unix socket of the model gateway. */
   gatewaySocket: string;
-  /** Unix socket at which work is submitted. */
+  /** Unix socket at which work is submitted, and the operator's messages are asked for. */
   submitSocket: string;
 }
 
 /** Longest delay that a timer of Node holds. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-/** What the gateway says, with 402, where the budget does not allow another request; an unpaid account says something else. */
-const BUDGET_REFUSAL = 'agent-budget:';
 
 /** Runs one agent from its task to its end, and reports why it ended. @throws where the task cannot be read */
 export async function runAgent(
@@ -34,7 +34,7 @@ export async function runAgent(
   const reason =
     program === undefined
       ? await runLoop(task, { modelUrl: forwarder.url, submitSocket, report, signal })
-      : await runProgram({ task, program, modelUrl: forwarder.url, report, signal });
+      : await runProgram({ task, program, modelUrl: forwarder.url, submitSocket, report, signal });
   report({ type: 'end', reason });
   return reason;
 }
@@ -57,7 +57,8 @@ async function runLoop(task: Task, { modelUrl, submitSocket, report, signal }: L
     logLevel: 'off',
   });
   const tools = [bashTool(task.repositoryDir), editTool(task.repositoryDir), submitTool(submitSocket)];
-  return new AgentLoop({ client, task, tools, report, signal }).run().catch((error: unknown) => {
+  const inbox = new OperatorInbox(submitSocket);
+  return new AgentLoop({ client, task, tools, inbox, report, signal }).run().catch((error: unknown) => {
     const end = endOf(error, signal);
     report({ type: 'log', source: 'agent', text: error instanceof Error ? error.message : String(error) });
     return end;
@@ -66,8 +67,8 @@ async function runLoop(task: Task, { modelUrl, submitSocket, report, signal }: L
 
 function endOf(error: unknown, signal: AbortSignal): EndReason {
   if (signal.aborted) return 'agent-timeout';
-  if (error instanceof APIError && error.status === 402 && error.message.includes(BUDGET_REFUSAL))
-    return 'agent-budget';
+  if (isRefusedBudget(error)) return 'agent-budget';
+  if (isContextExceeded(error)) return 'agent-context';
   if (error instanceof AnthropicError) return 'model-unavailable';
   throw error;
 }

@@ -23,6 +23,8 @@ export interface TaskProgram {
   environment: Record<string, string>;
   /** Kinds of tool calls that the owner permits. */
   allow: string[];
+  /** How often work that was sent back goes to it again. */
+  mends: number;
 }
 
 export interface TaskLimits {
@@ -30,6 +32,10 @@ export interface TaskLimits {
   iterations: number;
   /** Tokens in and out, over all requests. */
   tokens: number;
+  /** Tokens that the model's context holds. */
+  contextTokens: number;
+  /** At so many of them the older part of the conversation gives way to a summary. */
+  compactAtTokens: number;
   /** Milliseconds from the start of this program. */
   timeoutMs: number;
 }
@@ -49,6 +55,8 @@ export async function readTask(file: string): Promise<Task> {
       iterations: countAt(limits, 'iterations'),
       tokens: countAt(limits, 'tokens'),
       timeoutMs: countAt(limits, 'timeoutMs'),
+      contextTokens: countAt(limits, 'contextTokens'),
+      compactAtTokens: countAt(limits, 'compactAtTokens'),
     },
     repositoryDir: textAt(fields, 'repositoryDir'),
     ...(fields['program'] === undefined ? {} : { program: programAt(fields) }),
@@ -62,6 +70,7 @@ function programAt(fields: Record<string, unknown>): TaskProgram {
     kind: textAt(program, 'kind') === 'acp' ? 'acp' : 'command',
     run: textsAt(program, 'run'),
     allow: textsAt(program, 'allow'),
+    mends: Number(program['mends'] ?? 0),
     environment: Object.fromEntries(entries.map(([name, value]) => [name, String(value)])),
   };
 }

@@ -36,7 +36,8 @@ export function addKill(program: Command, output: Output, context: ContextOf): v
 export function addKillswitch(agents: Command, output: Output, context: ContextOf): void {
   scoped(withJson(agents.command('kill-all')))
     .description('kill every agent of a scope and let none start in it; never asks')
-    .action(async (options: ScopeOptions) =>
+    .option('--token-file <file>', "the token of who orders it; default the context's")
+    .action(async (options: ScopeOptions & { tokenFile?: string }) =>
       (await import('./commands/agents-kill-all.js')).killAll(output, { ...context(), ...options }),
     );
   scoped(withJson(agents.command('rearm')))

@@ -133,6 +133,12 @@ function addAgents(agents: Command, output: Output, context: ContextOf): void {
     .option('--task <id>', 'task id; names the branch of the result')
     .addOption(new Option('--type <type>').choices(['worker', 'reviewer', 'tester']).default('worker'))
     .option('--runtime <name>', 'runtime that the instance offers', 'claude')
+    .addOption(
+      new Option('--sandbox <driver>', "what it runs in; default the first that the instance's owner names").choices([
+        'bubblewrap',
+        'docker',
+      ]),
+    )
     .option('--tenant <id>', 'tenant', 'default')
     .option('--model <id>', "model; default the instance's")
     .option('--playbook <name>', 'playbook of the scripted provider')
@@ -186,6 +192,14 @@ function addAgents(agents: Command, output: Output, context: ContextOf): void {
     .option('--drop', 'keep it no longer')
     .action(async (id: string | undefined, { local, ...options }: SalvageOptions & { local: string }) =>
       (await import('./commands/agents-salvage.js')).salvage(output, local, id, options),
+    );
+  withJson(agents.command('message'))
+    .description('tell a running agent of an instance on this machine something; it takes it up before its next turn')
+    .argument('<agent>')
+    .argument('<text>')
+    .requiredOption('--local <dir>', 'the directory of the instance')
+    .action(async (id: string, text: string, { local }: { local: string }) =>
+      (await import('./commands/agents-message.js')).message(output, local, id, text),
     );
   withJson(agents.command('logs'))
     .description('what an agent printed')

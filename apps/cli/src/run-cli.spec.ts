@@ -23,7 +23,9 @@ async function capstan(...args: string[]): Promise<{ code: number; out: string; 
 /** Every command that can be typed. */
 const COMMANDS: string[] = [
   ...['conformance', 'down', 'events', 'kill', 'status', 'up', 'verify'],
-  ...['kill', 'kill-all', 'logs', 'ls', 'rearm', 'salvage', 'spawn', 'status'].map((name) => `agents ${name}`),
+  ...['kill', 'kill-all', 'logs', 'ls', 'message', 'rearm', 'salvage', 'spawn', 'status'].map(
+    (name) => `agents ${name}`,
+  ),
   ...['accept', 'export', 'heads', 'ls'].map((name) => `audit ${name}`),
   ...['create', 'ls', 'revoke'].map((name) => `auth token ${name}`),
   ...['create', 'show'].map((name) => `grant ${name}`),
@@ -112,6 +114,7 @@ describe('capstan', () => {
     ['a missing argument', ['agents', 'kill']],
     ['a wrong choice', ['agents', 'spawn', 'quay', '--repo', 'r', '--item', 'i', '--type', 'boss']],
     ['a budget that is no number', ['agents', 'spawn', 'quay', '--repo', 'r', '--item', 'i', '--budget', 'much']],
+    ['no such sandbox', ['agents', 'spawn', 'quay', '--repo', 'r', '--item', 'i', '--sandbox', 'none']],
     ['a time without a unit', ['agents', 'spawn', 'quay', '--repo', 'r', '--item', 'i', '--kill-after', '60']],
     ['a lease and none', ['agents', 'spawn', 'quay', '--repo', 'r', '--item', 'i', '--kill-after', '60s', '--keep']],
     ['a port beyond all ports', ['up', '--port', '70000']],

@@ -11,6 +11,9 @@ import {
 import { type HeartbeatContent, type Heartbeats, type Link, SpokeDialer } from '@capstan/link';
 import {
   agentOf,
+  AgentSnapshotSchema,
+  type AgentStalled,
+  AgentStalledSchema,
   type AgentState,
   type Acknowledgement,
   type Command,
@@ -21,10 +24,11 @@ import {
   encodeEnvelope,
   EnrollmentSchema,
   type Envelope,
+  type Event as InstanceEvent,
   EventSchema,
   fromHex,
   type KillEpoch,
-  type KillOutcome,
+  KillOutcome,
   type LaneName,
   LinkMessageSchema,
   type MessageInitShape,
@@ -38,6 +42,7 @@ import {
   toBase64,
   toBinary,
 } from '@capstan/protocol';
+import { killedAll } from './killed-all.js';
 import type { TestHub } from './test-hub.js';
 
 export interface InviteContent {
@@ -249,12 +254,33 @@ export class TestSpoke implements AsyncDisposable {
     return encodeEnvelope(signPayload(key, 'observation', toBinary(ObservationSchema, payload)));
   }
 
+  /** The answer to a kill-all: these agents, each observed by the reaper, which says that they are all. */
+  killedAll(order: Ordered, agentIds: readonly string[], outcome = KillOutcome.KILLED): Result {
+    return killedAll(this, order, agentIds, outcome);
+  }
+
   /** It has its first key, and at most one after it. */
   private epochOf(key: SigningKey): number {
     return key === this.key ? 1 : 2;
   }
 
   event(agentId: string, state: AgentState, revision: bigint, key: SigningKey = this.key): Envelope {
+    return this.signedEvent(
+      { case: 'agentChanged', value: create(AgentSnapshotSchema, snapshot(agentId, state, revision)) },
+      key,
+    );
+  }
+
+  /** That an agent has stalled, or goes on. */
+  stall(
+    agentId: string,
+    over: Partial<Pick<AgentStalled, 'stalled' | 'silentMs' | 'reason' | 'action'>> = {},
+  ): Envelope {
+    const said = { stalled: true, silentMs: 60_000n, reason: 'No line for 60 s.', action: 'notify', ...over };
+    return this.signedEvent({ case: 'agentStalled', value: create(AgentStalledSchema, { agentId, ...said }) });
+  }
+
+  private signedEvent(body: InstanceEvent['body'], key: SigningKey = this.key): Envelope {
     const event = create(EventSchema, {
       header: makeHeader({
         issuer: this.instanceId,
@@ -262,7 +288,7 @@ export class TestSpoke implements AsyncDisposable {
         direction: Direction.SPOKE_TO_HUB,
         keyEpoch: this.epochOf(key),
       }),
-      body: { case: 'agentChanged', value: snapshot(agentId, state, revision) },
+      body,
     });
     return signPayload(key, 'event', toBinary(EventSchema, event));
   }

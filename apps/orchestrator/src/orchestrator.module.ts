@@ -5,6 +5,7 @@ import { CommandsController, QueueController } from './api/commands.controller.j
 import { EventsController } from './api/events.controller.js';
 import { Killswitch } from './killswitch/killswitch.service.js';
 import { Lifecycle, type Drainable } from './lifecycle.js';
+import { SandboxesController } from './api/sandboxes.controller.js';
 import { SecretsController } from './api/secrets.controller.js';
 import { TasksController } from './api/tasks.controller.js';
 import { AgentSecrets } from './secrets/agent-secrets.js';
@@ -12,6 +13,8 @@ import { Monitor } from './monitor/monitor.service.js';
 import { VitalsWatch } from './monitor/vitals-watch.js';
 import { AgentQueue } from './queue/agent.queue.js';
 import { Admission } from './spawner/admission.service.js';
+import { Messages } from './spawner/messages.service.js';
+import { SandboxCheck } from './spawner/sandbox-check.js';
 import { AgentEvents } from './valkey/agent.events.js';
 import { AgentStore } from './valkey/agent.store.js';
 
@@ -24,7 +27,9 @@ export interface ApiParts {
   monitor: Monitor;
   vitals: VitalsWatch;
   killswitch: Killswitch;
+  messages: Messages;
   queue: AgentQueue;
+  sandboxes: SandboxCheck;
   checks: ReadinessChecks;
   /** Whether something that a former life has left may live yet. */
   hasOrphans: () => boolean;
@@ -44,7 +49,9 @@ export class OrchestratorModule {
       { provide: Monitor, useValue: parts.monitor },
       { provide: VitalsWatch, useValue: parts.vitals },
       { provide: Killswitch, useValue: parts.killswitch },
+      { provide: Messages, useValue: parts.messages },
       { provide: AgentQueue, useValue: parts.queue },
+      { provide: SandboxCheck, useValue: parts.sandboxes },
       { provide: Lifecycle, useValue: new Lifecycle(parts.process) },
     ];
     return {
@@ -59,6 +66,7 @@ export class OrchestratorModule {
         TasksController,
         EventsController,
         SecretsController,
+        SandboxesController,
         MetricsController,
       ],
       providers,

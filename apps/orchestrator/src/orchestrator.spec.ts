@@ -101,12 +101,9 @@ describe('the orchestrator', () => {
       expect(observation.length).toBeGreaterThan(0);
       expect(agent?.state ?? (await execution.agentIn(id, 'killed')).state).toBe('killed');
       await isClean(id);
-      const [bare = ''] = (await readdir(execution.settings.paths.repositories)).filter((name) =>
-        name.endsWith('.git'),
-      );
-      expect(git(join(execution.settings.paths.repositories, bare), 'show', `refs/capstan/salvage/${id}:half.md`)).toBe(
-        'half of it',
-      );
+      const { repositories } = execution.settings.paths;
+      const [kept = ''] = (await readdir(repositories)).filter((name) => name.endsWith('.salvage'));
+      expect(git(join(repositories, kept), 'show', `refs/capstan/salvage/${id}:half.md`)).toBe('half of it');
     }),
   );
 
@@ -135,6 +132,32 @@ describe('the orchestrator', () => {
       expect(await readdir(execution.settings.paths.agents)).toEqual([]);
       await execution.orchestrator.api.killswitch.rearm();
       await execution.agentIn(await execution.spawn('write'), 'completed');
+    }),
+  );
+
+  it(
+    'follows a kill-all of which nobody has told it, and builds nothing for those that waited',
+    proves('ORC-117', async () => {
+      const { queue } = execution.orchestrator.api;
+      const reaper = new ReaperClient(execution.settings.paths.reaperSocket);
+      const running = await execution.spawn('idle');
+      await execution.agentIn(running, 'running');
+      await queue.pause();
+      const waiting = await execution.spawn('idle');
+      const { killEpochs } = await reaper.describe();
+      const epoch = (killEpochs.find(({ scope }) => scope === 'instance')?.epoch ?? 0n) + 1n;
+      expect(await reaper.killAll({ scope: 'instance', epoch, timeoutMs: 5000 })).toMatchObject({ ok: true });
+      for (const id of [running, waiting]) await execution.agentIn(id, 'killed');
+      await until('it has left the queue', async () => (await queue.counts()).pending === 0 || undefined);
+      await reaper.rearm({ scope: 'instance' });
+      await queue.resume();
+      // One that slipped in: with its repository missing it would fail if anything were built for it.
+      const id = agentId(newId());
+      const plan = { ...(await planOf(id)), killEpochs: [], repository: '/srv/none.git' };
+      await execution.store.create(plan, 'digest', 100);
+      await queue.add(plan);
+      await execution.agentIn(id, 'killed');
+      reaper.close();
     }),
   );
 

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { AuditLog } from '@capstan/evidence';
-import { closeValkey, connectValkey, ReaperClient, type Logger } from '@capstan/platform';
+import { closeValkey, connectValkey, DEFAULT_COMPACTION, ReaperClient, type Logger } from '@capstan/platform';
 import { InstanceFiles } from './config/instance-files.js';
 import type { Settings } from './config/settings.js';
 import { noGates } from './coordinator/gates.js';
@@ -23,13 +23,16 @@ import { SecretScanner, type ScannerOptions } from './secret-scan/index.js';
 import { AgentSecrets } from './secrets/agent-secrets.js';
 import { answeringJudge } from './spawner/answering-judge.js';
 import { Admission } from './spawner/admission.service.js';
+import { Adoption } from './spawner/adoption.service.js';
 import { AgentRuns } from './spawner/agent-run.js';
 import { Cleanup } from './spawner/cleanup.service.js';
 import { DEFAULT_AUTHOR, Harvester } from './spawner/harvester.js';
 import { Launcher } from './spawner/launcher.js';
+import { Messages } from './spawner/messages.service.js';
 import { Orphans } from './spawner/orphans.js';
 import { ProgramStore } from './spawner/program.store.js';
 import { Recovery } from './spawner/recovery.service.js';
+import { SandboxCheck } from './spawner/sandbox-check.js';
 import { sandboxesOf } from './spawner/sandboxes.js';
 import { Sessions } from './spawner/session.js';
 import { Settlement } from './spawner/settlement.js';
@@ -112,6 +115,7 @@ export class Orchestrator implements Drainable {
     const driver = sandboxesOf(settings);
     const cleanup = new Cleanup({ sessions, repositories, store, driver, logger });
     const orphans = new Orphans({
+      runs,
       reaping,
       sessions,
       driver,
@@ -120,7 +124,6 @@ export class Orchestrator implements Drainable {
       repositories: paths.repositories,
       logger,
     });
-    const recovery = new Recovery({ runs, store, reaper, reaping, settlement, cleanup, orphans, logger });
     const harvester = new Harvester({
       driver,
       repositories,
@@ -131,6 +134,7 @@ export class Orchestrator implements Drainable {
       instanceId: () => files.instanceId(),
       author: async () => (await files.policy()).author ?? DEFAULT_AUTHOR,
       secretScan: async () => (await files.policy()).secretScan ?? { allow: [] },
+      isStopped: (plan) => reaping.isStopped(plan),
       logger,
     });
     const programs = new ProgramStore(paths.programs, () => files.policy());
@@ -146,9 +150,20 @@ export class Orchestrator implements Drainable {
       logger,
       runtimeDir,
       agentLimits,
+      compaction: async () => (await files.policy()).compaction ?? DEFAULT_COMPACTION,
+      tell: (notice) =>
+        void store.noticeMessage(notice).catch((error: unknown) => {
+          logger.error({ err: error, ...notice, msg: 'what became of a message could not be told' });
+        }),
       judge,
     });
-    const supervisor = new Supervisor(reaping);
+    const supervisor = new Supervisor(
+      reaping,
+      (notice) =>
+        void store.noticeCompaction(notice).catch((error: unknown) => {
+          logger.error({ err: error, ...notice, msg: 'that a conversation was summed up could not be told' });
+        }),
+    );
     const vitals = new VitalsWatch({
       policy: async () => (await files.policy()).onStall,
       notify: (notice) => store.noticeStall(notice),
@@ -170,15 +185,30 @@ export class Orchestrator implements Drainable {
       scanner,
       logger,
     });
+    const adoption = new Adoption({ store, sessions, reaper, driver, spawner, logger });
+    const recovery = new Recovery({ runs, store, reaper, reaping, settlement, cleanup, orphans, adoption, logger });
     const worker = new AgentWorker(valkeyUrl, concurrency, (agentId) => spawner.start(agentId), logger);
-    const sweep = new Sweep({ store, queue, worker, recovery, monitor, files, logger, keepDays });
     const killswitch = new Killswitch({ reaper, reaping, runs, sessions, store, queue, settlement, audit, logger });
-    const admission = new Admission({ files, reaper, store, queue, audit, secrets, logger, queueLimit, keepDays });
+    const sweep = new Sweep({ store, queue, worker, recovery, killswitch, monitor, files, logger, keepDays });
+    const admission = new Admission({
+      files,
+      reaper,
+      store,
+      queue,
+      audit,
+      secrets,
+      logger,
+      sandboxes: driver.names,
+      queueLimit,
+      keepDays,
+    });
+    const messages = new Messages({ runs, store, monitor, audit });
     const checks = { valkey: () => valkey.ping(), reaper: () => reaper.describe() };
     const hasOrphans = (): boolean => orphans.isIncomplete;
+    const api = { admission, secrets, store, events, monitor, vitals, killswitch, messages, queue, checks, hasOrphans };
 
     return new Orchestrator(
-      { admission, secrets, store, events, monitor, vitals, killswitch, queue, checks, hasOrphans },
+      { ...api, sandboxes: new SandboxCheck(driver) },
       { runs, worker, sweep, recovery, ledger, programs, logger },
       [
         () => sweep.stop(),
@@ -193,15 +223,16 @@ export class Orchestrator implements Drainable {
     );
   }
 
-  /** Ends what the last process left, then takes jobs. */
+  /** Adopts or ends what the last process left, then takes jobs. */
   async begin(): Promise<void> {
     const { runs, recovery, worker, sweep, ledger, programs, logger } = this.inner;
-    await recovery.recoverAtStart();
-    if (runs.all().length === 0) await programs.clear();
-    // No agent of the last process can ask any more.
+    // Nobody hears any more what those cost, also where the agent goes on.
     const unheard = await ledger.settleLeft();
     if (unheard > 0) logger.warn({ requests: unheard, msg: 'model requests of the last process count in full' });
+    await recovery.recoverAtStart();
+    if (runs.all().length === 0) await programs.clear();
     await sweep.applyLimits();
+    await sweep.noticeKillAlls();
     worker.start();
     sweep.start();
   }

@@ -11,6 +11,11 @@ import { until } from '../../../test/support/until.js';
 const SSHD = '/usr/sbin/sshd';
 const PATH = '/usr/local/bin:/usr/bin:/bin';
 
+const READ_ONLY = [
+  'case "$SSH_ORIGINAL_COMMAND" in git-upload-pack*) eval "$SSH_ORIGINAL_COMMAND";;',
+  '*) echo "ERROR: The key you are authenticating with has been marked as read only." >&2; exit 1;; esac',
+].join(' ');
+
 /** A real sshd on loopback that lets one key in. */
 export class SshServer implements AsyncDisposable {
   private constructor(
@@ -22,7 +27,8 @@ export class SshServer implements AsyncDisposable {
     readonly knownHosts: string,
   ) {}
 
-  static async start(directory: string): Promise<SshServer> {
+  /** @param onlyRead programs of git that would write are refused, in the words of a well-known host. */
+  static async start(directory: string, onlyRead = false): Promise<SshServer> {
     mkdirSync(directory, { mode: 0o755 });
     const file = (name: string): string => join(directory, name);
     for (const name of ['host', 'user']) {
@@ -43,6 +49,7 @@ export class SshServer implements AsyncDisposable {
         'KbdInteractiveAuthentication no',
         'UsePAM no',
         'PermitRootLogin prohibit-password',
+        ...(onlyRead ? [`ForceCommand ${READ_ONLY}`] : []),
       ].join('\n'),
     );
     // Where it separates its privileges; the package makes it at its service's start.
@@ -73,8 +80,11 @@ export class HttpsServer implements AsyncDisposable {
     readonly ca: string,
   ) {}
 
-  /** @param root directory of bare repositories. @param access `name:password` */
-  static async start(directory: string, root: string, access: string): Promise<HttpsServer> {
+  /**
+   * @param root directory of bare repositories. @param access `name:password`
+   * @param forbidden paths, with their query, for which even those who are known get 403
+   */
+  static async start(directory: string, root: string, access: string, forbidden?: RegExp): Promise<HttpsServer> {
     const authority = await TestAuthority.make();
     const ca = join(directory, 'ca.pem');
     writeFileSync(ca, authority.pem);
@@ -83,7 +93,8 @@ export class HttpsServer implements AsyncDisposable {
     const server = createServer(await authority.certify(), (request, response) => {
       const isKnown = request.headers.authorization === wanted;
       requests.push(`${request.method ?? ''} ${request.url ?? ''} ${isKnown ? 'known' : 'unknown'}`);
-      if (isKnown) serve(root, request, response);
+      if (isKnown && forbidden?.test(request.url ?? '') === true) response.writeHead(403).end();
+      else if (isKnown) serve(root, request, response);
       else response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end();
     });
     server.listen(0, '127.0.0.1');

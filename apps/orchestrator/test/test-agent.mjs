@@ -1,5 +1,6 @@
 // The agent of the orchestrator's own tests: what it does is named by its first work item.
 import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const task = JSON.parse(readFileSync('/run/capstan/task.json', 'utf8'));
@@ -11,6 +12,22 @@ const behaviours = {
     log(execFileSync('git', ['status', '--short', '--branch'], { encoding: 'utf8' }));
     writeFileSync('done.md', `# ${task.agentId}\n`);
     say({ type: 'submit', summary: 'Write done.md' });
+  },
+  large() {
+    writeFileSync('noise', randomBytes(3_000_000));
+    say({ type: 'submit', summary: 'Write noise' });
+  },
+  // Larger than what may be committed, of nothing but zeros.
+  huge() {
+    execFileSync('truncate', ['-s', '2G', 'huge']);
+    writeFileSync('half.md', 'half of it\n');
+    say({ type: 'submit', summary: 'Write huge' });
+  },
+  names() {
+    for (const name of ['line\nend', Buffer.from('caf\xe9', 'latin1'), '-option', 'tab\t"quote"']) {
+      writeFileSync(name, 'x\n');
+    }
+    say({ type: 'submit', summary: 'Write names' });
   },
   idle() {
     writeFileSync('half.md', 'half of it\n');

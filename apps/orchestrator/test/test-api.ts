@@ -14,6 +14,7 @@ import {
   requestValidation,
 } from '@capstan/platform';
 import { newId, toBase64, type AgentView } from '@capstan/protocol';
+import { BubblewrapDriver, SandboxDrivers } from '@capstan/sandbox';
 import type { Redis } from 'ioredis';
 import { InstanceFiles } from '../src/config/instance-files.js';
 import { configureApi } from '../src/configure-api.js';
@@ -26,6 +27,8 @@ import { AgentQueue } from '../src/queue/agent.queue.js';
 import { AgentRuns } from '../src/spawner/agent-run.js';
 import { AgentSecrets } from '../src/secrets/agent-secrets.js';
 import { Admission } from '../src/spawner/admission.service.js';
+import { Messages } from '../src/spawner/messages.service.js';
+import { SandboxCheck } from '../src/spawner/sandbox-check.js';
 import { Sessions } from '../src/spawner/session.js';
 import { Settlement } from '../src/spawner/settlement.js';
 import { AgentEvents } from '../src/valkey/agent.events.js';
@@ -79,6 +82,7 @@ export class TestApi implements AsyncDisposable {
       audit,
       secrets,
       logger,
+      sandboxes: ['bubblewrap'],
       queueLimit: 1000,
       keepDays: 30,
     });
@@ -86,6 +90,7 @@ export class TestApi implements AsyncDisposable {
     const checks = { valkey: () => valkey.ping() };
     const process = { drain: async () => undefined, close: async () => undefined };
     const vitals = new VitalsWatch({ policy: async () => undefined, notify: async () => undefined, logger });
+    const messages = new Messages({ runs, store, monitor, audit });
     const hasOrphans = (): boolean => false;
     const parts = {
       admission,
@@ -95,7 +100,9 @@ export class TestApi implements AsyncDisposable {
       monitor,
       vitals,
       killswitch,
+      messages,
       queue,
+      sandboxes: new SandboxCheck(new SandboxDrivers([new BubblewrapDriver()])),
       checks,
       hasOrphans,
       process,

@@ -23,15 +23,20 @@ export class TestExecution implements AsyncDisposable {
 
   /**
    * @param agentFile program that runs as the agent. @param playbooks directory of further playbooks
-   * @param provider default: scripted
+   * @param provider default: scripted. @param docker daemon that runs the agents; default: bubblewrap does
    */
-  static async start(agentFile: string, playbooks?: string, provider?: Settings['provider']): Promise<TestExecution> {
+  static async start(
+    agentFile: string,
+    playbooks?: string,
+    provider?: Settings['provider'],
+    docker?: Settings['docker'],
+  ): Promise<TestExecution> {
     const instance = await TestInstance.start();
     const { directory, valkey } = instance;
     const checkout = new TestRepository();
     const remote = join(directory, 'remote.git');
     git(directory, 'clone', '--quiet', '--bare', checkout.path, remote);
-    await instance.writePolicy({ repositories: [`${directory}/*`], concurrency: 2 });
+    await instance.writePolicy({ repositories: [`${directory}/*`], concurrency: 2, sandboxes: sandboxesOf(docker) });
     const runtimeDir = join(directory, 'runtime');
     await mkdir(runtimeDir, { mode: 0o755 });
     await copyFile(process.execPath, join(runtimeDir, 'node'));
@@ -42,7 +47,7 @@ export class TestExecution implements AsyncDisposable {
       CAPSTAN_RUNTIME_DIR: runtimeDir,
     });
     const scripted = { name: 'scripted' as const, ...(playbooks === undefined ? {} : { playbooks }) };
-    const settings = { ...loaded, provider: provider ?? scripted };
+    const settings = { ...loaded, provider: provider ?? scripted, docker };
     return new TestExecution(instance, checkout, remote, settings, await begin(settings));
   }
 
@@ -74,12 +79,14 @@ export class TestExecution implements AsyncDisposable {
 
   /** Waits for one of the states; an end that is none of them is an error at once. */
   agentIn(id: AgentId, ...states: AgentStateName[]): Promise<AgentView> {
-    return until(`agent ${id} is ${states.join(' or ')}`, async () => {
+    const look = async (): Promise<AgentView | undefined> => {
       const agent = await this.store.find(id);
       if (agent === undefined || states.includes(agent.state)) return agent;
       if (['completed', 'failed', 'killed'].includes(agent.state)) throw new Error(JSON.stringify(agent));
       return undefined;
-    });
+    };
+    // A program of many megabytes in a container takes its time on a busy machine.
+    return until(`agent ${id} is ${states.join(' or ')}`, look, 120_000);
   }
 
   async textOf(id: AgentId): Promise<string> {
@@ -93,6 +100,11 @@ export class TestExecution implements AsyncDisposable {
     this.checkout[Symbol.dispose]();
     await this.instance[Symbol.asyncDispose]();
   }
+}
+
+/** Names of the drivers, the one that runs the agents first. */
+export function sandboxesOf(docker: Settings['docker']): string[] {
+  return docker === undefined ? ['bubblewrap'] : ['docker', 'bubblewrap'];
 }
 
 async function begin(settings: Settings): Promise<Orchestrator> {

@@ -29,6 +29,8 @@ export interface TestInstanceOptions {
   secrets?: string[];
   concurrency?: number;
   repositories?: string[];
+  /** That may be used, the default first. */
+  sandboxes?: string[];
   /** Limits that sandboxes must enforce. */
   demandLimits?: string[];
   /** Programs that agents may be, beside the built-in one. */
@@ -74,6 +76,7 @@ export class TestInstance implements AsyncDisposable {
     programs = {},
     taskBudgetMicroUsd,
     demandLimits = [],
+    sandboxes = ['bubblewrap'],
   }: TestInstanceOptions): Promise<void> {
     const spawn = {
       runtimes: ['claude', 'unnamed', ...Object.keys(programs)],
@@ -82,7 +85,7 @@ export class TestInstance implements AsyncDisposable {
       concurrency,
       budgetMicroUsd: 1_000_000,
       timeoutMs: 3_600_000,
-      sandboxes: ['bubblewrap'],
+      sandboxes,
       demandLimits,
       ...(taskBudgetMicroUsd === undefined ? {} : { taskBudgetMicroUsd }),
     };

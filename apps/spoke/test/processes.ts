@@ -10,7 +10,7 @@ const ROOT = resolve(__dirname, '../../..');
 export async function until<T>(
   ask: () => T | Promise<T>,
   what = ask.toString(),
-  deadlineMs = 15_000,
+  deadlineMs = 60_000,
 ): Promise<Exclude<T, undefined | false>> {
   const end = performance.now() + deadlineMs;
   for (;;) {

@@ -16,6 +16,7 @@ import {
 import { type Link, LinkListener, type LinkPeer } from '@capstan/link';
 import {
   type AgentSnapshot,
+  type AgentStalled,
   CommandSchema,
   create,
   decodeStrict,
@@ -48,6 +49,7 @@ export class StandInHub implements AsyncDisposable {
   readonly rejected: { digest: string; code: string; retryable: boolean }[] = [];
   readonly receipts: { envelope: Envelope; digest: string; lane: LaneName }[] = [];
   readonly events: AgentSnapshot[] = [];
+  readonly stalls: AgentStalled[] = [];
   /** Lines that were told to whoever watches. */
   readonly lines: LogsAppended[] = [];
   /** Commands of the spoke for other instances. */
@@ -217,6 +219,7 @@ export class StandInHub implements AsyncDisposable {
     else {
       const event = decodeStrict(EventSchema, envelope.payload);
       if (event.body.case === 'agentChanged') this.events.push(event.body.value);
+      if (event.body.case === 'agentStalled') this.stalls.push(event.body.value);
       if (event.body.case === 'logsAppended') this.lines.push(event.body.value);
       if (event.body.case === 'connectionWish') this.wishes.push({ ...event.body.value, envelope });
     }

@@ -40,6 +40,10 @@ export class StandInOrchestrator implements AsyncDisposable {
   /** Agents whose secrets it says it has lost. */
   wanted: string[] = [];
   readonly noticed: string[] = [];
+  /** As `GET /sandboxes` tells them. */
+  sandboxes: unknown = [{ name: 'bubblewrap', available: true }];
+  /** How often it was told of a kill-all. */
+  noticedKillAlls = 0;
   /** What each agent's log holds; one line where nothing is said of it. */
   readonly logs = new Map<string, StandInLine[]>();
   /** Set to answer spawns otherwise; called before or after the agent was made. */
@@ -47,7 +51,7 @@ export class StandInOrchestrator implements AsyncDisposable {
   afterSpawn: (response: ServerResponse) => boolean | Promise<boolean> = () => true;
   /** Changes up to here are forgotten. */
   forgottenThrough = 0;
-  private readonly changes: { id: string; view: AgentView }[] = [];
+  private readonly changes: { id: string; kind: string; about: object }[] = [];
   private readonly readers = new Set<ServerResponse>();
   private readonly server = createServer((request, response) => void this.route(request, response));
 
@@ -82,8 +86,13 @@ export class StandInOrchestrator implements AsyncDisposable {
     await once(this.server, 'close');
   }
 
-  private tell(view: AgentView): void {
-    const change = { id: `${String(this.changes.length + 1)}-0`, view };
+  /** Says that an agent has stalled, or goes on. */
+  stall(notice: object): void {
+    this.tell(notice, 'stall');
+  }
+
+  private tell(about: object, kind: 'agent' | 'stall' = 'agent'): void {
+    const change = { id: `${String(this.changes.length + 1)}-0`, kind, about };
     this.changes.push(change);
     for (const reader of this.readers) reader.write(text(change));
   }
@@ -95,7 +104,12 @@ export class StandInOrchestrator implements AsyncDisposable {
     if (url.pathname === '/commands') return this.spawn(request, response);
     if (url.pathname === '/agents') return this.list(url.searchParams, response);
     if (url.pathname === '/agents/events') return this.events(url.searchParams.get('after') ?? '0', response);
+    if (url.pathname === '/sandboxes') return json(response, 200, this.sandboxes);
     if (url.pathname === '/secrets/wanted') return json(response, 200, { agentIds: this.wanted });
+    if (url.pathname === '/agents/noticed-kill-all') {
+      this.noticedKillAlls += 1;
+      return json(response, 204, undefined);
+    }
     if (url.pathname.endsWith('/noticed-kill')) {
       this.noticed.push(id);
       return json(response, 200, { agent: null });
@@ -180,6 +194,6 @@ function json(response: ServerResponse, status: number, body: unknown): void {
   response.end(JSON.stringify(body));
 }
 
-function text({ id, view }: { id: string; view: AgentView }): string {
-  return `id: ${id}\nevent: agent\ndata: ${JSON.stringify(view)}\n\n`;
+function text({ id, kind, about }: { id: string; kind: string; about: object }): string {
+  return `id: ${id}\nevent: ${kind}\ndata: ${JSON.stringify(about)}\n\n`;
 }

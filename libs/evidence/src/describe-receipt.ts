@@ -1,4 +1,5 @@
 import { agentView, stripControl, toHex } from '@capstan/protocol';
+import type { VerifiedKillAll } from './kill-all-statement.js';
 import type { VerifiedObservation } from './observation.js';
 import type { VerifiedReceipt } from './verify-receipt.js';
 
@@ -16,7 +17,9 @@ export function describeReceipt(v: VerifiedReceipt): string[] {
   ].map(oneLine);
 }
 
-function resultLines({ receipt: { agentId, result }, observation, observations }: VerifiedReceipt): string[] {
+function resultLines(v: VerifiedReceipt): string[] {
+  const { agentId, result } = v.receipt;
+  const { observation, observations, killAll } = v;
   switch (result.case) {
     case 'refused':
       return [`refused with ${result.value.code}: ${result.value.sentence}`];
@@ -37,7 +40,8 @@ function resultLines({ receipt: { agentId, result }, observation, observations }
     case 'killedAll': {
       const unseen = result.value.agents.length - observations.length;
       const unconfirmed = unseen === 0 ? [] : [`${String(unseen)} agents: death unconfirmed`];
-      return [`kill epoch ${String(result.value.epoch)}`, ...observations.flatMap(observationLines), ...unconfirmed];
+      const epoch = `kill epoch ${String(result.value.epoch)}`;
+      return [epoch, ...coverage(killAll), ...observations.flatMap(observationLines), ...unconfirmed];
     }
     case 'logs':
       return [`agent ${agentId}: ${String(result.value.lines.length)} log lines`];
@@ -52,6 +56,15 @@ function resultLines({ receipt: { agentId, result }, observation, observations }
     case undefined:
       return [];
   }
+}
+
+function coverage(killAll: VerifiedKillAll | undefined): string[] {
+  if (killAll === undefined)
+    return ['UNCONFIRMED: only the spoke says that these agents are all; the reaper has not (statement-missing)'];
+  const { scope, scopeId, agents, raisedAtMs } = killAll;
+  const of = scope === 'tenant' ? `tenant ${scopeId}` : `the ${scope}`;
+  const when = new Date(raisedAtMs).toISOString();
+  return [`the reaper stopped ${of} at ${when} and names all that lived: ${String(agents.length)} agents`];
 }
 
 function observationLines(o: VerifiedObservation): string[] {

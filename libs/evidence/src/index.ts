@@ -15,6 +15,13 @@ export { headLine, parseHeads } from './heads/head-file.js';
 export { HeadOffer, type OfferedHead, type OwnLog } from './heads/head-offer.js';
 export { CONFLICT_SENTENCES, PeerLog, type ConflictKind, type LogConflict, type TreeProof } from './heads/peer-log.js';
 export { signTreeHead, verifyTreeHead, type VerifiedHead } from './heads/tree-head.js';
+export {
+  checkKillAllScope,
+  lacksStatement,
+  provesKillAll,
+  verifyKillAll,
+  type VerifiedKillAll,
+} from './kill-all-statement.js';
 export { LogReader } from './log-reader.js';
 export { CompactRange } from './merkle/compact-range.js';
 export { MerkleTree } from './merkle/merkle-tree.js';

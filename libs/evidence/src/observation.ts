@@ -36,6 +36,11 @@ export interface KillClaim {
   agentId: string;
   commandDigest: Uint8Array;
   result: KillResult;
+  /**
+   * Whether only what this order itself has observed counts. An agent of a kill-all was registered when that came, so
+   * that an older observation is of an earlier start of the same agent.
+   */
+  isOfThisOrder: boolean;
 }
 
 /**
@@ -76,9 +81,10 @@ function open(claim: KillClaim, keys: KeyRing): Observation {
 function contradiction(claim: KillClaim, claimed: KillOutcomeName, seen: Observation): string | undefined {
   if (seen.outcome !== claim.result.outcome) return `the reaper did not observe ${claimed}`;
   if (seen.agentId !== claim.agentId) return 'another agent was observed';
-  if (claimed !== 'killed') return undefined;
+  if (claimed === 'unconfirmed' || (claimed !== 'killed' && !claim.isOfThisOrder)) return undefined;
   // An agent that is gone stays gone, whoever ordered it; but that it died of this order, only this order's observation says.
   if (!bytesEqual(seen.commandDigest, claim.commandDigest)) return 'another order was executed';
+  if (claimed !== 'killed') return undefined;
   const named = seen.processes.length > 0 || seen.pidNamespace !== 0n || seen.cgroup !== '';
   return named ? undefined : 'nothing is named that was observed gone';
 }

@@ -17,6 +17,7 @@ import {
   type Receipt,
 } from '@capstan/protocol';
 import { checkAnswers } from './answered-command.js';
+import { checkKillAllScope, verifyKillAll, type VerifiedKillAll } from './kill-all-statement.js';
 import { verifyObservation, type VerifiedObservation } from './observation.js';
 import { verifyProbe, type VerifiedProbe } from './probe.js';
 import { receiptKind, type ReceiptKind } from './receipt-kind.js';
@@ -39,6 +40,8 @@ export interface VerifiedReceipt {
   observation?: VerifiedObservation;
   /** The observed deaths of a `killed-all` receipt. */
   observations: VerifiedObservation[];
+  /** What the reaper says that a `killed-all` receipt covers; absent where it has not said it, which confirms nothing. */
+  killAll?: VerifiedKillAll;
   /** What the reaper signed, of a `probed` receipt. */
   probe?: VerifiedProbe;
 }
@@ -57,7 +60,8 @@ export interface ReceiptToVerify {
  * Verifies a receipt at any time after it was made, online or offline; no clock is asked.
  *
  * @throws {WireFault} as `verifyEnvelope`, `decodeStrict` and `checkHeader`; `receipt-mismatch` where it does not answer the command;
- *   `observation-missing` or `observation-invalid` where it claims a death that the reaper did not sign
+ *   `observation-missing` or `observation-invalid` where it claims a death that the reaper did not sign; `statement-invalid`
+ *   where it names other agents of a kill-all than the reaper, or another kill-all was stated
  */
 export function verifyReceipt({ envelope, keys, command, hubId }: ReceiptToVerify): VerifiedReceipt {
   const { key, digest } = verifyEnvelope(envelope, { kind: 'receipt', purpose: 'receipt', keys });
@@ -77,6 +81,7 @@ export function verifyReceipt({ envelope, keys, command, hubId }: ReceiptToVerif
     checkAnswers(receipt, kind, header, command);
   }
   const observations = observedDeaths(receipt, key.owner, keys);
+  const killAll = statedKillAll(receipt, key.owner, keys, command);
   const probe = probeAnswer(receipt, key.owner, keys, command);
   return {
     kind,
@@ -87,6 +92,7 @@ export function verifyReceipt({ envelope, keys, command, hubId }: ReceiptToVerif
     commandBound: command !== undefined,
     observations: kind === 'killed-all' ? observations : [],
     ...(kind === 'killed' && observations[0] !== undefined ? { observation: observations[0] } : {}),
+    ...(killAll === undefined ? {} : { killAll }),
     ...(probe === undefined ? {} : { probe }),
   };
 }
@@ -95,6 +101,18 @@ export function verifyReceipt({ envelope, keys, command, hubId }: ReceiptToVerif
 function checkSubject({ agentId, result }: Receipt): void {
   if (result.case !== 'spawned' && result.case !== 'status' && result.case !== 'finished') return;
   if (result.value.agentId !== agentId) throw new WireFault('receipt-mismatch', 'the state is that of another agent');
+}
+
+function statedKillAll(
+  { commandDigest, result }: Receipt,
+  instance: string,
+  keys: KeyRing,
+  command: Envelope | undefined,
+): VerifiedKillAll | undefined {
+  if (result.case !== 'killedAll') return undefined;
+  const stated = verifyKillAll({ instance, commandDigest, result: result.value }, keys);
+  if (stated !== undefined && command !== undefined) checkKillAllScope(stated, command);
+  return stated;
 }
 
 function probeAnswer(
@@ -112,13 +130,14 @@ function probeAnswer(
 function observedDeaths(receipt: Receipt, instance: string, keys: KeyRing): VerifiedObservation[] {
   const { commandDigest, result } = receipt;
   if (result.case === 'killed') {
-    const claim = { instance, agentId: receipt.agentId, commandDigest, result: result.value };
+    const claim = { instance, agentId: receipt.agentId, commandDigest, result: result.value, isOfThisOrder: false };
     return [verifyObservation(claim, keys)].filter((seen) => seen !== undefined);
   }
   if (result.case !== 'killedAll') return [];
   return result.value.agents.flatMap((agent) => {
     if (agent.result === undefined) throw new WireFault('payload-malformed', `no result for ${agent.agentId}`);
-    const seen = verifyObservation({ instance, agentId: agent.agentId, commandDigest, result: agent.result }, keys);
+    const claim = { instance, agentId: agent.agentId, commandDigest, result: agent.result, isOfThisOrder: true };
+    const seen = verifyObservation(claim, keys);
     return seen === undefined ? [] : [seen];
   });
 }

@@ -37,6 +37,7 @@ export {
   checkOrigin,
 } from './policy/origin-policy.js';
 export type { ProgramPolicy, ProgramsPolicy } from './policy/program-policy.js';
+export { DEFAULT_COMPACTION, type CompactionPolicy } from './policy/compaction-policy.js';
 export type { SecretAllowance, SecretScanPolicy } from './policy/secret-scan-policy.js';
 export { type SpawnRequestFacts, type SpawnLimits, checkPolicy } from './policy/check-policy.js';
 export { type LocalCall, openLocal, orchestratorAway, readLocal } from './orchestrator-client/local-http.js';

@@ -40,6 +40,7 @@ const view: fc.Arbitrary<AgentView> = fc.record({
   }),
   unsandboxed: fc.boolean(),
   revision: count,
+  warnings: fc.option(fc.array(fc.record({ code: fc.string(), sentence: fc.string() }), { minLength: 1 })),
 });
 const moment = fc.integer({ min: 1, max: 4e12 }).map((ms) => new Date(ms).toISOString());
 const vitals: fc.Arbitrary<VitalsView> = fc.record({

@@ -17,8 +17,16 @@ export interface AgentView {
   unsandboxed: boolean;
   /** Grows by one with each change; orders views of the same agent. */
   revision: number;
+  /** What of its repository it was not given; null where there is nothing to say. */
+  warnings: readonly WarningView[] | null;
   /** Only where the instance itself was asked, and while the agent lives. */
   vitals?: VitalsView;
+}
+
+/** Something that a person should know of an agent, and that does not stop it. */
+export interface WarningView {
+  code: string;
+  sentence: string;
 }
 
 /** How an agent that runs was seen last. Times are ISO 8601. */
@@ -78,6 +86,7 @@ export function agentView(s: AgentSnapshot): AgentView {
     usage: usageView(s.usage),
     unsandboxed: s.unsandboxed,
     revision: Number(s.revision),
+    warnings: s.warnings.length === 0 ? null : s.warnings.map(({ code, sentence }) => ({ code, sentence })),
     ...(s.vitals === undefined ? {} : { vitals: vitalsView(s.vitals) }),
   };
 }
@@ -146,6 +155,7 @@ export function agentSnapshot(v: AgentView): AgentSnapshot {
     },
     unsandboxed: v.unsandboxed,
     revision: BigInt(v.revision),
+    warnings: [...(v.warnings ?? [])],
     ...(v.vitals === undefined ? {} : { vitals: vitalsOf(v.vitals) }),
   });
 }

@@ -1,7 +1,7 @@
-import { toBinary } from '@bufbuild/protobuf';
 import { EnvelopeSchema, type Envelope } from './gen/capstan/v1/envelope_pb.js';
 import { LIMITS } from './limits.js';
 import { decodeStrict } from './strict-decode.js';
+import { toBinary } from './to-binary.js';
 import { WireFault } from './wire-fault.js';
 
 /** The bytes of an envelope as they travel. @throws {WireFault} `envelope-too-large` */

@@ -37,6 +37,12 @@ export const FAULTS = {
   'receipt-mismatch': never('The receipt does not answer this command.'),
   'observation-missing': never('The receipt claims a death without an observation of it.'),
   'observation-invalid': never('The observation in the receipt does not prove the death that the receipt claims.'),
+  'statement-missing': never(
+    "The answer to the kill-all comes without the reaper's statement of which agents it covers.",
+  ),
+  'statement-invalid': never(
+    "The reaper's statement in the receipt does not fit the kill-all, or the agents in the receipt.",
+  ),
   // Owner's policy
   'policy-runtime': never("The instance's owner does not allow this runtime."),
   'policy-repository': never("The instance's owner does not allow this repository."),
@@ -72,6 +78,10 @@ export const FAULTS = {
   'agent-unknown': never('The instance does not know this agent.'),
   'agent-exists': never('An agent with this id exists already.'),
   'name-taken': never('This name is given already.'),
+  'agent-not-running': later('The agent does not run yet.'),
+  'agent-ended': never('The agent has ended, or its work is accepted already.'),
+  'messages-unsupported': never('The runtime of this agent takes no messages.'),
+  'messages-full': later('The agent has not taken up earlier messages yet, or has had as many as it may.'),
   'instance-unknown': never('There is no such instance.'),
   'instance-away': later('The instance is not connected.'),
   'connection-not-active': later('The connection to this instance is not active.'),
@@ -88,6 +98,10 @@ export const FAULTS = {
   'repository-unsafe': never('The repository holds what cannot be checked out safely.'),
   'repository-empty': never('The repository has no commit.'),
   'branch-missing': never('The repository has no such branch.'),
+  'repository-unavailable': later('The repository could not be brought up to date just now.'),
+  'repository-too-large': never('The repository holds a file that is too large to be worked on here.'),
+  'git-credentials': later("The instance's git credentials cannot be used."),
+  'disk-full': later("The instance's disk is full."),
   // Ends of an agent
   'agent-timeout': never('The agent ran out of time.'),
   'agent-stalled': never("The agent made no progress for as long as the instance's owner allows."),
@@ -97,6 +111,7 @@ export const FAULTS = {
   'tenant-budget': later("The agents of the tenant have spent the tenant's budget of this day."),
   'agent-iterations': never('The agent used all its iterations.'),
   'agent-no-submit': never('The agent ended without submitting its work.'),
+  'agent-context': never("The agent's conversation outgrew the context of its model."),
   'agent-no-change': never('The agent submitted no change.'),
   'agent-memory': never('The agent used up its memory.'),
   'agent-crashed': never('The agent ended by itself with an error.'),
@@ -107,6 +122,7 @@ export const FAULTS = {
   'merge-conflict': later('The work does not fit what has been pushed to the branch since the agent began.'),
   'push-rejected': later('The remote refused the branch.'),
   'orchestrator-lost': later('The orchestrator stopped while the agent ran.'),
+  'sandbox-missing': never('The instance does not have this sandbox.'),
   'sandbox-failed': later('The sandbox could not be started.'),
   // Enrolment
   'enrollment-token': never('The enrolment token is unknown or was used.'),

@@ -12,6 +12,7 @@ export const PAYLOAD_TYPES = {
   'key-statement': 'application/vnd.capstan.key-statement.v1+protobuf',
   grant: 'application/vnd.capstan.grant.v1+protobuf',
   'tree-head': 'application/vnd.capstan.tree-head.v1+protobuf',
+  'kill-all': 'application/vnd.capstan.kill-all.v1+protobuf',
   probe: 'application/vnd.capstan.probe.v1+protobuf',
   sealed: 'application/vnd.capstan.sealed.v1+protobuf',
   secret: 'application/vnd.capstan.secret.v1+protobuf',

@@ -1,4 +1,5 @@
-import type { PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from './port.js';
+import type { KillHandle } from './kill/handle.js';
+import type { PreparedSandbox, RunningSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from './port.js';
 import { SandboxFault } from './sandbox-fault.js';
 
 /** Several drivers as one: a spec names the one that it wants, else it gets the first. */
@@ -19,6 +20,11 @@ export class SandboxDrivers implements SandboxDriver {
     return this.drivers[0].probe();
   }
 
+  /** Of each, the default first. */
+  probeEach(): { name: string; probe: Promise<SandboxProbe> }[] {
+    return this.drivers.map((driver) => ({ name: driver.name, probe: driver.probe() }));
+  }
+
   /** Throws SandboxFault `sandbox-spec` where no such driver is here, never taking another one instead. */
   async prepare(spec: SandboxSpec): Promise<PreparedSandbox> {
     const driver = this.drivers.find(({ name }) => spec.driver === undefined || spec.driver === name);
@@ -26,6 +32,10 @@ export class SandboxDrivers implements SandboxDriver {
       throw new SandboxFault('sandbox-spec', 'This instance has no such sandbox.', spec.driver);
     }
     return driver.prepare(spec);
+  }
+
+  async adopt(agentId: string, handle: KillHandle): Promise<RunningSandbox | undefined> {
+    return this.drivers.find(({ name }) => name === handle.driver)?.adopt(agentId, handle);
   }
 
   async removeLeftovers(agentId: string): Promise<number[]> {

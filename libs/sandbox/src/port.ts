@@ -64,26 +64,30 @@ export interface SandboxExit {
   outOfMemory: boolean;
 }
 
-/**
- * A sandbox that exists, in its control group, whose first process waits for GO. Nothing of the agent's has run.
- *
- * Its owner either gives `go()` or calls `abort()`; when the owner dies before GO, the sandbox dies with it. Afterwards that is
- * so for bubblewrap; a container of Docker's outlives its owner, without output or model, until it is killed or swept.
- */
-export interface PreparedSandbox {
+/** A sandbox that its agent runs in. */
+export interface RunningSandbox {
   /** Names the sandbox's processes for ever; what the reaper registers. */
   readonly handle: KillHandle;
-  readonly enforced: Enforcement;
   readonly stdout: Readable;
   readonly stderr: Readable;
-  /** Lets the agent start. Rejects with SandboxFault `sandbox-gone` when it can no longer start. */
-  go(): Promise<void>;
-  /** Ends a sandbox that was not given GO; resolves once its launcher is gone. After GO it does nothing. */
-  abort(): Promise<void>;
   /** Never rejects. Says only that the launcher ended: that nothing is left is for the reaper to observe. */
   readonly exited: Promise<SandboxExit>;
   /** Removes the control group; call it once the agent was observed gone. Rejects with `sandbox-busy` if it is not. */
   dispose(): Promise<void>;
+}
+
+/**
+ * A sandbox that exists, in its control group, whose first process waits for GO. Nothing of the agent's has run.
+ *
+ * Its owner either gives `go()` or calls `abort()`; when the owner dies before GO, the sandbox dies with it. Afterwards that is
+ * so for bubblewrap; a container of Docker's outlives its owner, without output or model, until it is adopted, killed or swept.
+ */
+export interface PreparedSandbox extends RunningSandbox {
+  readonly enforced: Enforcement;
+  /** Lets the agent start. Rejects with SandboxFault `sandbox-gone` when it can no longer start. */
+  go(): Promise<void>;
+  /** Ends a sandbox that was not given GO; resolves once its launcher is gone. After GO it does nothing. */
+  abort(): Promise<void>;
 }
 
 export interface SandboxProbe {
@@ -100,6 +104,14 @@ export interface SandboxDriver {
   probe(): Promise<SandboxProbe>;
   /** Throws SandboxFault `sandbox-failed` with what the sandbox's program said; nothing is left behind then. */
   prepare(spec: SandboxSpec): Promise<PreparedSandbox>;
+  /**
+   * Takes over the sandbox of the driver's own owner that a process which has died had given GO, as its register names it:
+   * its outputs from there on where that one stopped to read, its end, its removal. undefined where there is none that
+   * runs and is exactly that one; then nothing was touched. Throws SandboxFault `sandbox-failed` where that cannot be told.
+   *
+   * The former owner must be dead: two readers would share the outputs between them.
+   */
+  adopt(agentId: string, handle: KillHandle): Promise<RunningSandbox | undefined>;
   /**
    * Ends and removes whatever a process that died left of the agent's sandboxes, of the driver's own owner only. Nothing
    * of the agent's may be wanted any more. Throws SandboxFault `sandbox-busy` where something outlives SIGKILL.

@@ -27,6 +27,8 @@ import {
   encodeEnvelope,
   type Envelope,
   fromHex,
+  type KillAllAgents,
+  KillAllStatementSchema,
   type KilledAgent,
   KilledAgentSchema,
   KillOutcome,
@@ -235,7 +237,13 @@ export class SimSpoke {
       };
     if (body.case !== 'killAll') return undefined;
     const agents = await Promise.all(this.trees.splice(0).map((tree) => this.killTree(tree, digest)));
-    return { case: 'killedAll', value: { $typeName: 'capstan.v1.KillAllResult', epoch: body.value.epoch, agents } };
+    const statement = this.stated(
+      body.value,
+      digest,
+      agents.map(({ agentId }) => agentId),
+    );
+    const { epoch } = body.value;
+    return { case: 'killedAll', value: { $typeName: 'capstan.v1.KillAllResult', epoch, agents, statement } };
   }
 
   /** What a reaper says of itself: the kill path is there. */
@@ -249,6 +257,21 @@ export class SimSpoke {
       livingAgents: this.trees.length,
     });
     return encodeEnvelope(signPayload(this.reaper, 'probe', toBinary(ProbeAnswerSchema, answer)));
+  }
+
+  /** Which agents a reaper knew when it raised the epoch. */
+  private stated({ scope, scopeId, epoch }: KillAllAgents, commandDigest: Uint8Array, agents: string[]): Uint8Array {
+    const statement = create(KillAllStatementSchema, {
+      header: makeHeader({ issuer: this.instanceId, audience: this.instanceId, direction: Direction.LOCAL }),
+      commandDigest,
+      scope,
+      scopeId,
+      epoch,
+      agents,
+      raisedAtMs: BigInt(Date.now()),
+      bootId: bootId(),
+    });
+    return encodeEnvelope(signPayload(this.reaper, 'kill-all', toBinary(KillAllStatementSchema, statement)));
   }
 
   private async killTree(

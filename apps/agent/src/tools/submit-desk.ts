@@ -14,6 +14,8 @@ export interface SubmitAnswer {
   accepted: boolean;
   /** Why not, and what can be done. */
   text: string;
+  /** Whether other work could be accepted; else the end judges again. */
+  mendable: boolean;
 }
 
 /**
@@ -31,12 +33,13 @@ export async function askDesk(
   asked.end(JSON.stringify(submission));
   try {
     const [response] = (await once(asked, 'response')) as [IncomingMessage];
-    const answer = JSON.parse(await text(response)) as { accepted?: unknown; text?: unknown };
-    return { accepted: answer.accepted === true, text: typeof answer.text === 'string' ? answer.text : '' };
+    const answer = JSON.parse(await text(response)) as Record<string, unknown>;
+    const { accepted, text: why, mendable } = answer;
+    return { accepted: accepted === true, text: typeof why === 'string' ? why : '', mendable: mendable === true };
   } catch (error) {
     signal.throwIfAborted();
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'ENOENT' || code === 'ECONNREFUSED') return undefined;
-    return { accepted: false, text: 'The work could not be judged just now; submit again.' };
+    return { accepted: false, text: 'The work could not be judged just now; submit again.', mendable: false };
   }
 }

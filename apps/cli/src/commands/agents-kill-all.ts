@@ -1,11 +1,15 @@
+import { lacksStatement, provesKillAll } from '@capstan/evidence';
 import type { KillAllLine, MeshContext } from '@capstan/localmesh';
 import { ExitCode } from '../exit-codes.js';
 import { openContext } from '../open-context.js';
 import type { Output } from '../output/output.js';
+import { leaseText, unconfirmedText } from '../output/unconfirmed.js';
 import { checkReceipt } from '../receipts.js';
 import { optionOf, scopeOf, type ScopeOptions } from './scope.js';
 
 const WAIT_MS = 10_000;
+
+type KillAllOptions = { context?: string; tokenFile?: string } & ScopeOptions;
 
 /** What one instance has answered, checked here. */
 type CheckedLine = Omit<KillAllLine, 'receipt'>;
@@ -14,7 +18,7 @@ type CheckedLine = Omit<KillAllLine, 'receipt'>;
  * Kills every agent of a scope, and lets none start in it until it is re-armed. Never asks. Exit code 0 only where every
  * instance has proven it, by receipts that hold with the keys pinned here.
  */
-export async function killAll(output: Output, options: { context?: string } & ScopeOptions): Promise<void> {
+export async function killAll(output: Output, options: KillAllOptions): Promise<void> {
   const body = { ...scopeOf(options), waitMs: WAIT_MS };
   const { context, client } = await openContext(options);
   const checking: Promise<CheckedLine>[] = [];
@@ -42,9 +46,11 @@ async function checked({ receipt, ...line }: KillAllLine, context: MeshContext):
   if (!line.confirmed) return line;
   try {
     if (receipt === undefined) return { ...line, confirmed: false, code: 'receipt-mismatch' };
-    const { kind, issuer } = await checkReceipt(receipt, context);
-    if (kind === 'killed-all' && issuer === line.instance) return line;
-    return { ...line, confirmed: false, code: 'receipt-mismatch' };
+    const { kind, issuer, receipt: signed } = await checkReceipt(receipt, context);
+    if (kind !== 'killed-all' || issuer !== line.instance)
+      return { ...line, confirmed: false, code: 'receipt-mismatch' };
+    if (provesKillAll(signed)) return line;
+    return { ...line, confirmed: false, code: lacksStatement(signed) ? 'statement-missing' : 'observation-missing' };
   } catch (error) {
     return { ...line, confirmed: false, code: codeOf(error) };
   }
@@ -57,8 +63,5 @@ function codeOf(error: unknown): string {
 
 function lineText({ instance, confirmed, agents, reason, code, leasesEndAt, ms }: CheckedLine): string {
   if (confirmed) return `${instance}: confirmed, ${String(agents.length)} agents, ${String(ms)} ms`;
-  const why = code ?? reason ?? 'unconfirmed';
-  const until =
-    leasesEndAt === undefined || leasesEndAt === null ? 'no lease ends them' : `their leases end by ${leasesEndAt}`;
-  return `${instance}: UNCONFIRMED (${why}); ${until}`;
+  return `${instance}: ${unconfirmedText(reason ?? 'unconfirmed', code)} ${leaseText(leasesEndAt, 'them')}`;
 }

@@ -1,9 +1,10 @@
 import { ExitCode } from '../exit-codes.js';
-import type { ReceiptView } from '@capstan/localmesh';
+import type { KillAnswer, ReceiptView } from '@capstan/localmesh';
 import { type OpenContext, openContext } from '../open-context.js';
 import { operatorKeyOf, type SignOptions } from '../operators/operator-key.js';
 import { signedKill } from '../operators/send-signed.js';
 import type { Output } from '../output/output.js';
+import { leaseText, refusedText } from '../output/unconfirmed.js';
 import { checkReceipt, describe, saveReceipt } from '../receipts.js';
 
 const WAIT_MS = 10_000;
@@ -34,6 +35,8 @@ export async function kill(output: Output, id: string, options: KillOptions): Pr
       outcome,
       confirmed,
       observed: verified?.observation ?? null,
+      refusal: confirmed ? null : (answer.refusal ?? null),
+      leaseEndsAt: confirmed ? null : (answer.leaseEndsAt ?? null),
       savedTo: options.save ?? null,
     },
     confirmed
@@ -41,16 +44,25 @@ export async function kill(output: Output, id: string, options: KillOptions): Pr
           `${outcome}: observed, signed and checked.`,
           ...(verified === undefined ? [] : describe(verified)).map((line) => `  ${line}`),
         ]
-      : [`unconfirmed: nobody has seen agent ${id} dead yet; the order stands and is being retried.`],
+      : unconfirmedLines(id, answer),
   );
 }
 
+function unconfirmedLines(id: string, { refusal, leaseEndsAt }: Answer): string[] {
+  return [
+    `unconfirmed: nobody has seen agent ${id} dead yet; the order stands and is being retried.`,
+    ...(refusal === undefined ? [] : [`  ${refusedText(refusal.code)}`]),
+    // Only the hub's own answer tells it; an operator's order has no such field.
+    ...(leaseEndsAt === undefined ? [] : [`  ${leaseText(leaseEndsAt, 'it')}`]),
+  ];
+}
+
+interface Answer extends Pick<KillAnswer, 'commandId' | 'refusal' | 'leaseEndsAt'> {
+  receipt?: ReceiptView | undefined;
+}
+
 /** Ordered by the hub, or by the operator where one signs. */
-async function order(
-  opened: OpenContext,
-  id: string,
-  { reason, instance, ...options }: KillOptions,
-): Promise<{ commandId: string; receipt?: ReceiptView | undefined }> {
+async function order(opened: OpenContext, id: string, { reason, instance, ...options }: KillOptions): Promise<Answer> {
   const signer = await operatorKeyOf(options, opened.context);
   if (signer !== undefined) return signedKill(opened, signer, id, { on: instance, reason });
   return opened.client.kill(id, {

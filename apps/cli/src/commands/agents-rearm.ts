@@ -1,6 +1,4 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HubClient } from '@capstan/localmesh';
 import { KillScope, LocalFault } from '@capstan/protocol';
 import { askReaper } from '../ask-reaper.js';
 import { ExitCode } from '../exit-codes.js';
@@ -14,13 +12,8 @@ export async function rearm(
   options: { context?: string; tokenFile?: string } & ScopeOptions,
 ): Promise<void> {
   const body = scopeOf(options);
-  const { context, client } = await openContext(options);
-  const { tokenFile } = options;
-  const asked =
-    tokenFile === undefined
-      ? client
-      : new HubClient(context.hubUrl, (await readFile(tokenFile, 'utf8')).trim(), context.tlsPin);
-  const { instances } = await asked.rearm(body);
+  const { client } = await openContext(options);
+  const { instances } = await client.rearm(body);
   const isDone = instances.every(({ rearmed }) => rearmed);
   if (!isDone) output.exitCode = ExitCode.timeout;
   output.result('rearm', { scope: body.scope, rearmed: isDone, instances }, [

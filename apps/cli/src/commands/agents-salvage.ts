@@ -7,6 +7,8 @@ import type { Output } from '../output/output.js';
 
 const run = promisify(execFile);
 const REFS = 'refs/capstan/salvage/';
+/** What agents read, and what they do not: unfinished work is in the other one. */
+const KEPT_IN = /\.(?:git|salvage)$/;
 const FORMAT =
   '%(objectname)%09%(parent)%09%(creatordate:iso-strict)%09%(refname:lstrip=3)%09%(trailers:key=Capstan-Task,valueonly,separator=%x20)';
 
@@ -125,9 +127,7 @@ async function findAll(directory: string): Promise<Salvaged[]> {
   const names = await readdir(root).catch(() => {
     throw new LocalFault('usage', `${directory} is no directory of an instance.`);
   });
-  const found = await Promise.all(
-    names.filter((name) => name.endsWith('.git')).map((name) => findIn(join(root, name))),
-  );
+  const found = await Promise.all(names.filter((name) => KEPT_IN.test(name)).map((name) => findIn(join(root, name))));
   return found.flat().sort((one, other) => one.at.localeCompare(other.at));
 }
 

@@ -25,6 +25,7 @@ export interface SpawnOptions {
   task?: string;
   type: 'worker' | 'reviewer' | 'tester';
   runtime: string;
+  sandbox?: 'bubblewrap' | 'docker';
   tenant: string;
   model?: string;
   playbook?: string;
@@ -110,8 +111,9 @@ async function signedSpawn(
 
 /** The request that the options ask for. */
 export function spawnBody(instance: string, options: SpawnOptions): SpawnBody {
-  const { branch, task, model, playbook, budget, timeout, priority } = options;
+  const { branch, task, sandbox, model, playbook, budget, timeout, priority } = options;
   const limits = {
+    ...(sandbox === undefined ? {} : { sandbox }),
     ...(model === undefined ? {} : { model }),
     ...(playbook === undefined ? {} : { playbook }),
     ...(budget === undefined ? {} : { budgetMicroUsd: Math.round(budget * 1_000_000) }),

@@ -33,8 +33,8 @@ export async function createToken(
 export async function listTokens(output: Output, options: { context?: string }): Promise<void> {
   const { client } = await openContext(options);
   const tokens = await client.tokens();
-  const rows = tokens.map(({ name, createdAt }) => [name, createdAt]);
-  output.result('tokens', { tokens }, table([['NAME', 'MADE'], ...rows]));
+  const rows = tokens.map(({ name, createdAt, madeBy: [maker = '-'] }) => [name, createdAt, maker]);
+  output.result('tokens', { tokens }, table([['NAME', 'MADE', 'BY'], ...rows]));
 }
 
 /** The token opens nothing from now on. @throws HubProblem `not-found`; `forbidden` for the one in the hub's own file */

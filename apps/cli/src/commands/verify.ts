@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { describeReceipt, parseBundle, verifyBundle } from '@capstan/evidence';
+import { describeReceipt, parseBundle, provesKillAll, type VerifiedReceipt, verifyBundle } from '@capstan/evidence';
 import { loadTrust } from '@capstan/identity';
 import { defaultContextFile, loadContext } from '@capstan/localmesh';
 import { LocalFault } from '@capstan/protocol';
@@ -39,10 +39,25 @@ export async function verify(
         orderedBy: verified.orderedBy,
         agentId: verified.receipt.agentId,
         observation: verified.observation ?? null,
+        killAll: killAllOf(verified),
       },
     },
     [`verified with the keys of ${trustFile}`, ...describeReceipt(verified).map((line) => `  ${line}`)],
   );
+}
+
+/** What a kill-all's receipt proves; null for another receipt. `scope` is null where the reaper has not stated it. */
+function killAllOf({ receipt, killAll, observations }: VerifiedReceipt): object | null {
+  if (receipt.result.case !== 'killedAll') return null;
+  const { agents, epoch } = receipt.result.value;
+  return {
+    confirmed: provesKillAll(receipt),
+    epoch: String(epoch),
+    scope: killAll?.scope ?? null,
+    tenant: killAll?.scopeId ?? '',
+    agents: agents.map(({ agentId }) => agentId),
+    observations,
+  };
 }
 
 async function readBundle(file: string): Promise<unknown> {

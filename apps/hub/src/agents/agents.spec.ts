@@ -1,4 +1,6 @@
 import { AgentState, KillOutcome, newId } from '@capstan/protocol';
+import { proves } from '../../../../test/support/proves.js';
+import { EventStore } from '../streams/event.store.js';
 import { TestFederation } from '../../test/test-federation.js';
 
 // Real servers on a machine that may be busy: the limit is for what hangs, not for what is slow.
@@ -51,6 +53,38 @@ describe('agents as last reported', () => {
     });
     expect(await spoke.offer(spoke.event('../etc', AgentState.RUNNING, 1n))).toMatchObject({ code: 'id-malformed' });
     expect(await spoke.offer(spoke.event('a-fine-one', AgentState.RUNNING, 1n))).toEqual({ is: 'acknowledged' });
+  });
+});
+
+describe('an agent that stalls', () => {
+  test(
+    'is told in the stream of events with its reason and what the owner makes of it, once, and that it goes on',
+    proves('ORC-L5', async () => {
+      const { agentId } = await spawned();
+      await spoke.offer(spoke.event(agentId, AgentState.RUNNING, 2n), 'events');
+      const stalled = spoke.stall(agentId, { reason: 'No line\u001b[2J for 60 s.', action: 'kill' });
+      for (const event of [stalled, stalled, spoke.stall(agentId, { stalled: false, silentMs: 0n, action: 'none' })])
+        expect(await spoke.offer(event, 'events')).toEqual({ is: 'acknowledged' });
+      const { body } = await hub.get<{ entries: object[] }>(`agents/${agentId}`);
+      expect(body).toMatchObject({ state: 'running', revision: 2 });
+      const store = hub.app.get(EventStore);
+      const { events } = await store.after(0n);
+      expect(events.filter(({ subject, kind }) => subject === agentId && /stalled|goes-on/.test(kind))).toMatchObject([
+        {
+          kind: 'agent.stalled',
+          detail: { instance: 'harbor', reason: 'No line[2J for 60 s.', action: 'kill', silentMs: 60_000 },
+        },
+        { kind: 'agent.goes-on', detail: { instance: 'harbor', silentMs: 0 } },
+      ]);
+    }),
+  );
+
+  test('is told by its own instance alone, in words that the protocol knows', async () => {
+    const { agentId } = await spawned();
+    await spoke.offer(spoke.event(agentId, AgentState.RUNNING, 2n), 'events');
+    expect(await other.offer(other.stall(agentId), 'events')).toMatchObject({ code: 'wrong-issuer' });
+    expect(await spoke.offer(spoke.stall(agentId, { action: 'boast' }))).toMatchObject({ code: 'payload-malformed' });
+    expect(await spoke.offer(spoke.stall('../etc'))).toMatchObject({ code: 'id-malformed' });
   });
 });
 

@@ -3,16 +3,20 @@ import { Injectable } from '@nestjs/common';
 import { asc, ne } from 'drizzle-orm';
 import { DatabaseService } from '../database/database.service.js';
 import { tokens } from '../database/schema.js';
+import { ADMIN } from './admin-token.js';
 
 /** A token as the API shows it: never the token itself. */
 export interface TokenView {
   /** Whose orders it signs for: the record names it. */
   name: string;
   createdAt: string;
+  /** The tokens that it stems from, its maker first; empty for the one of the hub's file. */
+  madeBy: readonly string[];
 }
 
 interface KnownToken extends TokenView {
   digest: Buffer;
+  isRemoved: boolean;
 }
 
 /**
@@ -45,22 +49,50 @@ export class TokenStore {
 
   private async read(): Promise<void> {
     const rows = await this.database.db.select().from(tokens).orderBy(asc(tokens.createdAt), asc(tokens.name));
-    this.known = rows.map(({ name, digest, createdAt }) => ({
+    this.known = rows.map(({ name, digest, createdAt, madeBy, removedAt }) => ({
       name,
       digest: Buffer.from(digest),
       createdAt: createdAt.toISOString(),
+      madeBy,
+      isRemoved: removedAt !== null,
     }));
   }
 
   all(): TokenView[] {
-    return this.known.map(({ name, createdAt }) => ({ name, createdAt }));
+    const held = this.known.filter(({ isRemoved }) => !isRemoved);
+    return held.map(({ name, createdAt, madeBy }) => ({ name, createdAt, madeBy }));
+  }
+
+  /** What a token that `maker` makes stems from. */
+  lineOf(maker: string): string[] {
+    return [maker, ...(this.find(maker)?.madeBy ?? [])];
+  }
+
+  /**
+   * Whether one person may stand behind both tokens. Whoever makes a token holds it too: so all that stem from one token
+   * are one person's, and the holder of the hub's file, who introduces people by making each of them a first one, is nobody
+   * else beside any of them. Names whose origin is not known are not told apart.
+   */
+  areOfOnePerson(one: string, other: string): boolean {
+    const [first, second] = [this.personOf(one), this.personOf(other)];
+    return first === undefined || second === undefined || first === second;
+  }
+
+  /** The token by which the hub's file has introduced somebody; undefined for the file's own. */
+  private personOf(name: string): string | undefined {
+    const line = this.lineOf(name);
+    return line.length > 1 && line.at(-1) === ADMIN ? line.at(-2) : undefined;
+  }
+
+  private find(name: string): KnownToken | undefined {
+    return this.known.find((token) => token.name === name);
   }
 
   /** The name of a token; undefined where it is none. Compares with every token in constant time. */
   nameOf(token: string): string | undefined {
     const given = digestOf(token);
     return this.known.reduce<string | undefined>(
-      (found, { name, digest }) => (timingSafeEqual(digest, given) ? name : found),
+      (found, { name, digest, isRemoved }) => (timingSafeEqual(digest, given) && !isRemoved ? name : found),
       undefined,
     );
   }

@@ -51,6 +51,27 @@ test('a token that was taken back opens nothing, at once', async () => {
   expect((await withToken(hub.token, 'DELETE', `${PATH}/carol`)).status).toBe(404);
 });
 
+test('a name that was taken back is given to nobody else', async () => {
+  expect((await make('frida')).status).toBe(201);
+  expect((await withToken(hub.token, 'DELETE', `${PATH}/frida`)).status).toBe(204);
+  expect(await make('frida')).toMatchObject({ status: 409, body: { code: 'name-taken' } });
+});
+
+test('a token says from whom it stems, also once that one was taken back', async () => {
+  const makes = async (name: string, token: string): Promise<string> =>
+    (await hub.request<{ token: string }>('POST', PATH, JSON.stringify({ name }), { authorization: `Bearer ${token}` }))
+      .body.token;
+  const second = await makes('gina-2', await makes('gina', hub.token));
+  expect((await withToken(second, 'DELETE', `${PATH}/gina`)).status).toBe(204);
+  await makes('gina-3', second);
+  const { body } = await hub.get<{ name: string; madeBy: string[] }[]>(PATH);
+  const line = (name: string): string[] | undefined => body.find((token) => token.name === name)?.madeBy;
+  expect(line('admin')).toEqual([]);
+  expect(line('gina')).toBeUndefined();
+  expect(line('gina-2')).toEqual(['gina', 'admin']);
+  expect(line('gina-3')).toEqual(['gina-2', 'gina', 'admin']);
+});
+
 test('the token of the file can only be changed by the file', async () => {
   expect(await withToken(hub.token, 'DELETE', `${PATH}/admin`)).toMatchObject({
     status: 403,

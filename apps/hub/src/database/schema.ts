@@ -166,6 +166,13 @@ export const tokens = pgTable('tokens', {
   name: text('name').primaryKey(),
   digest: bytes('digest').notNull().unique(),
   createdAt: at('created_at').notNull(),
+  /** Names of the tokens that it stems from, its maker first, the one of the hub's file last; empty for that one. */
+  madeBy: text('made_by')
+    .array()
+    .notNull()
+    .default(sql`'{}'::text[]`),
+  /** It opens nothing from then on. Its name is given to nobody else: the record has it. */
+  removedAt: at('removed_at'),
 });
 
 /** Kill epochs as this hub has ordered them, per instance: each reaper counts its own, and refuses a jump. */

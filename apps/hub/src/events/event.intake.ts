@@ -1,6 +1,16 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { checkKeyEpoch, openEnvelope } from '@capstan/identity';
-import { type AgentSnapshot, Direction, type Envelope, EventSchema, toHex, WireFault } from '@capstan/protocol';
+import {
+  agentId,
+  type AgentSnapshot,
+  type AgentStalled,
+  Direction,
+  type Envelope,
+  EventSchema,
+  stripControl,
+  toHex,
+  WireFault,
+} from '@capstan/protocol';
 import { AgentDirectory } from '../agents/agent.directory.js';
 import { reported } from '../agents/agent-report.js';
 import { RecentMap } from '../commands/recent-map.js';
@@ -13,6 +23,9 @@ import { LinkRelay } from '../replicas/link-relay.js';
 
 /** Digests of events that are stored; a spoke repeats what it has not heard acknowledged. */
 const MOST_REMEMBERED = 5_000;
+const LONGEST_REASON = 500;
+/** What an owner's policy may make of a stall. */
+const ACTIONS: readonly string[] = ['notify', 'kill', 'none'];
 
 /** Takes what instances tell unasked. */
 @Injectable()
@@ -52,6 +65,13 @@ export class EventIntake implements OnModuleInit {
         this.stored.set(hex, true);
         return;
       }
+      case 'agentStalled': {
+        const hex = toHex(digest);
+        if (this.stored.has(hex)) return;
+        await this.agentStalled(instance, payload.body.value);
+        this.stored.set(hex, true);
+        return;
+      }
       case 'connectionWish':
         await this.wishes.take(instance, payload.body.value, header.issuedAtMs);
         return;
@@ -85,12 +105,29 @@ export class EventIntake implements OnModuleInit {
   private async agentChanged(instance: string, snapshot: AgentSnapshot, signedAtMs: bigint): Promise<void> {
     const nowMs = Date.now();
     const { report, hasEnded } = reported(snapshot, instance, signedAtMs, nowMs);
-    const owner = await this.agents.instanceOf(report.agent_id);
-    if (owner !== undefined && owner !== instance)
-      throw new WireFault('wrong-issuer', `${report.agent_id} is on ${owner}`);
+    await this.checkOwner(report.agent_id, instance);
     this.agents.keep(report.agent_id, instance, hasEnded);
     const detail = { instance, state: report.snapshot.state, revision: report.revision };
     const audit = [{ kind: 'agent.reported', subject: report.agent_id, atMs: nowMs, detail }];
     await this.writer.write({ report, audit }, { whenAway: 'keep' });
+  }
+
+  /** Told by the stream of events; the agent's state does not change by it. */
+  private async agentStalled(
+    instance: string,
+    { stalled, silentMs, reason, action, ...event }: AgentStalled,
+  ): Promise<void> {
+    const subject = agentId(event.agentId);
+    if (!ACTIONS.includes(action)) throw new WireFault('payload-malformed', 'an action');
+    await this.checkOwner(subject, instance);
+    const why = stripControl(reason).slice(0, LONGEST_REASON);
+    const detail = { instance, silentMs: Number(silentMs), ...(stalled ? { reason: why, action } : {}) };
+    const kind = stalled ? 'agent.stalled' : 'agent.goes-on';
+    await this.writer.write({ audit: [{ kind, subject, atMs: Date.now(), detail }] }, { whenAway: 'keep' });
+  }
+
+  private async checkOwner(agent: string, instance: string): Promise<void> {
+    const owner = await this.agents.instanceOf(agent);
+    if (owner !== undefined && owner !== instance) throw new WireFault('wrong-issuer', `${agent} is on ${owner}`);
   }
 }

@@ -1,4 +1,5 @@
-import { type KillOutcomeName, killOutcomeName, stripControl } from '@capstan/protocol';
+import { lacksStatement, provesKillAll } from '@capstan/evidence';
+import { type FaultCode, type KillOutcomeName, killOutcomeName, stripControl } from '@capstan/protocol';
 import type { Answer } from '../commands/answers.js';
 import { type ReceiptView, receiptView } from '../receipts/receipt-view.js';
 
@@ -29,7 +30,7 @@ export type KillAllLine =
       commandId: string | null;
       confirmed: false;
       reason: UnconfirmedReason;
-      /** Why it was refused. */
+      /** Why it was refused, or what its answer lacks. */
       code?: string;
       /** What is known of them so far. */
       agents: KilledAgentView[];
@@ -58,10 +59,9 @@ export function isMiscounted({ receipt }: Answer): boolean {
   return result?.case === 'refused' && result.value.code === 'kill-epoch';
 }
 
-/** Whether the reaper has signed the death of each agent that the receipt names. */
+/** Whether the reaper has signed which agents there were, and the death of each. */
 export function isConfirmed({ receipt }: Answer): boolean {
-  const result = receipt?.receipt.result;
-  return result?.case === 'killedAll' && agentsOf(receipt).every(({ outcome }) => outcome !== 'unconfirmed');
+  return receipt !== undefined && provesKillAll(receipt.receipt);
 }
 
 export function agentsOf(receipt: Answer['receipt']): KilledAgentView[] {
@@ -89,7 +89,7 @@ export function lineOf(o: {
     const epoch = result.value.epoch.toString();
     return { instance, commandId, confirmed: true, epoch, agents, receipt: receiptView(answer.receipt), ms };
   }
-  const code = answer?.record.refusal?.code;
+  const code = answer?.record.refusal?.code ?? missingOf(answer);
   return {
     instance,
     commandId,
@@ -101,6 +101,10 @@ export function lineOf(o: {
     leasesEndAt: o.leasesEndAt?.toISOString() ?? null,
     ms,
   };
+}
+
+function missingOf(answer: Answer | undefined): FaultCode | undefined {
+  return answer?.receipt !== undefined && lacksStatement(answer.receipt.receipt) ? 'statement-missing' : undefined;
 }
 
 function reasonOf(answer: Answer | undefined, isAway: boolean): UnconfirmedReason {

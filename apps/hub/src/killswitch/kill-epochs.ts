@@ -82,9 +82,12 @@ export class KillEpochs implements OnModuleInit {
     return this.rows.get(scopeKey(instance, scope));
   }
 
-  /** Every scope of the whole federation that is disarmed. */
-  disarmedForAll(): OrderedEpoch[] {
-    return [...this.rows.values()].filter(({ instance, armed }) => instance === '' && !armed);
+  /** What forbids an instance to start agents: the order to all, or its own where it stands alone; each scope once. */
+  disarmedFor(instance: string): OrderedEpoch[] {
+    const forAll = [...this.rows.values()].filter((row) => row.instance === '' && !row.armed);
+    const isAlone = (row: OrderedEpoch): boolean =>
+      row.instance === instance && !row.armed && this.of('', row)?.armed !== false;
+    return [...forAll, ...[...this.rows.values()].filter(isAlone)];
   }
 
   /** What must be re-armed for an order to hold: the order's own row, and each instance's. */

@@ -3,7 +3,7 @@ import { proves } from '../../../../test/support/proves.js';
 import { startTestPostgres, type TestPostgres } from '../../../../test/support/postgres.js';
 import { until } from '../../../../test/support/until.js';
 import { TestHub } from '../../test/test-hub.js';
-import { type Ordered, readInvite, type Result, TestSpoke } from '../../test/test-spoke.js';
+import { type Ordered, readInvite, TestSpoke } from '../../test/test-spoke.js';
 import { DatabaseService } from '../database/database.service.js';
 import { killEpochs } from '../database/schema.js';
 import { KillEpochs } from './kill-epochs.js';
@@ -22,6 +22,7 @@ let harbor: TestSpoke;
 let quay: TestSpoke;
 let wharf: TestSpoke;
 let alice: string;
+let bob: string;
 
 beforeAll(async () => {
   postgres = await startTestPostgres();
@@ -35,8 +36,9 @@ beforeEach(async () => {
     TestSpoke.connected(hub, 'quay'),
     TestSpoke.connected(hub, 'wharf'),
   ]);
-  const made = await hub.request<{ token: string }>('POST', '/api/v1/auth/tokens', JSON.stringify({ name: 'alice' }));
-  alice = made.body.token;
+  const tokenOf = async (name: string): Promise<string> =>
+    (await hub.post<{ token: string }>('/api/v1/auth/tokens', { name })).body.token;
+  [alice, bob] = [await tokenOf('alice'), await tokenOf('bob')];
 });
 afterEach(async () => {
   for (const spoke of [harbor, quay, wharf]) await spoke.disconnect();
@@ -75,21 +77,11 @@ function epochOf(order: Ordered): bigint {
   return it.case === 'killAll' || it.case === 'rearm' ? it.value.epoch : -1n;
 }
 
-/** What a spoke answers to a kill-all: these agents, observed dead by its reaper. */
-function killed(spoke: TestSpoke, order: Ordered, agentIds: string[], outcome = KillOutcome.KILLED): Result {
-  const agents = agentIds.map((agentId) => {
-    const observation =
-      outcome === KillOutcome.UNCONFIRMED ? new Uint8Array() : spoke.observation(order, agentId, outcome);
-    return { agentId, result: { outcome, observation } };
-  });
-  return { case: 'killedAll', value: { epoch: epochOf(order), agents } };
-}
-
 /** Answers kill-alls with a proof and re-armings with a word, as a sound instance does. */
 function obey(spoke: TestSpoke, agentIds: string[] = []): void {
   spoke.onOrder = (order) => {
     const it = body(order);
-    if (it.case === 'killAll') void spoke.offer(spoke.receipt(order, killed(spoke, order, agentIds)), 'kill');
+    if (it.case === 'killAll') void spoke.offer(spoke.receipt(order, spoke.killedAll(order, agentIds)), 'kill');
     if (it.case === 'rearm') {
       const value = { epoch: it.value.epoch };
       void spoke.offer(spoke.receipt(order, { case: 'rearmed', value }));
@@ -138,7 +130,7 @@ it('streams a line as each instance answers, and the totals last', async () => {
   obey(wharf);
   let answerLate: () => void = () => undefined;
   quay.onOrder = (order) => {
-    answerLate = () => void quay.offer(quay.receipt(order, killed(quay, order, [])), 'kill');
+    answerLate = () => void quay.offer(quay.receipt(order, quay.killedAll(order, [])), 'kill');
   };
   const response = await fetch(`${hub.url}/api/v1/federation/agents/kill-all`, {
     method: 'POST',
@@ -174,7 +166,7 @@ it(
       void quay.offer(quay.receipt(order, { case: 'killedAll', value: { epoch: 1n, agents } }), 'kill');
     };
     wharf.onOrder = (order) => {
-      void wharf.offer(wharf.receipt(order, killed(wharf, order, ['agent-2'], KillOutcome.UNCONFIRMED)), 'kill');
+      void wharf.offer(wharf.receipt(order, wharf.killedAll(order, ['agent-2'], KillOutcome.UNCONFIRMED)), 'kill');
     };
     const { body: answer } = await killAll({ scope: 'mesh', waitMs: 1000 });
     expect(lineOf(answer.instances, 'harbor')).toMatchObject({ confirmed: true });
@@ -214,11 +206,11 @@ it(
   'lets nothing be spawned in a scope until another admin has re-armed it',
   proves('FED-10', async () => {
     for (const spoke of [harbor, quay, wharf]) obey(spoke);
-    await killAll({ scope: 'instance', instance: 'harbor' });
+    await killAll({ scope: 'instance', instance: 'harbor' }, bob);
     expect(quay.ordered).toEqual([]);
     expect(await spawn('harbor')).toMatchObject({ status: 409, body: { code: 'disarmed' } });
     expect((await spawn('quay')).status).toBe(202);
-    const own = await rearm({ scope: 'instance', instance: 'harbor' }, hub.token);
+    const own = await rearm({ scope: 'instance', instance: 'harbor' }, bob);
     expect(own).toMatchObject({ status: 403, body: { code: 'rearm-same-person' } });
     const { body: answer } = await rearm({ scope: 'instance', instance: 'harbor' }, alice);
     expect(answer.instances).toMatchObject([{ instance: 'harbor', rearmed: true }]);
@@ -244,10 +236,10 @@ it('stops one tenant everywhere and leaves the others alone', async () => {
 it('keeps an instance disarmed whose reaper has not said that it is re-armed', async () => {
   for (const spoke of [harbor, quay]) obey(spoke);
   wharf.onOrder = (order) => {
-    if (body(order).case === 'killAll') void wharf.offer(wharf.receipt(order, killed(wharf, order, [])), 'kill');
+    if (body(order).case === 'killAll') void wharf.offer(wharf.receipt(order, wharf.killedAll(order, [])), 'kill');
     else void wharf.offer(wharf.receipt(order, { case: 'refused', value: { code: 'disarmed' } }));
   };
-  await killAll({ scope: 'mesh' });
+  await killAll({ scope: 'mesh' }, bob);
   const { body: answer } = await rearm({ scope: 'mesh' }, alice);
   expect(answer.instances.find(({ instance }) => instance === 'wharf')).toMatchObject({
     rearmed: false,
@@ -284,7 +276,7 @@ it(
     harbor.onOrder = (order) => {
       if (epochOf(order) === reaperEpoch + 1n) {
         reaperEpoch += 1n;
-        void harbor.offer(harbor.receipt(order, killed(harbor, order, [])), 'kill');
+        void harbor.offer(harbor.receipt(order, harbor.killedAll(order, [])), 'kill');
       } else void harbor.offer(harbor.receipt(order, { case: 'refused', value: { code: 'kill-epoch' } }), 'kill');
     };
     const { body: answer } = await killAll({ scope: 'instance', instance: 'harbor', waitMs: 20_000 });
@@ -337,7 +329,7 @@ it('renews no lease of an instance that has not proven that it obeys', async () 
   expect(['harbor', 'quay', 'wharf'].map((instance) => stopping.has(instance))).toEqual([false, true, true]);
   const order = quay.ordered.find((each) => body(each).case === 'killAll');
   if (order === undefined) throw new Error('quay was not told');
-  await quay.offer(quay.receipt(order, killed(quay, order, [])), 'kill');
+  await quay.offer(quay.receipt(order, quay.killedAll(order, [])), 'kill');
   expect(stopping.has('quay')).toBe(false);
 });
 

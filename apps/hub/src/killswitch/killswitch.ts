@@ -92,16 +92,21 @@ export class Killswitch implements OnApplicationBootstrap {
     return rows.map((row) => this.start(row, order.reason, by, { beganAt, waitMs }));
   }
 
-  /** For an instance that comes: what was stopped everywhere is stopped there too, before it is told anything else. */
+  /** For an instance that comes: what is stopped for it is stopped there too, before it is told anything else. */
   catchUp(instance: string): void {
-    for (const { scope, scopeId, orderedBy } of this.epochs.disarmedForAll()) {
-      const own = this.epochs.of(instance, { scope, scopeId });
-      if (own?.armed === false) continue;
+    for (const { scope, scopeId, orderedBy } of this.epochs.disarmedFor(instance)) {
+      if (this.isOrderedOfThisEnrollment(instance, { scope, scopeId })) continue;
       const row = this.row(instance, { scope, scopeId }, orderedBy);
       const detail = { scope, scopeId, instance, by: orderedBy };
       void this.epochs.set([row], [{ kind: 'killswitch.caught-up', subject: instance, atMs: Date.now(), detail }]);
       this.issue(row, 'the scope is disarmed', orderedBy).listener[Symbol.dispose]();
     }
+  }
+
+  /** What it was told under an earlier enrolment ended with that one, and its reaper may be another. */
+  private isOrderedOfThisEnrollment(instance: string, scope: Scope): boolean {
+    const own = this.epochs.of(instance, scope);
+    return own?.armed === false && own.changedAt > this.connections.ofInstance(instance).createdAt;
   }
 
   /** Orders anew, with the same number, what was signed with a key that is believed no longer. */
@@ -282,7 +287,7 @@ export class Killswitch implements OnApplicationBootstrap {
     const { id, instance, envelope } = record;
     const ordered = orderedScope(envelope);
     if (ordered === undefined) return;
-    const { scope, by, reason } = ordered;
+    const { scope, by, reason, epoch } = ordered;
     const listener = this.answers.listen(id);
     listener[Symbol.dispose]();
     this.issued.set(id, {
@@ -296,6 +301,6 @@ export class Killswitch implements OnApplicationBootstrap {
       listener,
       recorded: Promise.resolve(),
     });
-    if (this.epochs.of(instance, scope)?.armed !== true) this.stopping.begin(instance, id, scope);
+    this.stopping.begin(instance, id, { ...scope, epoch });
   }
 }

@@ -1,12 +1,12 @@
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { newId, WireFault } from '@capstan/protocol';
+import { TokenStore } from '../auth/token.store.js';
 import { type Answer, Answers } from '../commands/answers.js';
 import { CommandDesk } from '../commands/command-desk.js';
 import { HubConfig } from '../hub.config.js';
 import { KillEpochs, type OrderedEpoch } from './kill-epochs.js';
 import { killScope, type ScopeOrder } from './kill-scope.js';
 import { orderedScope } from './ordered-scope.js';
-import { Stopping } from './stopping.js';
 
 /** An order that waits longer is given anew: nobody means it any more. */
 const LIFETIME_MS = 24 * 60 * 60 * 1000;
@@ -27,9 +27,9 @@ export interface RearmLine {
 export class Rearming implements OnApplicationBootstrap {
   constructor(
     private readonly epochs: KillEpochs,
-    private readonly stopping: Stopping,
     private readonly desk: CommandDesk,
     private readonly answers: Answers,
+    private readonly tokens: TokenStore,
     private readonly config: HubConfig,
   ) {}
 
@@ -47,7 +47,7 @@ export class Rearming implements OnApplicationBootstrap {
   async rearm(order: ScopeOrder & { reason: string }, by: string, waitMs: number): Promise<RearmLine[]> {
     const rows = this.epochs.disarmed(order);
     if (rows.length === 0) throw new WireFault('not-found', 'nothing is disarmed in this scope');
-    const isSamePerson = rows.some(({ orderedBy }) => orderedBy === by);
+    const isSamePerson = rows.some(({ orderedBy }) => this.tokens.areOfOnePerson(orderedBy, by));
     if (isSamePerson && this.config.killswitch.rearm === 'another') throw new WireFault('rearm-same-person', by);
     const { scope, scopeId, reason } = order;
     const subject = order.instance ?? (scopeId === '' ? scope : scopeId);
@@ -92,7 +92,6 @@ export class Rearming implements OnApplicationBootstrap {
     const detail = { scope: row.scope, scopeId: row.scopeId, by, epoch: String(row.epoch) };
     const audit = [{ kind: 'killswitch.rearmed', subject: record.instance, atMs: Date.now(), detail }];
     void this.epochs.set([armed(row, by)], audit);
-    this.stopping.rearmed(record.instance, ordered.scope);
   }
 }
 

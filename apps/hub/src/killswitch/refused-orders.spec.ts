@@ -1,10 +1,10 @@
 import { keyRecord, KeyRing } from '@capstan/identity';
-import { create, KillEpochSchema, KillOutcome } from '@capstan/protocol';
+import { create, KillEpochSchema } from '@capstan/protocol';
 import { proves } from '../../../../test/support/proves.js';
 import { startTestPostgres, type TestPostgres } from '../../../../test/support/postgres.js';
 import { until } from '../../../../test/support/until.js';
 import { TestHub } from '../../test/test-hub.js';
-import { type Ordered, type Result, TestSpoke } from '../../test/test-spoke.js';
+import { type Ordered, TestSpoke } from '../../test/test-spoke.js';
 import type { CommandView } from '../commands/command-view.js';
 import { Outbox } from '../commands/outbox.js';
 import { HubIdentity } from '../identity/hub-identity.js';
@@ -49,15 +49,6 @@ function epochOf(order: Ordered): bigint {
   return it.case === 'killAll' ? it.value.epoch : -1n;
 }
 
-/** What a spoke answers to a kill-all: these agents, observed dead by its reaper. */
-function killed(spoke: TestSpoke, order: Ordered, agentIds: string[]): Result {
-  const agents = agentIds.map((agentId) => {
-    const observation = spoke.observation(order, agentId, KillOutcome.KILLED);
-    return { agentId, result: { outcome: KillOutcome.KILLED, observation } };
-  });
-  return { case: 'killedAll', value: { epoch: epochOf(order), agents } };
-}
-
 const viewOf = async (commandId: string): Promise<CommandView> =>
   (await hub.get<CommandView>(`commands/${commandId}`)).body;
 const killAllOf = (spoke: TestSpoke): Promise<Ordered> =>
@@ -83,8 +74,8 @@ it(
     for (const spoke of [harbor, quay]) {
       await until('it came again', () => spoke.ordered.filter((each) => body(each).case === 'killAll').length > 1);
     }
-    await harbor.offer(harbor.receipt(first, killed(harbor, first, ['agent-1'])), 'kill');
-    await quay.offer(quay.receipt(second, killed(quay, second, [])), 'kill');
+    await harbor.offer(harbor.receipt(first, harbor.killedAll(first, ['agent-1'])), 'kill');
+    await quay.offer(quay.receipt(second, quay.killedAll(second, [])), 'kill');
     expect((await answered).body.totals).toMatchObject({ instances: 2, confirmed: 2, agents: { killed: 1 } });
     expect(['harbor', 'quay'].map((instance) => stopping.has(instance))).toEqual([false, false]);
     expect((await viewOf(first.command.header?.id ?? '')).refusal).toBeUndefined();
@@ -109,7 +100,7 @@ it('is not worn out by wrong numbers: renewals stay off, and it is ordered again
   expect(old.refusal?.sentence).toContain(wanted[1]);
   const last = harbor.ordered.at(-1);
   if (last === undefined) throw new Error('harbor was not told');
-  await harbor.offer(harbor.receipt(last, killed(harbor, last, [])), 'kill');
+  await harbor.offer(harbor.receipt(last, harbor.killedAll(last, [])), 'kill');
   expect(hub.app.get(Stopping, { strict: false }).has('harbor')).toBe(false);
 });
 
@@ -140,7 +131,7 @@ it(
     expect(epochOf(order)).toBe(1n);
     const stopping = hub.app.get(Stopping, { strict: false });
     expect(stopping.has('harbor')).toBe(true);
-    await harbor.offer(harbor.receipt(order, killed(harbor, order, [])), 'kill');
+    await harbor.offer(harbor.receipt(order, harbor.killedAll(order, [])), 'kill');
     expect(stopping.has('harbor')).toBe(false);
   }),
 );

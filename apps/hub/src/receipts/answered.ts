@@ -1,4 +1,4 @@
-import type { ReceiptKind, VerifiedReceipt } from '@capstan/evidence';
+import { checkKillAllScope, type ReceiptKind, type VerifiedReceipt } from '@capstan/evidence';
 import { type Envelope, WireFault } from '@capstan/protocol';
 import type { CommandKind } from '../commands/command-record.js';
 import type { QueryKind } from '../queries/query-bodies.js';
@@ -32,9 +32,9 @@ const ANSWERS: Readonly<Record<Asked['kind'], readonly ReceiptKind[]>> = {
  * cannot get wrong, compared with the hub's own record so that the command need not be decoded again.
  *
  * @param askedBy who has signed the command or query
- * @throws WireFault `receipt-mismatch`
+ * @throws WireFault `receipt-mismatch`; `statement-invalid` where the reaper has stopped another scope, or raised another epoch
  */
-export function checkAnswers({ kind, receipt, issuer }: VerifiedReceipt, asked: Asked, askedBy: string): void {
+export function checkAnswers({ kind, receipt, issuer, killAll }: VerifiedReceipt, asked: Asked, askedBy: string): void {
   const digest = Buffer.from(receipt.commandDigest).toString('hex');
   if (issuer !== asked.instance) throw new WireFault('receipt-mismatch', 'the command was for another instance');
   if (digest !== asked.digest) throw new WireFault('receipt-mismatch', 'digest');
@@ -45,4 +45,5 @@ export function checkAnswers({ kind, receipt, issuer }: VerifiedReceipt, asked: 
   // A refusal may name no agent; none may name another's, or it would stand on that agent's page.
   const isNamed = kind !== 'refused' || receipt.agentId !== '';
   if (isNamed && receipt.agentId !== asked.agentId) throw new WireFault('receipt-mismatch', 'another agent');
+  if (killAll !== undefined) checkKillAllScope(killAll, asked.envelope);
 }

@@ -5,6 +5,8 @@ import {
   decodeStrict,
   type KillOutcomeName,
   killOutcomeName,
+  type KillAllResult,
+  KillAllStatementSchema,
   type KillResult,
   ObservationSchema,
   type Receipt,
@@ -36,6 +38,8 @@ export interface KillView {
 
 export interface KillAllView {
   epoch: string;
+  /** When the reaper raised the epoch and named these agents as all; null where it has not said that they are. */
+  statedAtMs: number | null;
   agents: ({ agentId: string } & KillView)[];
 }
 
@@ -77,6 +81,7 @@ function receiptResult({ result }: Receipt): ReceiptResult {
     case 'killedAll':
       return {
         epoch: result.value.epoch.toString(),
+        statedAtMs: statedAtMs(result.value),
         agents: result.value.agents.map(({ agentId, result: one }) => {
           if (one === undefined) throw new WireFault('payload-malformed', `no result for ${agentId}`);
           return { agentId: stripControl(agentId), ...killView(one) };
@@ -92,6 +97,12 @@ function receiptResult({ result }: Receipt): ReceiptResult {
     case undefined:
       return null;
   }
+}
+
+/** As the observation, verified before. */
+function statedAtMs({ statement }: KillAllResult): number | null {
+  if (statement.length === 0) return null;
+  return Number(decodeStrict(KillAllStatementSchema, decodeEnvelope(statement).payload).raisedAtMs);
 }
 
 /** The observation was verified before the receipt was taken; here it is only read. */

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { type VerifiedReceipt, verifyReceipt } from '@capstan/evidence';
+import { provesKillAll, type VerifiedReceipt, verifyReceipt } from '@capstan/evidence';
 import { checkKeyEpoch } from '@capstan/identity';
 import { type Envelope, faultSentence, isFaultCode, killOutcomeName, type Receipt } from '@capstan/protocol';
 import { AgentDirectory } from '../agents/agent.directory.js';
@@ -30,6 +30,7 @@ const MOST_REMEMBERED = 5_000;
 @Injectable()
 export class ReceiptIntake {
   private readonly stored = new RecentMap<string, true>(MOST_REMEMBERED);
+  private readonly orderless = new RecentMap<string, true>(MOST_REMEMBERED);
   private readonly inHand = new ReceiptsInHand();
 
   constructor(
@@ -70,8 +71,10 @@ export class ReceiptIntake {
     if (this.queries.take(verified) || this.probes.take(verified, envelope)) return;
     const record = await this.commands.find(receipt.commandId);
     if (record === undefined) {
+      if (this.orderless.has(digest)) return;
       await this.unmatched.keep(verified, envelope, digest);
-      this.stored.set(digest, true);
+      // Not as stored: its order may come to light, when the hub that gave it is started again and reads its journal.
+      this.orderless.set(digest, true);
       return;
     }
     checkAnswers(verified, record, record.issuer ?? this.identity.hubId);
@@ -157,8 +160,7 @@ function takenOf(
 /** A death that nobody has seen answers nothing: the order stays open, and the instance is told of it until it is proven. */
 function isAnswer({ result }: Receipt): boolean {
   if (result.case === 'killed') return killOutcomeName(result.value.outcome) !== 'unconfirmed';
-  if (result.case !== 'killedAll') return true;
-  return result.value.agents.every((agent) => agent.result && killOutcomeName(agent.result.outcome) !== 'unconfirmed');
+  return result.case !== 'killedAll' || provesKillAll({ result });
 }
 
 function newsOf({ receipt, receivedAt }: TakenReceipt, instance: string): Reported | undefined {

@@ -84,7 +84,7 @@ function obey(order: Ordered): void {
       await spoke.offer(spoke.receipt(order, { case: 'killed', value: { outcome: KillOutcome.KILLED, observation } }));
     }
     if (body.case === 'killAll' && body.value.epoch === 1n)
-      await spoke.offer(spoke.receipt(order, { case: 'killedAll', value: { epoch: 1n, agents: [] } }), 'kill');
+      await spoke.offer(spoke.receipt(order, spoke.killedAll(order, [])), 'kill');
   };
   void offer().catch(() => undefined);
 }

@@ -34,14 +34,19 @@ export class CommandSync {
     private readonly stopping: Stopping,
   ) {}
 
-  /** Reads the commands of `ids` and tells what is new: to the instance if it is linked here, and to whoever waits. */
-  async commands(ids: readonly string[]): Promise<void> {
+  /**
+   * Reads the commands of `ids` and tells what is new: to the instance if it is linked here, and to whoever waits.
+   *
+   * @param successors of those that go on as another command: whoever waits for one hears what becomes of the other
+   */
+  async commands(ids: readonly string[], successors: ReadonlyMap<string, string>): Promise<void> {
     if (ids.length === 0) return;
+    for (const [id, successor] of successors) this.answers.goesOn(id, successor);
     const rows = await this.database.db
       .select()
       .from(commands)
       .where(inArray(commands.id, [...ids]));
-    for (const row of rows) this.take(commandOfRow(row));
+    for (const row of rows) this.take(commandOfRow(row), successors.has(row.id));
   }
 
   /** Reads the receipts of `digests`, hex, and tells those that somebody waits for. */
@@ -67,13 +72,13 @@ export class CommandSync {
     return this.answers.isAwaited(commandId) || record?.kind === 'agent.kill-all' || (record?.issuer ?? null) !== null;
   }
 
-  private take(record: CommandRecord): void {
+  private take(record: CommandRecord, isSuperseded: boolean): void {
     const known = this.book.get(record.id);
     if (known !== undefined && !isNews(known, record)) return;
     if (known === undefined) this.begin(record);
     else this.book.keep(record);
     if (record.kind === 'agent.kill-all') this.stopping.heard(record);
-    if (record.refusal !== null) this.answers.publish({ record, isElsewhere: true });
+    if (record.refusal !== null && !isSuperseded) this.answers.publish({ record, isElsewhere: true });
   }
 
   private begin(record: CommandRecord): void {
@@ -84,7 +89,8 @@ export class CommandSync {
     this.book.keepForeign(record);
     if (!isOpen(record)) return;
     const ordered = record.kind === 'agent.kill-all' ? orderedScope(record.envelope) : undefined;
-    if (ordered !== undefined) this.stopping.begin(record.instance, record.id, ordered.scope);
+    if (ordered !== undefined)
+      this.stopping.begin(record.instance, record.id, { ...ordered.scope, epoch: ordered.epoch });
     this.outbox.offer(record);
   }
 }

@@ -70,7 +70,8 @@ export class ForeignKills implements OnModuleInit {
     if (this.book.get(record.id) !== undefined) return;
     this.book.keepForeign(record);
     const ordered = orderedScope(record.envelope);
-    if (ordered !== undefined) this.stopping.begin(record.instance, record.id, ordered.scope);
+    if (ordered !== undefined)
+      this.stopping.begin(record.instance, record.id, { ...ordered.scope, epoch: ordered.epoch });
     this.outbox.offer(record);
     this.writer.writeKill({ command: newCommandRow(record), audit: [] }).committed.catch((err: unknown) => {
       this.log.error({ err, command: record.id, msg: 'a kill of another replica was not written' });

@@ -94,7 +94,7 @@ export class ReplicaSync implements OnApplicationBootstrap, OnApplicationShutdow
     const isStopped = orders.some(({ detail }) => detail.command === 'agent.kill-all');
     if (isStopped || of('killswitch.').length > 0) await this.epochs.reload();
     const about = [...orders, ...receipts, ...of('kill.')];
-    await this.commands.commands([...new Set(about.map(({ subject }) => subject))]);
+    await this.commands.commands([...new Set(about.map(({ subject }) => subject))], successorsIn(orders));
     const wanted = receipts.filter(({ subject }) => this.commands.isWanted(subject));
     await this.commands.receipts(wanted.map(({ detail }) => String(detail.receipt)));
     for (const entry of of('agent.reported')) this.reported(entry);
@@ -123,4 +123,10 @@ export class ReplicaSync implements OnApplicationBootstrap, OnApplicationShutdow
     if (result !== 'finished' || typeof agent !== 'string' || typeof instance !== 'string') return;
     this.agents.keep(agent, instance, true);
   }
+}
+
+/** By the command that is over: the one that serves in its place. */
+function successorsIn(orders: readonly ChainEntry[]): ReadonlyMap<string, string> {
+  const superseded = orders.filter(({ kind }) => kind === 'command.superseded');
+  return new Map(superseded.map(({ subject, detail }) => [subject, String(detail.by)]));
 }

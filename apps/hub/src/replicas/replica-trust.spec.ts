@@ -126,10 +126,7 @@ describe('a kill-all ordered at one replica', () => {
       spoke.onOrder = (order) => {
         const { body } = order.command;
         if (body.case !== 'killAll') return;
-        const observation = spoke.observation(order, agentId, KillOutcome.KILLED);
-        const agents = [{ agentId, result: { outcome: KillOutcome.KILLED, observation } }];
-        const value = { epoch: body.value.epoch, agents };
-        void spoke.offer(spoke.receipt(order, { case: 'killedAll', value }), 'kill').catch(() => undefined);
+        void spoke.offer(spoke.receipt(order, spoke.killedAll(order, [agentId])), 'kill').catch(() => undefined);
       };
       const order = { scope: 'instance', instance: 'cutter', waitMs: 20_000 };
       const headers = { authorization: `Bearer ${first.token}`, accept: 'application/json' };

@@ -1,6 +1,7 @@
 import { Body, Controller, Get, HttpCode, type OnModuleDestroy, Param, Post, Query } from '@nestjs/common';
 import {
   agentId,
+  newId,
   tenantId,
   toBase64,
   WireFault,
@@ -14,8 +15,9 @@ import { Monitor } from '../monitor/monitor.service.js';
 import type { Sample } from '../monitor/vitals.js';
 import { VitalsWatch } from '../monitor/vitals-watch.js';
 import { Admission } from '../spawner/admission.service.js';
+import { Messages } from '../spawner/messages.service.js';
 import { AgentStore } from '../valkey/agent.store.js';
-import { KillAllDto, KillDto, ListQuery, LogQuery } from './dto/requests.dto.js';
+import { KillAllDto, KillDto, ListQuery, LogQuery, MessageDto } from './dto/requests.dto.js';
 import { SpawnAgentDto } from './dto/spawn-agent.dto.js';
 import { wishOfRequest } from './dto/wish-of-request.js';
 import { inTime } from './in-time.js';
@@ -37,6 +39,7 @@ export class AgentsController implements OnModuleDestroy {
     private readonly monitor: Monitor,
     private readonly vitals: VitalsWatch,
     private readonly killswitch: Killswitch,
+    private readonly messages: Messages,
   ) {}
 
   @Post('spawn')
@@ -73,6 +76,15 @@ export class AgentsController implements OnModuleDestroy {
     if (waitMs === 0) return this.monitor.page(agentId(agent.agentId), after, limit, mostBytes);
     const signal = AbortSignal.any([AbortSignal.timeout(waitMs), this.closing.signal]);
     return this.monitor.nextPage(agentId(agent.agentId), after, { limit, mostBytes }, signal);
+  }
+
+  /** The agent takes it up before it asks its model again. */
+  @Post(':id/messages')
+  @HttpCode(202)
+  async message(@Param('id') id: string, @Body() body: MessageDto): Promise<{ messageId: string }> {
+    const { messageId = newId(), text } = body;
+    await inTime(this.messages.send(agentId(id), { messageId, text }));
+    return { messageId };
   }
 
   private withVitals(agent: AgentView): AgentView {

@@ -40,6 +40,7 @@ describe('the API of agents', () => {
     ['POST', '/commands'],
     ['POST', '/agents/spawn'],
     ['POST', '/agents/a/kill'],
+    ['POST', '/agents/a/messages'],
     ['POST', '/agents/a/noticed-kill'],
     ['POST', '/agents/kill-all'],
     ['POST', '/agents/rearm'],
@@ -100,6 +101,20 @@ describe('the API of agents', () => {
     const { status, body } = await api.call('POST', '/agents/spawn', ownSpawn(over));
     expect([status, body['code']]).toEqual([422, code]);
   });
+
+  it(
+    'refuses a sandbox that the owner allows and this instance does not have, and says which ones work',
+    proves('ORC-106', async () => {
+      await api.instance.writePolicy({ sandboxes: ['bubblewrap', 'docker'] });
+      const { status, body } = await api.call('POST', '/agents/spawn', ownSpawn({ options: { sandbox: 'docker' } }));
+      expect([status, body['code']]).toEqual([422, 'sandbox-missing']);
+      const asked = await api.call('POST', '/agents/spawn', ownSpawn({ options: { sandbox: 'bubblewrap' } }));
+      expect(asked.status).toBe(202);
+      const works = { name: 'bubblewrap', available: true, version: expect.any(String) };
+      expect((await api.call('GET', '/sandboxes')).body).toEqual([works]);
+      await api.instance.writePolicy({});
+    }),
+  );
 
   it(
     'tells the state of an agent with its times and error, and 404 for one that is unknown',

@@ -53,5 +53,5 @@ async function loadInstanceId(file: string): Promise<string> {
   } catch (error) {
     throw new LocalFault('instance-unenrolled', 'This instance has not joined a hub.', undefined, { cause: error });
   }
-  throw new LocalFault('instance-unenrolled', `${file} names no instance.`);
+  throw new LocalFault('instance-unenrolled', 'The instance.json of this instance names none.', file);
 }

@@ -34,6 +34,8 @@ export interface GatewayOrder {
   gid: number;
   /** Spending cap, millionths of a US dollar. */
   budgetMicroUsd: number;
+  /** What it has used before, under a gateway that is no more; default nothing. */
+  before?: Usage;
   /** What the agent is; some may be answered by playbook. */
   role?: string;
   /** Model of an agent that asks for `default`; empty for the provider's own. */

@@ -214,11 +214,15 @@ describe('the scripted model', () => {
     const first = await room.client.messages.create(TASK);
     const assistant = { role: 'assistant' as const, content: first.content };
     const { files: _files, ...without } = MEASURED;
-    for (const values of [results(0, without), results(0, MEASURED, true)]) {
+    const cases = [
+      [results(0, without), 'each tool_use must be followed by its tool_result'],
+      [results(0, MEASURED, true), 'there is no value for'],
+    ] as const;
+    for (const [values, why] of cases) {
       const lost = room.client.messages.create({ ...TASK, messages: [...TASK.messages, assistant, values] });
       await expect(lost).rejects.toMatchObject({
         status: 400,
-        message: expect.stringContaining('there is no value for'),
+        message: expect.stringContaining(why),
       });
     }
     const toolless = room.client.messages.create({ ...TASK, tools: TOOLS.slice(1) });

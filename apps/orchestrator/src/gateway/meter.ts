@@ -48,6 +48,15 @@ interface Held {
   least: number;
 }
 
+const UNUSED: Usage = {
+  requests: 0,
+  inputTokens: 0,
+  outputTokens: 0,
+  cacheReadTokens: 0,
+  cacheWriteTokens: 0,
+  costMicroUsd: 0,
+};
+
 /** A reply shorter than this is not worth its prompt. */
 const SHORTEST_REPLY = 256;
 /** Sums of fractions are off by less than this; it must not become a whole millionth. */
@@ -55,18 +64,19 @@ const ROUNDING = 1e-6;
 
 /** Adds up the usage of one agent, and keeps it within its budget. */
 export class Meter {
-  private readonly total: Omit<Usage, 'costMicroUsd'> = {
-    requests: 0,
-    inputTokens: 0,
-    outputTokens: 0,
-    cacheReadTokens: 0,
-    cacheWriteTokens: 0,
-  };
-  private spent = 0;
+  private readonly total: Omit<Usage, 'costMicroUsd'>;
+  private spent: number;
   private reserved = 0;
 
-  /** @param budgetMicroUsd millionths of a US dollar. */
-  constructor(private readonly budgetMicroUsd: number) {}
+  /** @param budgetMicroUsd millionths of a US dollar. @param before what the agent had used before; counts as spent */
+  constructor(
+    private readonly budgetMicroUsd: number,
+    before: Usage = UNUSED,
+  ) {
+    const { costMicroUsd, ...total } = before;
+    this.total = total;
+    this.spent = costMicroUsd;
+  }
 
   usage(): Usage {
     // Up, so that what was spent is never shown as less than it was.

@@ -52,7 +52,7 @@ export class ModelGateway {
   async open(order: GatewayOrder): Promise<GatewaySession> {
     const { log, ledger, rules = noRules, stallMs = STALL_MS, now = monotonic } = this.parts;
     const provider = this.providerOf(order);
-    const meter = new Meter(order.budgetMicroUsd);
+    const meter = new Meter(order.budgetMicroUsd, order.before);
     const desk = new AgentDesk({
       order,
       meter,

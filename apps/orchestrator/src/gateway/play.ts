@@ -15,6 +15,7 @@ const PLACE = /\{\{\s*([a-z][a-z0-9-]*)\s*\}\}/g;
  */
 export function play(playbook: Playbook, conversation: Conversation): ContentBlock[] {
   const { turn, tools } = conversation;
+  if (conversation.mayCallNothing) return [{ type: 'text', text: playbook.summary }];
   const lost = (why: string): ApiFault =>
     new ApiFault('invalid_request_error', `playbook ${playbook.name}, turn ${String(turn + 1)}: ${why}`);
   const alternatives = playbook.turns[turn] ?? [playbook.otherwise];
@@ -53,8 +54,10 @@ function fillIn(value: unknown, fill: (text: string) => string): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, fillIn(each, fill)]));
 }
 
-function holds({ task, ok, failed, result }: PlaybookCondition, { task: text, results }: Conversation): boolean {
-  if (task !== undefined && !task.test(text)) return false;
+function holds({ task, heard, ok, failed, result }: PlaybookCondition, conversation: Conversation): boolean {
+  const { results } = conversation;
+  if (task !== undefined && !task.test(conversation.task)) return false;
+  if (heard !== undefined && !heard.test(conversation.heard)) return false;
   if (!ok.every((name) => results.get(name)?.isError === false)) return false;
   if (!failed.every((name) => results.get(name)?.isError === true)) return false;
   return Object.entries(result).every(([name, pattern]) => pattern.test(results.get(name)?.text ?? ''));

@@ -19,6 +19,8 @@ export interface PlaybookTurn {
 export interface PlaybookCondition {
   /** Found in the text of the first message, which holds the task. */
   task?: RegExp;
+  /** Found in what the user has said since, results aside. */
+  heard?: RegExp;
   /** Calls whose last result was no error. */
   ok: string[];
   /** Calls whose last result was an error. */
@@ -32,22 +34,26 @@ export interface Playbook {
   name: string;
   /** Each turn is the first of its alternatives whose condition holds. */
   turns: PlaybookTurn[][];
+  /** What it says where it may call nothing: when it is asked to sum up. */
+  summary: string;
   /** Every turn after the last. */
   otherwise: PlaybookTurn;
 }
 
 const NAME = /^[a-z][a-z0-9-]{0,39}$/;
+const SUMMARY = 'So far everything has gone by the playbook.';
 const THE_END: PlaybookTurn = { say: 'There is nothing left to do.', calls: [] };
 
 /** @param name of the file, without its ending. @throws Error that names what is wrong */
 export function parsePlaybook(name: string, yaml: string): Playbook {
   const at = new Place(`playbook ${name}`);
   const root = at.object(parse(yaml));
-  at.only(root, ['version', 'about', 'turns', 'otherwise']);
+  at.only(root, ['version', 'about', 'turns', 'otherwise', 'summary']);
   if (root['version'] !== 1) throw at.fault('version must be 1');
   const turns = at.list(root['turns']).map((turn, index) => turnsAt(at.in(`turn ${String(index + 1)}`), turn));
   const otherwise = root['otherwise'] === undefined ? THE_END : turnAt(at.in('otherwise'), root['otherwise']);
-  return { name, turns, otherwise };
+  const summary = root['summary'] === undefined ? SUMMARY : at.text(root['summary']);
+  return { name, turns, otherwise, summary };
 }
 
 /** Whether a string can name a playbook, and so a file. */
@@ -83,7 +89,7 @@ function callAt(at: Place, value: unknown): PlaybookCall {
 
 function conditionAt(at: Place, value: unknown): PlaybookCondition {
   const when = at.object(value);
-  at.only(when, ['task', 'ok', 'failed', 'result']);
+  at.only(when, ['task', 'heard', 'ok', 'failed', 'result']);
   const result = Object.entries(at.object(when['result'] ?? {})).map(([name, text]) => [
     name,
     new RegExp(at.text(text)),
@@ -93,6 +99,7 @@ function conditionAt(at: Place, value: unknown): PlaybookCondition {
     failed: at.list(when['failed'] ?? []).map((name) => at.text(name)),
     result: Object.fromEntries(result) as Record<string, RegExp>,
     ...(when['task'] === undefined ? {} : { task: new RegExp(at.text(when['task'])) }),
+    ...(when['heard'] === undefined ? {} : { heard: new RegExp(at.text(when['heard'])) }),
   };
 }
 

@@ -1,10 +1,12 @@
 import { chmod, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { WireFault, type AgentId, type TaskId } from '@capstan/protocol';
+import { diskFaultAt } from './disk-fault.js';
 import type { KeyedMutex } from './keyed-mutex.js';
 import { branchName, objectId } from './refs.js';
 import type { RepositorySource } from './repository-source.js';
 import { gitText, runGit, type GitOptions } from './safe-git.js';
+import { sizeFault } from './size-fault.js';
 import {
   adminDirOf,
   giveTo,
@@ -82,6 +84,11 @@ export class BareRepository {
     return new BareRepository({ ...this.parts, objects: directory });
   }
 
+  /** Another bare repository of ours that stands for the same source. */
+  at(dir: string): BareRepository {
+    return new BareRepository({ ...this.parts, dir });
+  }
+
   private optionsOf(options: Omit<GitOptions, 'gitDir' | 'configFile'>): GitOptions {
     const { objects, configFile } = this.parts;
     const place = objects === undefined ? {} : objectsEnv(objects, this.dir);
@@ -116,8 +123,8 @@ export class BareRepository {
     const commit = objectId(order.commit);
     const dir = join(order.parent, worktreeName(agentId, taskId));
     const add = ['worktree', 'add', '--quiet', '--no-checkout', '--detach', '--force', '--end-of-options', dir, commit];
-    await this.turns(() => this.git(add));
     try {
+      await this.turns(() => this.git(add));
       const adminDir = await adminDirOf(dir, this.dir);
       await this.git(['reset', '--quiet', '--hard', '--no-recurse-submodules'], {
         cwd: dir,
@@ -128,17 +135,21 @@ export class BareRepository {
       await chmod(dir, 0o750);
       await writeFile(insideGitFile(dir), insideGitText(adminDir), { mode: 0o644 });
       await chmod(insideGitFile(dir), 0o644);
-      // The last time that the host opens it: the change of owner made every file look changed.
-      await this.git(['update-index', '-q', '--refresh'], {
-        env: { GIT_DIR: adminDir, GIT_WORK_TREE: dir },
-        timeoutMs: CHECKOUT_TIMEOUT_MS,
-      });
       await openForReading(adminDir);
       return worktreeOf({ agentId, taskId, dir, adminDir, commit }, this.dir);
     } catch (error) {
-      await removeTree(dir);
-      throw error;
+      const fault = (await diskFaultAt(error, order.parent, this.dir)) ?? sizeFault(error) ?? error;
+      await this.undoWorktree(dir);
+      throw fault;
     }
+  }
+
+  /** Nothing of a work tree that was not made to the end may take the place or the name of a later one. */
+  private async undoWorktree(dir: string): Promise<void> {
+    const adminDir = await adminDirOf(dir, this.dir).catch(() => undefined);
+    if (adminDir !== undefined) return this.removeWorktree({ dir, adminDir });
+    await removeTree(dir);
+    await rm(insideGitFile(dir), { force: true });
   }
 
   /** A worktree that was made before a crash. */

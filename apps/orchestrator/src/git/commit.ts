@@ -1,3 +1,4 @@
+import { diskFaultAt } from './disk-fault.js';
 import { objectId, branchName } from './refs.js';
 import type { BareRepository } from './bare-repository.js';
 
@@ -19,20 +20,18 @@ export interface CommitOrder {
   trailers: Record<string, string>;
 }
 
-/** Makes a commit of a harvested tree and sets the branch to it. @returns the commit. @throws GitFault */
+/** Makes a commit of a harvested tree and sets the branch to it. @returns the commit. @throws GitFault; LocalFault `disk-full` */
 export async function commitHarvest(order: CommitOrder): Promise<string> {
   const { repository, branch } = order;
-  const commit = await makeCommit(order);
-  // What the branch held before stays in its reflog, and nothing is ever collected.
-  await repository.git([
-    'update-ref',
-    '-m',
-    'capstan: harvest',
-    '--end-of-options',
-    `refs/heads/${branchName(branch)}`,
-    commit,
-  ]);
-  return commit;
+  const ref = `refs/heads/${branchName(branch)}`;
+  try {
+    const commit = await makeCommit(order);
+    // What the branch held before stays in its reflog, and nothing is ever collected.
+    await repository.git(['update-ref', '-m', 'capstan: harvest', '--end-of-options', ref, commit]);
+    return commit;
+  } catch (error) {
+    throw (await diskFaultAt(error, repository.dir)) ?? error;
+  }
 }
 
 /** The commit alone, without a ref. @throws GitFault */

@@ -18,7 +18,7 @@ export function harvestMounts(worktreeDir: string, repositoryDir: string): Mount
 
 /**
  * Runs inside the harvest sandbox: $1 is the commit that the agent started from, $2 a further option of `git add`, $3 a
- * file that is left out, $4 with $2: changed files of more bytes are left out, and named on standard error.
+ * file that is left out, $4 bytes of one changed file at most: larger ones are named on standard error, and with $2 left out.
  * Prints the tree's id, a line end, and a pack of what the base has not.
  *
  * The git directory is new and in memory, with a configuration that is ours: no filter, hook or monitor that the
@@ -41,16 +41,27 @@ done
 export GIT_WORK_TREE=${PLACES.workspace} GIT_INDEX_FILE=/harvest/index
 cd ${PLACES.workspace}
 git read-tree "$1^{tree}"
-if [ -z "$2" ]; then git add --all -- .; else
+# Without it each file would be packed anew before git sees that it has it, past the bound on files where one is large.
+git update-index -q --refresh > /dev/null || true
+if [ -n "$2" ]; then
   # As the bytes are: git gives up altogether where one file cannot be converted.
   mkdir -p /harvest/git/info
   echo '* !working-tree-encoding' > /harvest/git/info/attributes
-  printf '.\\000' > /harvest/paths
-  find . -name .git -prune -o -type f -size +"$4"c -print0 > /harvest/large 2> /dev/null || true
-  if [ -s /harvest/large ]; then
-    xargs -0 env GIT_LITERAL_PATHSPECS=1 git ls-files -z --others --modified --exclude-standard -- \\
-      < /harvest/large > /harvest/left
+fi
+# Looked for before git reads them: it would pack gigabytes, only for us to refuse them.
+find . -name .git -prune -o -type f -size +"$4"c -print0 > /harvest/large 2> /dev/null || true
+if [ -s /harvest/large ]; then
+  xargs -0 env GIT_LITERAL_PATHSPECS=1 git ls-files -z --others --modified --exclude-standard -- \\
+    < /harvest/large > /harvest/left
+fi
+if [ -z "$2" ]; then
+  if [ -s /harvest/left ]; then
+    xargs -0 printf "%s is larger than $4 bytes\\n" < /harvest/left | head -n ${String(MOST_NAMED)} >&2
+    exit 1
   fi
+  git add --all -- .
+else
+  printf '.\\000' > /harvest/paths
   if [ -s /harvest/left ]; then
     xargs -0 printf '${LEFT_OUT}%s\\n' < /harvest/left | head -n ${String(MOST_NAMED)} >&2
     xargs -0 printf ':(exclude,literal)%s\\000' < /harvest/left >> /harvest/paths
@@ -61,5 +72,6 @@ fi
 if [ -n "$3" ]; then git update-index --force-remove -- "$3"; fi
 tree=$(git write-tree)
 echo "$tree"
-printf '%s\\n^%s\\n' "$tree" "$1" | git pack-objects --quiet --revs --stdout --delta-base-offset --window=5
+# Of the base its tree: beside a tree git leaves nothing out for a commit, and would pack every file.
+printf '%s\\n^%s^{tree}\\n' "$tree" "$1" | git pack-objects --quiet --revs --stdout --delta-base-offset --window=5
 `;

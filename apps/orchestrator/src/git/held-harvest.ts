@@ -24,9 +24,9 @@ export class HeldHarvest implements Harvest, AsyncDisposable {
     this.repository = owner.withObjects(directory);
   }
 
-  /** Puts what is held among the repository's objects. May be repeated. */
-  async keep(): Promise<void> {
-    await migrate(this.directory, join(this.owner.dir, 'objects'));
+  /** Puts what is held among a repository's objects, its own unless told. May be repeated. */
+  async keep({ dir }: Pick<BareRepository, 'dir'> = this.owner): Promise<void> {
+    await migrate(this.directory, join(dir, 'objects'));
   }
 
   /** Bytes that it takes on the disk. */

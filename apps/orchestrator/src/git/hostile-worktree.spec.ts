@@ -4,6 +4,7 @@ import { proves } from '../../../../test/support/proves.js';
 import { git, TestRepository } from '../../../../test/support/repository.js';
 import { GitRoom, type TestAgent } from '../../test/git-room.js';
 import { commitHarvest, harvest, push, salvage } from './index.js';
+import { salvageDirOf } from './salvage-repository.js';
 import { quarantinesOf } from './held-harvest.js';
 
 jest.setTimeout(60_000);
@@ -257,7 +258,8 @@ describe('a work tree that is an attack on git', () => {
     await agent.run('echo x > open; echo y > closed; chmod 0 closed');
     await refused(/closed/);
     const saved = await salvage(agent.harvestOrder());
-    expect(git(agent.repository.dir, 'show', '--name-only', '--format=', saved?.commit ?? '')).toBe('open');
+    const kept = salvageDirOf(agent.repository.dir);
+    expect(git(kept, 'show', '--name-only', '--format=', saved?.commit ?? '')).toBe('open');
   });
 
   it('has no use for replacement refs, grafts and alternates that the agent named', async () => {

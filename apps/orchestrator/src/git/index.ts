@@ -20,4 +20,5 @@ export { standWork, type WorkStand } from './stand-work.js';
 export type { ConflictFile } from './conflict-file.js';
 export { diskFault } from './disk-fault.js';
 export { makeCommit } from './commit.js';
+export { absentContents } from './absent-contents.js';
 export { pruneWorktrees } from './prune-worktrees.js';

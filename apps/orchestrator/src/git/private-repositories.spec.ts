@@ -97,6 +97,27 @@ describe('repositories that ask who we are', () => {
       expect(server.requests.filter((line) => line.endsWith(' known'))).toEqual([]);
     });
 
+    it.each([
+      ['is not let read', /git-upload-pack/],
+      ['is not let write', /git-receive-pack/],
+    ])('says so where the owner’s user %s', (what, forbidden) =>
+      proves('ORC-110', async () => {
+        await server[Symbol.asyncDispose]();
+        server = open.use(await HttpsServer.start(directory, join(remote, '..'), `capstan:${PASSWORD}`, forbidden));
+        url = `https://127.0.0.1:${String(server.port)}/remote.git`;
+        credentials();
+        const opened = store().open('default', url);
+        if (what === 'is not let read') {
+          await expect(opened).rejects.toMatchObject({ code: 'repository-missing' });
+          return;
+        }
+        const repository = await opened;
+        const { commit } = await repository.resolveBranch('');
+        await expect(push({ repository, branch: 'capstan/one', commit })).rejects.toMatchObject({ reason: 'denied' });
+        expect(git(remote, 'branch', '--list', 'capstan/*')).toBe('');
+      })(),
+    );
+
     // All of them wrote the answering program at the same name: most failed, some as a push that the remote refused.
     it('is asked by many at the same moment', async () => {
       credentials();
@@ -157,6 +178,22 @@ describe('repositories that ask who we are', () => {
       proves('ORC-110', async () => {
         credentials();
         await goRound(url);
+      }),
+    );
+
+    it(
+      'says so where the owner’s key may read and not write',
+      proves('ORC-110', async () => {
+        server = open.use(await SshServer.start(join(directory, 'read-only'), true));
+        url = `ssh://${userInfo().username}@127.0.0.1:${String(server.port)}${remote}`;
+        credentials();
+        const repository = await store().open('default', url);
+        const { commit } = await repository.resolveBranch('');
+        const pushed = push({ repository, branch: 'capstan/one', commit });
+        await expect(pushed).rejects.toMatchObject({
+          reason: 'denied',
+          sentence: 'The remote does not let this instance push.',
+        });
       }),
     );
 

@@ -43,7 +43,7 @@ const SIGNS: readonly [RegExp, PushFaultReason][] = [
   [/no space left|disk quota/i, 'full'],
   [/hook declined|pre-receive|update hook/i, 'hook'],
   [
-    /returned error: 40[13]|permission denied|access denied|permission to .* denied|authentication failed|could not read (?:username|password)|not allowed|read.only/i,
+    /returned error: 40[13]|permission denied|access denied|permission to .* denied|authentication failed|could not read (?:username|password)|not allowed|read.only|insufficient permission|unable to create temporary object directory/i,
     'denied',
   ],
   [/remote rejected/i, 'rejected'],

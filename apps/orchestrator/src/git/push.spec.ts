@@ -7,6 +7,7 @@ import { git, TestRepository } from '../../../../test/support/repository.js';
 import { proves } from '../../../../test/support/proves.js';
 import { GitRoom } from '../../test/git-room.js';
 import { push, RepositoryStore, salvage, standWork, type BareRepository } from './index.js';
+import { salvageDirOf } from './salvage-repository.js';
 
 jest.setTimeout(60_000);
 
@@ -210,7 +211,8 @@ const IS_ROOT = process.getuid?.() === 0;
       await expect(salvage(agent.harvestOrder())).rejects.toMatchObject({ code: 'disk-full' });
       rmSync(join(disk, 'filler'));
       const saved = await salvage(agent.harvestOrder());
-      expect(git(agent.repository.dir, 'cat-file', '-s', `${saved?.commit ?? ''}:noise`)).toBe('3000000');
+      const kept = salvageDirOf(agent.repository.dir);
+      expect(git(kept, 'cat-file', '-s', `${saved?.commit ?? ''}:noise`)).toBe('3000000');
     }),
   );
 });

@@ -13,6 +13,8 @@ export interface PushOrder {
   commit: string;
   /** Commit that the branch is on at the source; undefined where it must not be there yet. */
   expected?: string | undefined;
+  /** Aborted, it breaks the push off: what the source has taken by then stays there. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -21,7 +23,7 @@ export interface PushOrder {
  *
  * @throws PushFault; LocalFault `git-credentials`
  */
-export async function push({ repository, branch, commit, expected }: PushOrder): Promise<void> {
+export async function push({ repository, branch, commit, expected, signal }: PushOrder): Promise<void> {
   const { url, path } = repository.source;
   // Somebody works there; nothing of theirs is ever written to.
   if (path !== undefined && (await isCheckout(path, repository))) throw new PushFault('checkout', path);
@@ -35,6 +37,7 @@ export async function push({ repository, branch, commit, expected }: PushOrder):
     await repository.git(['push', ...flags, '--end-of-options', url, `${objectId(commit)}:${ref}`], {
       env,
       timeoutMs: PUSH_TIMEOUT_MS,
+      ...(signal === undefined ? {} : { signal }),
     });
   } catch (error) {
     throw pushFault(error);

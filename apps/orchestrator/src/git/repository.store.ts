@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { tenantId, WireFault } from '@capstan/protocol';
 import { BareRepository, metadataTurn } from './bare-repository.js';
 import { ASK_PASS, credentialEnv } from './credentials.js';
+import { diskFaultAt } from './disk-fault.js';
 import { KeyedMutex } from './keyed-mutex.js';
 import { repositorySource, type RepositorySource } from './repository-source.js';
 import { gitText, runGit } from './safe-git.js';
@@ -184,7 +185,15 @@ async function provide(gitDir: string, configFile: string): Promise<void> {
     { configFile },
   );
   // Read by git inside the sandbox and by a person who looks; the settings that protect us are on the command line.
-  const settings = { 'gc.auto': '0', 'core.logAllRefUpdates': 'always', 'receive.denyCurrentBranch': 'refuse' };
+  const settings = {
+    'gc.auto': '0',
+    'core.logAllRefUpdates': 'always',
+    'receive.denyCurrentBranch': 'refuse',
+    // A work tree gets its owner after its index was written: with owner and ctime compared every file would look changed, and
+    // each `git status` of its agent would read them all. Only the agent's git goes by this: a harvest has an index of its own.
+    'core.checkStat': 'minimal',
+    'core.trustctime': 'false',
+  };
   for (const [name, value] of Object.entries(settings)) {
     await runGit(['config', '--local', name, value], { gitDir: fresh, configFile });
   }
@@ -216,6 +225,8 @@ async function update(
     '--no-auto-maintenance',
   ];
   try {
+    // A source whose HEAD names nothing any more has no default branch: what it was on once is none.
+    if (head === undefined) await runGit(['update-ref', '-d', '--end-of-options', HEAD_REF], { gitDir, configFile });
     await runGit(['fetch', ...flags, '--end-of-options', source.url, ...refspecs], {
       gitDir,
       configFile,
@@ -223,6 +234,7 @@ async function update(
       timeoutMs: FETCH_TIMEOUT_MS,
     });
   } catch (error) {
-    throw sourceFault(error);
+    const fault = sourceFault(error);
+    throw (fault.code === 'repository-unavailable' ? await diskFaultAt(error, gitDir) : undefined) ?? fault;
   }
 }

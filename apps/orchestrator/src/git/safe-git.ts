@@ -9,7 +9,7 @@ export class GitFault extends Error {
 
   constructor(
     readonly command: string,
-    readonly reason: 'failed' | 'timeout' | 'output-too-large' | 'missing',
+    readonly reason: 'failed' | 'timeout' | 'stopped' | 'output-too-large' | 'missing',
     readonly exitCode: number | null,
     readonly stderr: string,
     options?: ErrorOptions,
@@ -29,6 +29,8 @@ export interface GitOptions {
   stdin?: string | Readable;
   /** Milliseconds; then git and all that it started are killed. */
   timeoutMs?: number;
+  /** Aborted, it kills them at once. */
+  signal?: AbortSignal;
   /** Bytes of standard output. */
   maxOutputBytes?: number;
   /** Exit codes that are an answer, not a failure; default 0 alone. */
@@ -38,6 +40,12 @@ export interface GitOptions {
 const TIMEOUT_MS = 60_000;
 const MOST_OUTPUT = 16 * 1024 * 1024;
 const MOST_COMPLAINT = 16 * 1024;
+/**
+ * One allocation of git's at most. Larger files are streamed; where git cannot do that (it merges two of them, or changes
+ * line ends), it fails instead of taking the host's memory. More than 512 MiB: that is where git begins to stream when it is
+ * started by a transport and does not know our settings.
+ */
+const MOST_MEMORY = '768m';
 
 /** Programs are found here and nowhere else. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -104,6 +112,9 @@ export async function runGit(args: readonly string[], options: GitOptions = {}):
     killGroup(child.pid);
   };
   const timer = setTimeout(() => stop('timeout'), timeoutMs);
+  const onAbort = (): void => stop('stopped');
+  options.signal?.addEventListener('abort', onAbort);
+  if (options.signal?.aborted === true) onAbort();
   const feeding = feed(child.stdin, options.stdin);
   const reading = Promise.all([
     collect(child.stdout, options.maxOutputBytes ?? MOST_OUTPUT, () => stop('output-too-large')),
@@ -124,6 +135,7 @@ export async function runGit(args: readonly string[], options: GitOptions = {}):
     throw new GitFault(command, 'missing', null, '', { cause: error });
   } finally {
     clearTimeout(timer);
+    options.signal?.removeEventListener('abort', onAbort);
   }
 }
 
@@ -160,6 +172,7 @@ function environment({ gitDir, configFile, env }: GitOptions): Record<string, st
     GIT_OPTIONAL_LOCKS: '0',
     GIT_NO_REPLACE_OBJECTS: '1',
     GIT_NO_LAZY_FETCH: '1',
+    GIT_ALLOC_LIMIT: MOST_MEMORY,
     // Where no repository is given, none is to be found either.
     GIT_CEILING_DIRECTORIES: '/',
     ...(gitDir === undefined ? {} : { GIT_DIR: gitDir }),

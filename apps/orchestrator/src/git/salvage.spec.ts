@@ -1,10 +1,11 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { proves } from '../../../../test/support/proves.js';
 import { git, TestRepository } from '../../../../test/support/repository.js';
 import { GitRoom, type TestAgent } from '../../test/git-room.js';
 import { HarvestInterrupted, salvage, type Harvest } from './index.js';
 import { quarantinesOf } from './held-harvest.js';
 import type { HarvestLimits } from './harvest-limits.js';
+import { salvageDirOf } from './salvage-repository.js';
 
 jest.setTimeout(120_000);
 
@@ -27,7 +28,7 @@ describe('unfinished work that is too much', () => {
   const save = (limits: Partial<HarvestLimits> = {}): ReturnType<typeof salvage> =>
     salvage({ ...agent.harvestOrder(), limits });
   const names = (commit: string | undefined): string[] =>
-    git(agent.repository.dir, 'diff', '--name-only', agent.worktree.commit, commit ?? '').split('\n');
+    git(salvageDirOf(agent.repository.dir), 'diff', '--name-only', agent.worktree.commit, commit ?? '').split('\n');
 
   // A file past what git may write killed `git add`, and everything beside it was lost with it.
   it(
@@ -41,7 +42,7 @@ describe('unfinished work that is too much', () => {
       expect(names(saved?.commit)).toEqual(['deep/half']);
       const leftOut = [...(saved?.leftOut ?? [])].sort();
       expect(leftOut).toEqual([...large, '.git-like'].sort());
-      const message = git(agent.repository.dir, 'log', '-1', '--format=%B', saved?.commit ?? '');
+      const message = git(salvageDirOf(agent.repository.dir), 'log', '-1', '--format=%B', saved?.commit ?? '');
       for (const name of leftOut) expect(message).toContain(`Too large, left out: ${name}`);
     }),
   );
@@ -64,4 +65,20 @@ describe('unfinished work that is too much', () => {
     const saved: Pick<Harvest, 'leftOut'> | undefined = await save();
     expect(saved?.leftOut).toEqual([]);
   });
+
+  it(
+    'is read by no later agent: neither by its ref, nor by the ids of what it holds',
+    proves(['ORC-111', 'SEC-02'], async () => {
+      await agent.run('echo "what only its owner may see" > half');
+      const saved = await save();
+      const blob = git(salvageDirOf(agent.repository.dir), 'rev-parse', `${saved?.commit ?? ''}:half`);
+      const later = await room.agentOn(source.path, { agentId: 'later' });
+      const said = await later.run(`
+        git for-each-ref refs/capstan/salvage; git log --all --format=%s
+        for id in ${saved?.commit ?? ''} ${blob}; do git cat-file -e $id 2>/dev/null || echo none; done
+        grep -rl 'agent-one' /opt/capstan/repository.git/packed-refs /opt/capstan/repository.git/refs 2>/dev/null || echo none`);
+      expect(said).toBe('Begin\nnone\nnone\nnone\n');
+      if (process.getuid?.() === 0) expect(statSync(salvageDirOf(agent.repository.dir)).mode & 0o077).toBe(0);
+    }),
+  );
 });

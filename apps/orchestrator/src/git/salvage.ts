@@ -4,6 +4,7 @@ import { holdAny, type HarvestOrder, type HarvestPart } from './harvest.js';
 import { HarvestInterrupted } from './harvest-interrupted.js';
 import { HARVEST_LIMITS, type HarvestLimits } from './harvest-limits.js';
 import type { HeldHarvest } from './held-harvest.js';
+import { salvageRepositoryOf } from './salvage-repository.js';
 
 /** It is pushed nowhere and looked through by nobody: rather late and much than lost. */
 const LIMITS: HarvestLimits = { ...HARVEST_LIMITS, timeoutMs: 300_000, files: 200_000 };
@@ -13,8 +14,9 @@ const STEPS = 4;
 const AUTHOR = { name: 'Capstan salvage', email: 'agent@capstan.invalid' };
 
 /**
- * Saves an agent's unfinished work to `refs/capstan/salvage/<agent>` before its worktree is removed. What cannot be
- * taken (a repository inside it, a file that cannot be read or is too large) is left out rather than all being lost.
+ * Saves an agent's unfinished work before its worktree is removed: to `refs/capstan/salvage/<agent>` of a repository that no
+ * agent reads. What cannot be taken (a repository inside it, a file that cannot be read or is too large) is left out rather
+ * than all being lost.
  *
  * @returns the ref, its commit, and what is not in it; undefined where the agent changed nothing.
  * @throws {WireFault} `harvest-refused`; HarvestInterrupted; SandboxFault
@@ -25,9 +27,10 @@ export async function salvage(
   const { repository, worktree } = order;
   await using saved = await harvestSound({ ...order, limits: { ...LIMITS, ...order.limits } });
   if (saved === undefined) return undefined;
-  await saved.keep();
+  const kept = await salvageRepositoryOf(repository);
+  await saved.keep(kept);
   const commit = await makeCommit({
-    repository,
+    repository: kept,
     tree: saved.tree,
     parents: [worktree.commit],
     message: [
@@ -40,7 +43,7 @@ export async function salvage(
     trailers: { 'Capstan-Agent': worktree.agentId, 'Capstan-Task': worktree.taskId },
   });
   const ref = `refs/capstan/salvage/${agentId(worktree.agentId)}`;
-  await repository.git(['update-ref', '-m', 'capstan: salvage', '--end-of-options', ref, commit]);
+  await kept.git(['update-ref', '-m', 'capstan: salvage', '--end-of-options', ref, commit]);
   return { ref, commit, leftOut: saved.leftOut };
 }
 

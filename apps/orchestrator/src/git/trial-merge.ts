@@ -1,6 +1,7 @@
 import type { BareRepository } from './bare-repository.js';
 import { readConflict, type ConflictFile } from './conflict-file.js';
 import { objectId } from './refs.js';
+import { sizeFault } from './size-fault.js';
 
 const TIMEOUT_MS = 120_000;
 /** Files of a conflict that are looked into. */
@@ -23,24 +24,28 @@ export type TrialMerge =
  * Merges two commits without a work tree or a ref: objects are added to the repository, nothing else changes. Filters and
  * merge programs that an attributes file may name are not configured here, so that none can run.
  *
- * @throws GitFault
+ * @throws GitFault; {WireFault} `repository-too-large`
  */
 export async function trialMerge(repository: BareRepository, ours: string, theirs: string): Promise<TrialMerge> {
   if (!(await hasCommonPast(repository, ours, theirs))) return { kind: 'unrelated' };
-  const output = await repository.git(
-    [
-      '-c',
-      'merge.renameLimit=2000',
-      'merge-tree',
-      '--write-tree',
-      '-z',
-      '--name-only',
-      '--messages',
-      objectId(ours),
-      objectId(theirs),
-    ],
-    { exitCodes: [0, 1], timeoutMs: TIMEOUT_MS },
-  );
+  const output = await repository
+    .git(
+      [
+        '-c',
+        'merge.renameLimit=2000',
+        'merge-tree',
+        '--write-tree',
+        '-z',
+        '--name-only',
+        '--messages',
+        objectId(ours),
+        objectId(theirs),
+      ],
+      { exitCodes: [0, 1], timeoutMs: TIMEOUT_MS },
+    )
+    .catch((error: unknown) => {
+      throw sizeFault(error) ?? error;
+    });
   const fields = fieldsOf(output);
   const tree = objectId((fields[0] ?? Buffer.alloc(0)).toString('latin1'));
   const end = fields.findIndex((field, index) => index > 0 && field.length === 0);

@@ -14,6 +14,7 @@ import type { AgentRun, AgentRuns } from '../spawner/agent-run.js';
 import type { Sessions } from '../spawner/session.js';
 import type { Settlement } from '../spawner/settlement.js';
 import type { AgentStore } from '../valkey/agent.store.js';
+import { epochOf, isMeant, isStopped, type Scope } from './kill-scope.js';
 import type { Reaping } from './reaping.js';
 import { withinTime } from './within-time.js';
 
@@ -60,6 +61,9 @@ export interface KillswitchParts {
 
 /** Kills: the reaper first, then everything else. Needs neither queue nor Valkey. */
 export class Killswitch {
+  /** By scope, the kill epoch that the states of agents follow or have followed. */
+  private readonly followed = new Map<string, bigint>();
+
   constructor(private readonly parts: KillswitchParts) {}
 
   /** @throws LocalFault `reaper-unavailable`, `reaper-silent` */
@@ -96,9 +100,7 @@ export class Killswitch {
       throw error;
     });
     for (const { agentId, outcome } of result.agents) this.auditAfter(agentId, outcome);
-    this.followAll(scope, result.epoch).catch((error: unknown) => {
-      this.parts.logger.error({ err: error, msg: 'the states after a kill-all are not all written yet' });
-    });
+    this.followOnce(scope, result.epoch);
     return result;
   }
 
@@ -156,15 +158,13 @@ export class Killswitch {
 
   /**
    * Somebody may have raised kill epochs at the reaper: whoever was admitted before is not wanted any more. Resolves once
-   * the runs know it; the states follow.
+   * the runs know it, so that what they push is broken off; the states follow, and who waits leaves the queue. Where no
+   * epoch was raised since the last time, nothing happens: it is called again and again, for what nobody has told.
    *
    * @throws LocalFault `reaper-unavailable`, `reaper-silent`
    */
   async noticedKillAll(): Promise<void> {
-    for (const { epoch, ...scope } of await this.tellRuns())
-      this.followAll(scope, epoch).catch((error: unknown) => {
-        this.parts.logger.error({ err: error, msg: 'the states after a kill-all are not all written yet' });
-      });
+    for (const { epoch, ...scope } of await this.tellRuns()) this.followOnce(scope, epoch);
   }
 
   /** Those that run and were admitted before the reaper's present kill epochs end. @returns these epochs. */
@@ -175,11 +175,10 @@ export class Killswitch {
   }
 
   private intendAdmittedBefore(scope: Scope, epoch: bigint): void {
-    for (const run of this.runsIn(scope))
-      if (run.plan !== undefined && epochOf(scope, run.plan.killEpochs) < epoch) run.intend({ kind: 'killed' });
+    for (const run of this.parts.runs.all())
+      if (run.plan !== undefined && isStopped(run.plan, [{ ...scope, epoch }])) run.intend({ kind: 'killed' });
   }
 
-  /** One that is being claimed is in no tenant yet: the reaper refuses it. */
   private runsIn(scope: Scope): AgentRun[] {
     return this.parts.runs.all().filter(({ plan }) => isMeant(scope, plan));
   }
@@ -206,6 +205,17 @@ export class Killswitch {
     return agent;
   }
 
+  /** Each epoch once; what goes wrong is done again when somebody asks the next time. */
+  private followOnce(scope: Scope, epoch: bigint): void {
+    const key = `${scope.scope} ${scope.scopeId}`;
+    if ((this.followed.get(key) ?? 0n) >= epoch) return;
+    this.followed.set(key, epoch);
+    this.followAll(scope, epoch).catch((error: unknown) => {
+      this.followed.delete(key);
+      this.parts.logger.error({ err: error, msg: 'the states after a kill-all are not all written yet' });
+    });
+  }
+
   /**
    * Those that wait can never start again: the reaper refuses what was admitted under an older epoch. Whoever was
    * admitted since, because the owner has re-armed already, is left alone.
@@ -217,7 +227,7 @@ export class Killswitch {
     const lane = async (): Promise<void> => {
       for (const agentId of left) {
         const plan = await store.findPlan(agentId);
-        if (plan === undefined || !isMeant(scope, plan) || epochOf(scope, plan.killEpochs) >= epoch) continue;
+        if (plan === undefined || !isStopped(plan, [{ ...scope, epoch }])) continue;
         runs.get(agentId)?.intend({ kind: 'killed' });
         await this.followOne(agentId, 'killed');
       }
@@ -269,22 +279,4 @@ export class Killswitch {
 /** What the owner stops. */
 interface OwnScope extends Scope {
   scope: 'instance' | 'tenant';
-}
-
-/** What one order stops; the scope's id is empty but for a tenant. */
-interface Scope {
-  scope: string;
-  scopeId: string;
-}
-
-function isMeant({ scope, scopeId }: Scope, plan: { tenant: TenantId } | undefined): boolean {
-  return scope !== 'tenant' || plan?.tenant === scopeId;
-}
-
-/** The kill epoch of the scope; 0 before its first kill-all. */
-function epochOf(
-  { scope, scopeId }: Scope,
-  epochs: readonly { scope: string; scopeId: string; epoch: bigint | string }[],
-): bigint {
-  return BigInt(epochs.find((it) => it.scope === scope && it.scopeId === scopeId)?.epoch ?? 0n);
 }

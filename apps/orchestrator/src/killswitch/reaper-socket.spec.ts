@@ -1,10 +1,18 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { verifyProbe } from '@capstan/evidence';
+import { type VerifiedKillAll, verifyKillAll, verifyProbe } from '@capstan/evidence';
 import { keyRecord, KeyRing, openEnvelope, SigningKey } from '@capstan/identity';
-import { ReaperClient } from '@capstan/platform';
-import { create, decodeEnvelope, Direction, ObservationSchema, ProbeResultSchema } from '@capstan/protocol';
+import { type KillAllResult, ReaperClient } from '@capstan/platform';
+import {
+  create,
+  decodeEnvelope,
+  Direction,
+  KillAllResultSchema,
+  ObservationSchema,
+  ProbeResultSchema,
+  toHex,
+} from '@capstan/protocol';
 import { bootId, type KillHandle } from '@capstan/sandbox';
 import { proves } from '../../../../test/support/proves.js';
 import type { World } from '../reaper/kill/world.js';
@@ -62,6 +70,14 @@ describe('the reaper at its socket', () => {
     expect(await client.register({ agentId, tenant: 'default', handle, killEpochs: [] })).toEqual({ ok: true });
   };
 
+  /** What the answer's statement says, verified. */
+  const stated = (answer: KillAllResult): VerifiedKillAll | undefined => {
+    if (!answer.ok) throw new Error(answer.code);
+    const agents = answer.agents.map(({ agentId }) => ({ agentId }));
+    const result = create(KillAllResultSchema, { epoch: answer.epoch, agents, statement: answer.statement });
+    return verifyKillAll({ instance: 'harbor', commandDigest, result }, keys);
+  };
+
   it(
     'answers a probe with its own signature over nonce and command, and kills nobody',
     proves('FED-22', async () => {
@@ -115,6 +131,55 @@ describe('the reaper at its socket', () => {
       }
     }),
   );
+
+  it(
+    'states which agents a kill-all covers, once and for all, for this order and no other',
+    proves('FED-10', async () => {
+      for (const [n, agentId] of ['agent-1', 'agent-2'].entries()) await register(agentId, 1001 + n);
+      const scope = { scope: 'tenant', scopeId: 'default' } as const;
+      const first = await client.killAll({ ...scope, epoch: 1n, command, timeoutMs: 5000 });
+      expect(stated(first)).toMatchObject({
+        scope: 'tenant',
+        scopeId: 'default',
+        epoch: 1n,
+        agents: ['agent-1', 'agent-2'],
+        bootId: bootId(),
+      });
+      // Whoever repeats the id with another order's digest, or for another scope, is told of the first one.
+      const other = { ...command, digest: new Uint8Array(32).fill(8) };
+      const mesh = { scope: 'mesh' } as const;
+      for (const again of [
+        await client.killAll({ ...scope, epoch: 1n, command, timeoutMs: 5000 }),
+        await client.killAll({ ...mesh, epoch: 1n, command: other, timeoutMs: 5000 }),
+      ])
+        expect(again).toEqual(first);
+      expect((await client.describe()).killEpochs).toHaveLength(1);
+    }),
+  );
+
+  it('states that an instance without agents has none, and says nothing for the owner’s own order', async () => {
+    const empty = await client.killAll({ scope: 'instance', epoch: 1n, command, timeoutMs: 5000 });
+    expect(stated(empty)).toMatchObject({ scope: 'instance', scopeId: '', epoch: 1n, agents: [] });
+    const own = await client.killAll({ scope: 'instance', epoch: 2n, timeoutMs: 5000 });
+    expect(own).toEqual({ ok: true, epoch: 2n, agents: [], statement: new Uint8Array() });
+  });
+
+  it('says after a restart of a kill-all what it has said before', async () => {
+    await register('agent-1', 1001);
+    const first = await client.killAll({ scope: 'mesh', epoch: 1n, command, timeoutMs: 5000 });
+    await reaper.close();
+    const again = await Reaper.open({
+      file: join(room, 'register'),
+      instanceId: 'harbor',
+      key: SigningKey.generate(),
+      report: () => undefined,
+    });
+    const order = { ...command, digest: toHex(command.digest) };
+    const answer = await again.killAll({ scope: 'mesh', id: '' }, 1n, order, 1000);
+    if (answer.kind !== 'observed' || !first.ok) throw new Error('a repeated order was refused');
+    expect(Buffer.from(answer.statement).equals(first.statement)).toBe(true);
+    await again.close();
+  });
 
   it(
     're-arms by command only what a command has disarmed, and only at its present epoch',

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { LocalFault, type DeathReport, type Logger, type ReaperClient } from '@capstan/platform';
-import type { AgentId, KillOutcomeName } from '@capstan/protocol';
+import type { AgentId, Description, KillOutcomeName } from '@capstan/protocol';
+import { isStopped } from './kill-scope.js';
 
 /** What the reaper says of an agent that is surely dead, or will surely never start. */
 export type DeathOutcome = Exclude<KillOutcomeName, 'unconfirmed'>;
@@ -52,11 +53,20 @@ export class Reaping {
 
   /** Agents that the reaper holds and has not observed gone; asks until it answers. */
   async registered(): Promise<string[]> {
+    return (await this.described()).agents.map(({ agentId }) => agentId);
+  }
+
+  /** Whether a kill-all means an agent that was admitted before it; asks until the reaper answers. */
+  async isStopped(plan: Parameters<typeof isStopped>[0]): Promise<boolean> {
+    return isStopped(plan, (await this.described()).killEpochs);
+  }
+
+  private async described(): Promise<Description> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return (await this.reaper.describe()).agents.map(({ agentId }) => agentId);
+        return await this.reaper.describe();
       } catch (error) {
-        this.logger.error({ err: error, attempt, msg: 'the reaper does not say whom it holds; it is asked again' });
+        this.logger.error({ err: error, attempt, msg: 'the reaper does not say what it holds; it is asked again' });
       }
       await delay(pauseOf(attempt), undefined, { signal: this.signal });
     }

@@ -8,6 +8,8 @@ export type AgentOutput =
   | { type: 'log'; source: LogSource; text: string }
   /** The agent declares its work done. */
   | { type: 'submit'; summary: string }
+  /** The older part of its conversation gave way to a summary. */
+  | { type: 'compacted'; replies: number; tokens: number }
   /** The agent says why it ends, as a code. */
   | { type: 'end'; reason: string };
 
@@ -22,6 +24,9 @@ export function parseOutput(line: string): AgentOutput {
   if (type === 'submit') {
     return { type, summary: textOf(fields['summary']).slice(0, LONGEST_SUMMARY) };
   }
+  if (type === 'compacted' && isCount(fields['replies']) && isCount(fields['tokens'])) {
+    return { type, replies: fields['replies'], tokens: fields['tokens'] };
+  }
   if (type === 'end') {
     return { type, reason: textOf(fields['reason']).slice(0, LONGEST_REASON) };
   }
@@ -30,6 +35,10 @@ export function parseOutput(line: string): AgentOutput {
     return { type, source, text: stripControl(fields['text']) };
   }
   return { type: 'log', source: 'agent', text: stripControl(line) };
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
 }
 
 function objectOf(line: string): Record<string, unknown> {

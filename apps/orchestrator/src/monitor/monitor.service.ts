@@ -29,6 +29,11 @@ export class Monitor {
     return log;
   }
 
+  /** Adds a line of the instance's own to the log of an agent that runs; of any other it is dropped. */
+  note(id: AgentId, text: string): void {
+    this.open.get(id)?.append('system', text);
+  }
+
   /** The agent has ended: its log is read from the file from now on. */
   async end(id: AgentId): Promise<void> {
     await this.open.get(id)?.close();

@@ -1,6 +1,7 @@
 import type { Logger } from '@capstan/platform';
 import { isTerminal } from '@capstan/protocol';
 import type { InstanceFiles } from '../config/instance-files.js';
+import type { Killswitch } from '../killswitch/killswitch.service.js';
 import type { Monitor } from '../monitor/monitor.service.js';
 import type { Recovery } from '../spawner/recovery.service.js';
 import type { AgentStore } from '../valkey/agent.store.js';
@@ -16,6 +17,7 @@ export interface SweepParts {
   queue: AgentQueue;
   worker: AgentWorker;
   recovery: Recovery;
+  killswitch: Pick<Killswitch, 'noticedKillAll'>;
   monitor: Monitor;
   files: InstanceFiles;
   logger: Logger;
@@ -48,10 +50,16 @@ export class Sweep {
   /** One round; never rejects. */
   async pass(): Promise<void> {
     const { store, recovery } = this.parts;
+    await this.noticeKillAlls();
     await this.attempt('queue', async () => this.queueAll(await store.unqueued()));
     await this.attempt('recovery', () => recovery.recover());
     await this.attempt('limits', () => this.applyLimits());
     await this.attempt('forget', () => this.forgetOld());
+  }
+
+  /** Those of which nobody has told this process, before it began among them. Never rejects. */
+  async noticeKillAlls(): Promise<void> {
+    await this.attempt('kill-all', () => this.parts.killswitch.noticedKillAll());
   }
 
   /** How many may start and run, as the owner's policy has it now. */

@@ -1,7 +1,9 @@
 import { KeyRing, type SigningKey } from '@capstan/identity';
+import { fromBase64 } from '@capstan/protocol';
 import { bootId, type KillHandle } from '@capstan/sandbox';
 import { Deaths, type Verdict } from './kill/deaths.js';
 import { ObservationSigner } from './kill/observation.js';
+import { signKillAll, type KillAllSaid } from './kill/kill-all-statement.js';
 import { signProbeAnswer } from './kill/probe-answer.js';
 import { thisHost, type World } from './kill/world.js';
 import { Journal } from './journal/journal.js';
@@ -9,7 +11,7 @@ import { hostClock, type Clock } from './lease/clock.js';
 import { Leases } from './lease/leases.js';
 import { replaceHubKey } from './lease/replace-hub-key.js';
 import { storeHandle, type Order, type RegisterRecord, type Scope } from './register/record.js';
-import { Register, wasOrderedDead, type AgentEntry, type Refusal } from './register/register.js';
+import { Register, wasOrderedDead, type AgentEntry, type KillAllEntry, type Refusal } from './register/register.js';
 
 /** So many agents, handles included, can be named in one reply of 64 KiB. */
 const MOST_AGENTS = 128;
@@ -45,7 +47,13 @@ export type RegisterAnswer =
 
 export type KillAllAnswer =
   | { kind: 'forbidden'; code: 'kill-epoch' }
-  | { kind: 'observed'; epoch: bigint; agents: { agentId: string; verdict: Verdict }[] };
+  | {
+      kind: 'observed';
+      epoch: bigint;
+      agents: { agentId: string; verdict: Verdict }[];
+      /** A serialized Envelope with a KillAllStatement; empty for the owner's own order. */
+      statement: Uint8Array;
+    };
 
 export type RearmAnswer = { kind: 'forbidden'; code: 'kill-epoch' | 'disarmed' } | { kind: 'rearmed'; epoch: bigint };
 
@@ -129,19 +137,19 @@ export class Reaper {
   /** Raises the scope's epoch by exactly one, disarms it, and kills what lives in it. */
   async killAll(scope: Scope, epoch: bigint, order: Order | null, timeoutMs: number): Promise<KillAllAnswer> {
     const before = order && this.register.killAll(order);
-    if (before)
-      return { kind: 'observed', epoch: before.epoch, agents: await this.killEach(before.agents, order, timeoutMs) };
+    if (before) return this.killAllAgain(before, order, timeoutMs);
     if (epoch !== this.register.epoch(scope) + 1n) return { kind: 'forbidden', code: 'kill-epoch' };
     const at = Date.now();
     const agents = this.register.living(scope).map(({ agentId }) => agentId);
     const raised: RegisterRecord = { kind: 'epoch', at, scope, epoch: String(epoch), isOwners: order === null };
     const records: RegisterRecord[] = [raised];
-    if (order !== null) records.push({ kind: 'kill-all', at, order, epoch: String(epoch), agents });
+    const statement = order === null ? '' : this.stateKillAll(order, { scope, epoch, agents, raisedAtMs: at });
+    if (order !== null) records.push({ kind: 'kill-all', at, order, epoch: String(epoch), agents, statement });
     for (const record of records) this.register.apply(record);
     // The signals do not wait for the disk; the answer does.
     const deaths = this.killEach(agents, order, timeoutMs);
     await Promise.all(records.map((record) => this.journal.append(record)));
-    return { kind: 'observed', epoch, agents: await deaths };
+    return { kind: 'observed', epoch, agents: await deaths, statement: fromBase64(statement) };
   }
 
   /**
@@ -193,6 +201,18 @@ export class Reaper {
     this.leases.stop();
     this.deaths.stop();
     await this.journal.close();
+  }
+
+  /** Says of a repeated order what was said the first time; it may not be on disk yet. */
+  private async killAllAgain(said: KillAllEntry, order: Order | null, timeoutMs: number): Promise<KillAllAnswer> {
+    const { epoch, statement } = said;
+    const agents = await this.killEach(said.agents, order, timeoutMs);
+    await this.journal.settled();
+    return { kind: 'observed', epoch, agents, statement: fromBase64(statement) };
+  }
+
+  private stateKillAll(order: Order, raised: Pick<KillAllSaid, 'scope' | 'epoch' | 'agents' | 'raisedAtMs'>): string {
+    return signKillAll(this.key, { ...raised, order, instanceId: this.instanceId, bootId: this.bootId });
   }
 
   private killEach(

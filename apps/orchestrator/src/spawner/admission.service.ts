@@ -27,6 +27,8 @@ export interface AdmissionParts {
   audit: AuditLog;
   secrets: AgentSecrets;
   logger: Logger;
+  /** Names of the sandboxes that this instance has. */
+  sandboxes: readonly string[];
   /** Agents that may wait and run at once. */
   queueLimit: number;
   /** How long ended agents are remembered. */
@@ -79,7 +81,7 @@ export class Admission {
 
   /**
    * @param admittedUnder of another's command: the kill epochs that the hub knew of
-   * @throws {WireFault} `policy-*`, `disarmed`, `kill-epoch`, `agent-exists` (another order has this id), `queue-unavailable` (too
+   * @throws {WireFault} `policy-*`, `sandbox-missing`, `disarmed`, `kill-epoch`, `agent-exists` (another order has this id), `queue-unavailable` (too
    *   many wait)
    * @throws LocalFault `reaper-unavailable`
    */
@@ -89,7 +91,7 @@ export class Admission {
     admittedUnder?: readonly KillEpoch[],
     clear: ClearSecrets = {},
   ): Promise<AgentView> {
-    const { files, store, reaper, queue, queueLimit, audit, secrets, logger } = this.parts;
+    const { files, store, reaper, queue, queueLimit, audit, secrets, sandboxes, logger } = this.parts;
     const known = await store.findOrder(wish.agentId);
     if (known !== undefined) {
       const agent = sameOrder(known, digest);
@@ -99,6 +101,7 @@ export class Admission {
     }
     // How many run at once is the queue's business: whoever is over the limit waits.
     const limits = checkPolicy(await files.policy(), wish);
+    if (!sandboxes.includes(limits.sandbox)) throw new WireFault('sandbox-missing', limits.sandbox);
     const killEpochs = armedEpochs(await reaper.describe(), wish.tenant);
     if (admittedUnder !== undefined) checkNotOlder(admittedUnder, killEpochs);
     const secretNames = Object.keys(clear);

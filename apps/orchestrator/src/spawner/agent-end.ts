@@ -27,6 +27,7 @@ const OWN_REASONS: readonly string[] = [
   'agent-budget',
   'agent-timeout',
   'agent-no-submit',
+  'agent-context',
   'model-unavailable',
 ];
 

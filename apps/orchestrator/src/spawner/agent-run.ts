@@ -1,6 +1,7 @@
 import type { AgentId, FaultCode } from '@capstan/protocol';
 import type { BudgetCode } from '../gateway/index.js';
 import { steadyNow } from '../monitor/steady-time.js';
+import type { Inbox } from './inbox.js';
 import type { SpawnPlan } from './spawn-plan.js';
 
 /** Why the instance wants an agent to end before it ends by itself. */
@@ -15,10 +16,13 @@ export type EndIntent =
 /** One agent that this process is starting, running or ending. */
 export class AgentRun {
   private wanted: EndIntent | undefined;
+  private readonly death = new AbortController();
   private readonly settling = Promise.withResolvers<void>();
   private readonly end = Promise.withResolvers<void>();
   /** Whose and what it is; known from its claim on, whether or not Valkey answers later. */
   plan: Pick<SpawnPlan, 'taskId' | 'tenant' | 'killEpochs'> | undefined;
+  /** What the operator tells it; from its start on. */
+  inbox: Inbox | undefined;
   /** Once true, there is no way back to the queue. */
   goGiven = false;
   /** Something of a failed start could not be undone: the sweep does it. */
@@ -35,6 +39,11 @@ export class AgentRun {
 
   get intent(): EndIntent | undefined {
     return this.wanted;
+  }
+
+  /** Aborted when its death was ordered: nothing more of it goes out. */
+  get killed(): AbortSignal {
+    return this.death.signal;
   }
 
   /** Resolves once the agent's state is final, or it is queued again. */
@@ -55,6 +64,7 @@ export class AgentRun {
   /** Notes why it is to end, without doing anything. An order to kill outranks every other reason; else the first stays. */
   intend(intent: EndIntent): void {
     if (this.wanted === undefined || intent.kind === 'killed') this.wanted = intent;
+    if (intent.kind === 'killed') this.death.abort();
   }
 
   /** Ends the agent. */

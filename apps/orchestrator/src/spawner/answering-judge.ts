@@ -6,7 +6,13 @@ import type { SubmitRefusal } from './submit-desk.js';
 import { WorkRefused } from './work-refused.js';
 
 /** Local faults whose sentence holds no path. */
-const TELLABLE: readonly string[] = ['git-credentials', 'repository-unavailable', 'disk-full'];
+const TELLABLE: readonly string[] = [
+  'git-credentials',
+  'repository-unavailable',
+  'disk-full',
+  'policy-unreadable',
+  'policy-invalid',
+];
 
 /** Judges a submission and puts whatever comes of it into words for the agent. */
 export function answeringJudge(harvester: Harvester, logger: Logger): LauncherParts['judge'] {
@@ -23,19 +29,25 @@ export function answeringJudge(harvester: Harvester, logger: Logger): LauncherPa
 
 /** @param hidden path of the host that git may have named. */
 function answerOf(error: unknown, hidden: string): SubmitRefusal {
-  if (error instanceof WorkRefused)
-    return { accepted: false, code: error.code, sentence: error.sentence, text: error.advice };
+  if (error instanceof WorkRefused) return refusal(error, error.advice, error.code !== 'branch-missing');
   // Detail of a harvest is what git said inside the sandbox, of the agent's own files.
   if (error instanceof WireFault) {
     const detail =
       error.code === 'harvest-refused' && error.detail !== undefined
         ? ` (${error.detail.replaceAll(hidden, 'the repository').slice(0, 1000)})`
         : '';
-    return { accepted: false, code: error.code, sentence: error.sentence, text: `${error.sentence}${detail}` };
+    return refusal(error, `${error.sentence}${detail}`, error.code === 'harvest-refused');
   }
   // Others are of files of this machine, which they name.
-  if (error instanceof LocalFault && TELLABLE.includes(error.code))
-    return { accepted: false, code: error.code, sentence: error.sentence, text: error.sentence };
+  if (error instanceof LocalFault && TELLABLE.includes(error.code)) return refusal(error, error.sentence, false);
   const sentence = 'The work could not be judged.';
-  return { accepted: false, code: 'internal', sentence, text: `${sentence} Submit again.` };
+  return refusal({ code: 'internal', sentence }, `${sentence} Submit again.`, false);
+}
+
+function refusal(
+  { code, sentence }: Pick<SubmitRefusal, 'code' | 'sentence'>,
+  text: string,
+  mendable: boolean,
+): SubmitRefusal {
+  return { accepted: false, code, sentence, text, mendable };
 }

@@ -86,7 +86,7 @@ export class Cleanup {
   }
 
   /** Those that no register knows: they were given no GO by the reaper's leave, and died unnoticed or not at all. */
-  private async endSandboxes(agentId: AgentId): Promise<void> {
+  async endSandboxes(agentId: AgentId): Promise<void> {
     const pids = await this.parts.driver.removeLeftovers(agentId);
     if (pids.length > 0)
       this.parts.logger.warn({ agentId, pids, msg: 'processes of a sandbox were left; they are ended' });

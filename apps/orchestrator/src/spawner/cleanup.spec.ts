@@ -99,7 +99,8 @@ describe('what an orchestrator that was killed left of an agent', () => {
 
     // Without control groups there is nothing to find it by.
     if (sandbox.handle.cgroup !== '') expect(isGone(sandbox.handle)).toBe(true);
-    expect(git(repository.dir, 'show', `refs/capstan/salvage/${id}:half`)).toBe('half');
+    const kept = repository.dir.replace(/git$/, 'salvage');
+    expect(git(kept, 'show', `refs/capstan/salvage/${id}:half`)).toBe('half');
     expect(readdirSync(directory)).toEqual([]);
     expect(readdirSync(join(repository.dir, 'worktrees'))).toEqual([]);
     expect(await store.untidy()).toEqual([]);

@@ -1,15 +1,18 @@
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { createLogger } from '@capstan/platform';
 import { BubblewrapDriver } from '@capstan/sandbox';
 import { git, TestRepository } from '../../../../test/support/repository.js';
 import { proves } from '../../../../test/support/proves.js';
+import { until } from '../../../../test/support/until.js';
 import { GitRoom, type TestAgent } from '../../test/git-room.js';
 import { planFor } from '../../test/plans.js';
 import { SCAN_FROM_SOURCE } from '../../test/scan-program.js';
 import { noGates } from '../coordinator/gates.js';
 import { SecretScanner } from '../secret-scan/index.js';
+import { AgentRun } from './agent-run.js';
 import { DEFAULT_AUTHOR, Harvester } from './harvester.js';
 import type { SpawnPlan } from './spawn-plan.js';
 import type { Submission } from './submission.js';
@@ -29,9 +32,11 @@ describe('work that is judged', () => {
   let plan: SpawnPlan;
   let place: WorkPlace;
   let harvester: Harvester;
+  let isStopped: boolean;
 
   beforeEach(async () => {
     room = new GitRoom();
+    isStopped = false;
     source = new TestRepository();
     remote = room.bareCloneOf(source);
     agent = await room.agentOn(remote);
@@ -51,6 +56,7 @@ describe('work that is judged', () => {
       turns: new Turns(1),
       author: async () => DEFAULT_AUTHOR,
       instanceId: async () => 'quay',
+      isStopped: async () => isStopped,
       logger,
     });
   });
@@ -140,6 +146,46 @@ describe('work that is judged', () => {
     silent.close();
     for (const socket of sockets) socket.destroy();
     expect(await slow).toBe('refused');
+  });
+
+  describe('of an agent that is killed meanwhile', () => {
+    const run = (): AgentRun =>
+      new AgentRun(
+        plan.agentId,
+        () => undefined,
+        () => undefined,
+      );
+    const branches = (): string => git(remote, 'branch', '--list', 'capstan/*');
+    const take = (it: AgentRun): Promise<unknown> => harvester.take(it, plan, place, { summary: 'Work' });
+
+    it(
+      'is not pushed where the reaper says that a kill-all means it, though nobody has told the run',
+      proves('ORC-117', async () => {
+        await agent.run('echo mine > mine');
+        isStopped = true;
+        await expect(take(run())).rejects.toMatchObject({ wasPushing: false });
+        expect(branches()).toBe('');
+      }),
+    );
+
+    it(
+      'is not let out by a push that has begun',
+      proves('ORC-117', async () => {
+        const began = join(room.parent, 'began');
+        const hook = join(remote, 'hooks', 'pre-receive');
+        writeFileSync(hook, `#!/bin/sh\ntouch ${began}\nexec sleep 30\n`, { mode: 0o755 });
+        await agent.run('echo mine > mine');
+        const killed = run();
+        const taking = take(killed).then(
+          () => 'pushed',
+          (error: unknown) => error,
+        );
+        await until('the push has begun', () => existsSync(began));
+        killed.intend({ kind: 'killed' });
+        expect(await taking).toMatchObject({ wasPushing: true });
+        expect(branches()).toBe('');
+      }),
+    );
   });
 
   it('prepares no sandbox, and waits for no turn, where the agent’s end is there', async () => {

@@ -28,7 +28,12 @@ import { conflictRefused, secretsRefused, WorkRefused } from './work-refused.js'
 export type HarvestView = NonNullable<AgentView['harvest']>;
 
 /** The agent was killed while its work was taken in: nothing more of it goes out. */
-export class HarvestStopped extends Error {}
+export class HarvestStopped extends Error {
+  /** @param wasPushing a push was broken off: the source may have taken the work just before. */
+  constructor(readonly wasPushing = false) {
+    super('the agent was killed while its work was taken in');
+  }
+}
 
 export interface HarvesterParts {
   driver: SandboxDriver;
@@ -40,6 +45,8 @@ export interface HarvesterParts {
   turns: Turns;
   author: () => Promise<Author>;
   instanceId: () => Promise<string>;
+  /** Whether a kill-all means the agent, whoever was told of it; asked before each push, and waited for. */
+  isStopped: (plan: SpawnPlan) => Promise<boolean>;
   logger: Logger;
 }
 
@@ -119,8 +126,11 @@ export class Harvester {
     const author = await this.parts.author();
     const commit = await commitHarvest({ repository, tree, parents, branch, message, author, trailers });
     demand(await this.parts.gates.beforePush({ ...subjectOf(plan, place, judged), commit }));
+    if (await this.parts.isStopped(plan)) throw new HarvestStopped();
     goOn(run);
-    await push({ repository, branch, commit, expected });
+    await push({ repository, branch, commit, expected, signal: run.killed }).catch((error: unknown) => {
+      throw run.killed.aborted ? new HarvestStopped(true) : error;
+    });
     this.parts.logger.info({ agentId: plan.agentId, branch, commit, files: files.length, msg: 'the work was pushed' });
     return { branch, baseCommit, commit, tree, files: [...files], pushed: true };
   }

@@ -1,20 +1,23 @@
 import { join } from 'node:path';
-import type { Logger, ReaperClient } from '@capstan/platform';
-import type { PreparedSandbox, SandboxDriver, SandboxLimits } from '@capstan/sandbox';
-import { WireFault, type FaultCode } from '@capstan/protocol';
-import type { RepositoryStore } from '../git/index.js';
-import type { GatewaySession, ModelGateway } from '../gateway/index.js';
+import type { CompactionPolicy, Logger, ReaperClient } from '@capstan/platform';
+import type { PreparedSandbox, RunningSandbox, SandboxDriver, SandboxLimits } from '@capstan/sandbox';
+import { WireFault, type FaultCode, type WarningView } from '@capstan/protocol';
+import { absentContents, type BareRepository, type RepositoryStore, type Worktree } from '../git/index.js';
+import type { GatewaySession, ModelGateway, Usage } from '../gateway/index.js';
+import { isStopped } from '../killswitch/kill-scope.js';
 import type { Reaping } from '../killswitch/reaping.js';
 import type { ClearSecrets } from '../secrets/agent-secrets.js';
 import type { Claim } from '../valkey/agent.store.js';
 import type { AgentRun } from './agent-run.js';
+import type { FoundAgent } from './found-agent.js';
+import { Inbox, type MessageNotice } from './inbox.js';
 import { sandboxSpec, taskFile } from './runtimes.js';
 import type { ProgramStore } from './program.store.js';
 import type { Session, SessionRecord, Sessions } from './session.js';
 import type { SpawnPlan } from './spawn-plan.js';
 import type { Submission } from './submission.js';
 import type { WorkPlace } from './work-place.js';
-import { SubmitDesk, type SubmitAnswer, type Trial } from './submit-desk.js';
+import { SubmitDesk, type Judge, type SubmitAnswer, type Trial } from './submit-desk.js';
 import type { UsageRecorder } from './usage-recorder.js';
 
 /** The reaper forbids the start for ever: a tombstone, an epoch or a disarmed scope. */
@@ -30,9 +33,11 @@ export class StartStopped extends Error {}
 /** An agent that was given GO, with all that it uses. */
 export interface Launched extends WorkPlace {
   gateway: GatewaySession;
-  sandbox: PreparedSandbox;
+  sandbox: RunningSandbox;
   /** Where the agent submits and hears what is wrong. */
   submits: SubmitDesk;
+  /** What of its repository it was not given. */
+  warnings: readonly WarningView[];
 }
 
 export interface LauncherParts {
@@ -46,6 +51,10 @@ export interface LauncherParts {
   logger: Logger;
   runtimeDir: string;
   agentLimits: SandboxLimits;
+  /** When the owner wants the built-in agent's conversation summed up. */
+  compaction: () => Promise<CompactionPolicy>;
+  /** Tells what becomes of the operator's messages; never throws. */
+  tell: (notice: MessageNotice) => void;
   /** Judges what an agent submits while it lives. */
   judge: (plan: SpawnPlan, place: WorkPlace, submission: Submission, trial: Trial) => Promise<SubmitAnswer>;
 }
@@ -70,6 +79,9 @@ export class Launcher {
     await using undo = new AsyncDisposableStack();
     const later = (what: string, step: () => Promise<unknown>): void => undo.defer(() => this.attempt(run, what, step));
 
+    // The reaper would refuse it too, once everything is built.
+    const { killEpochs } = await this.parts.reaper.describe();
+    if (isStopped(plan, killEpochs)) throw new StartForbidden('kill-epoch');
     const program = await this.parts.programs.find(plan.runtime);
     const session = await sessions.open(agentId);
     // Its notes say what is left, where something is.
@@ -80,6 +92,7 @@ export class Launcher {
     const { uid, gid, directory: parent } = session;
     const worktree = await repository.addWorktree({ agentId, taskId, commit: base.commit, uid, gid, parent });
     later('worktree', () => repository.removeWorktree(worktree));
+    const warnings = await this.warningsOf(repository, worktree);
     const { dir, adminDir, commit } = worktree;
     const { tenant, repository: name } = plan;
     const record: SessionRecord = {
@@ -89,6 +102,7 @@ export class Launcher {
       tenant,
       repository: name,
       worktree: { agentId, taskId, dir, adminDir, commit },
+      targetRef: base.ref,
     };
     await sessions.remember(record);
 
@@ -96,11 +110,11 @@ export class Launcher {
     later('gateway', () => gateway.close());
     const earlierTrees = new Map<string, string>();
     const place = { session, repository, worktree, targetRef: base.ref, earlierTrees, trialBytes: 0 };
-    const submits = await SubmitDesk.open(submitSocketOf(session), gid, (submission, trial) =>
-      this.parts.judge(plan, place, submission, trial),
-    );
+    const judge: Judge = (submission, trial) => this.parts.judge(plan, place, submission, trial);
+    const inbox = new Inbox(agentId, program?.kind !== 'command', this.parts.tell);
+    const submits = await SubmitDesk.open(submitSocketOf(session), gid, judge, inbox);
     later('submit desk', () => submits.close());
-    await sessions.giveFile(session, 'task.json', taskFile(plan, program));
+    await sessions.giveFile(session, 'task.json', taskFile(plan, program, await this.parts.compaction()));
     stopIfUnwanted(run);
     const { runtimeDir, agentLimits: limits } = this.parts;
     const sandbox = await driver.prepare(
@@ -117,11 +131,57 @@ export class Launcher {
     stopIfUnwanted(run);
     run.goGiven = true;
     await sandbox.go();
+    run.inbox = inbox;
     undo.move();
-    return { ...place, gateway, sandbox, submits };
+    return { ...place, gateway, sandbox, submits, warnings };
   }
 
-  private openGateway(run: AgentRun, { plan }: Claim, session: Session, usage: UsageRecorder): Promise<GatewaySession> {
+  /**
+   * Gives an agent that has outlived its orchestrator its sockets again, at the paths that it knows. What the last request
+   * cost may be missing in its own budget; a submission that was being judged is to be made again.
+   *
+   * @throws Error where something of it cannot be had; the agent is as it was then
+   */
+  async adopt(run: AgentRun, claim: Claim, found: FoundAgent, usage: UsageRecorder): Promise<Launched> {
+    const { sessions, repositories } = this.parts;
+    const { plan, agent } = claim;
+    const { worktree: noted, targetRef } = found.record;
+    const session = sessions.reopen(found.record);
+    const repository = await repositories.recall(plan.tenant, plan.repository);
+    if (repository === undefined || noted === undefined || targetRef === undefined)
+      throw new Error('its repository is gone');
+    const worktree = repository.recallWorktree(noted);
+    const program = await this.parts.programs.find(plan.runtime);
+    await using undo = new AsyncDisposableStack();
+    const gateway = await this.openGateway(run, claim, session, usage, agent.usage);
+    undo.defer(() => gateway.close());
+    const place = { session, repository, worktree, targetRef, earlierTrees: new Map<string, string>(), trialBytes: 0 };
+    const judge: Judge = (submission, trial) => this.parts.judge(plan, place, submission, trial);
+    const inbox = new Inbox(plan.agentId, program?.kind !== 'command', this.parts.tell);
+    const submits = await SubmitDesk.open(submitSocketOf(session), session.gid, judge, inbox);
+    run.inbox = inbox;
+    undo.move();
+    return { ...place, gateway, sandbox: found.sandbox, submits, warnings: [] };
+  }
+
+  /** An agent runs without a look at its repository too. */
+  private async warningsOf(repository: BareRepository, worktree: Worktree): Promise<WarningView[]> {
+    try {
+      return await absentContents(repository, worktree);
+    } catch (error) {
+      const { agentId } = worktree;
+      this.parts.logger.warn({ err: error, agentId, msg: 'what the work tree lacks could not be found out' });
+      return [];
+    }
+  }
+
+  private openGateway(
+    run: AgentRun,
+    { plan }: Claim,
+    session: Session,
+    usage: UsageRecorder,
+    before?: Usage,
+  ): Promise<GatewaySession> {
     const { agentId, taskId, tenant, budgetMicroUsd, model, playbook, role } = plan;
     const { socketPath, uid, gid } = session;
     return this.parts.gateway.open({
@@ -137,6 +197,7 @@ export class Launcher {
       playbook,
       onUsage: (figures) => usage.record(figures),
       onBudget: (code) => run.stop({ kind: 'limit', code }),
+      ...(before === undefined ? {} : { before }),
     });
   }
 

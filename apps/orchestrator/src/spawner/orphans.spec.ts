@@ -57,7 +57,8 @@ describe('a former life of the orchestrator', () => {
         await mkdir(join(repository, 'worktrees', 'nobody'));
       });
       expect(isGone({ driver, bootId, pidNamespace, cgroup, processes })).toBe(true);
-      expect(git(repository, 'show', `refs/capstan/salvage/${id}:half.md`)).toBe('half of it');
+      const kept = repository.replace(/git$/, 'salvage');
+      expect(git(kept, 'show', `refs/capstan/salvage/${id}:half.md`)).toBe('half of it');
       expect(await readdir(join(repository, 'worktrees')).catch(() => [])).toEqual([]);
       await isClean();
       await cleanedEvent(id);

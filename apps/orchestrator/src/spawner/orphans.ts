@@ -6,12 +6,14 @@ import { pruneWorktrees } from '../git/index.js';
 import type { Reaping } from '../killswitch/reaping.js';
 import { withinTime } from '../killswitch/within-time.js';
 import type { AgentStore } from '../valkey/agent.store.js';
+import type { AgentRuns } from './agent-run.js';
 import type { Sessions } from './session.js';
 
 /** A process that waits for a dead disk, say, cannot be killed: nobody else waits longer for it. */
 const END_MS = 30_000;
 
 export interface OrphanParts {
+  runs: AgentRuns;
   reaping: Reaping;
   sessions: Sessions;
   driver: SandboxDrivers;
@@ -26,7 +28,7 @@ export interface OrphanParts {
  * What a former life of this orchestrator left, whether or not Valkey remembers it: agents in the reaper's register,
  * sandboxes of the drivers, directories with their sockets and work trees, git's memory of them.
  *
- * At the start of the process nothing of its own runs yet, so that whatever is there is nobody's. What does not end then, and
+ * At the start of the process nothing of its own runs yet, so that whatever is there and was not adopted is nobody's. What does not end then, and
  * drivers that do not answer, hold nothing up: they are followed up.
  */
 export class Orphans {
@@ -55,6 +57,7 @@ export class Orphans {
     await Promise.all(
       [...new Set(found)]
         .filter((id): id is AgentId => isId(id))
+        .filter((id) => this.parts.runs.get(id) === undefined)
         .map(async (agentId) => {
           this.stuck.add(agentId);
           const ending = this.endOne(agentId);

@@ -3,6 +3,7 @@ import { faultSentence, isTerminal, type AgentId } from '@capstan/protocol';
 import type { Reaping } from '../killswitch/reaping.js';
 import { withinTime } from '../killswitch/within-time.js';
 import type { AgentStore } from '../valkey/agent.store.js';
+import type { Adoption } from './adoption.service.js';
 import type { AgentRuns } from './agent-run.js';
 import type { Cleanup } from './cleanup.service.js';
 import type { Orphans } from './orphans.js';
@@ -23,10 +24,11 @@ export interface RecoveryParts {
   settlement: Settlement;
   cleanup: Cleanup;
   orphans: Orphans;
+  adoption: Pick<Adoption, 'attempt'>;
   logger: Logger;
 }
 
-/** Agents that lost their orchestrator: observed gone, reported, cleaned up; never silently dropped. */
+/** Agents that lost their orchestrator: adopted, or observed gone, reported, cleaned up; never silently dropped. */
 export class Recovery {
   private suspects: readonly AgentId[] = [];
   private readonly ending = new Set<AgentId>();
@@ -34,10 +36,14 @@ export class Recovery {
 
   constructor(private readonly parts: RecoveryParts) {}
 
-  /** Before any agent is started by this process: whatever starts or runs is lost, and ends now. */
+  /** Before any agent is started by this process: whatever starts or runs is adopted, or is lost and ends now. */
   async recoverAtStart(): Promise<void> {
-    const { orphans } = this.parts;
-    await Promise.all((await this.findLost()).map((agentId) => this.endInTime(agentId)));
+    const { orphans, adoption } = this.parts;
+    await Promise.all(
+      (await this.findLost()).map(async (agentId) => {
+        if (!(await adoption.attempt(agentId))) await this.endInTime(agentId);
+      }),
+    );
     await orphans.end();
     // Each would wait for a driver that does not answer: the sweep has the time.
     if (!orphans.isIncomplete) await this.tidyAll();

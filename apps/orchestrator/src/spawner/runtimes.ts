@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { DEFAULT_COMPACTION } from '@capstan/platform';
 import type { SandboxLimits, SandboxSpec } from '@capstan/sandbox';
 import type { ClearSecrets } from '../secrets/agent-secrets.js';
 import type { Session } from './session.js';
@@ -30,11 +31,13 @@ const AGENT: Runtime = {
 /**
  * What an agent is told about its task; it reads this at /run/capstan/task.json.
  *
- * @param program of the owner's that the agent is; absent: the built-in one.
+ * @param program of the owner's that the agent is; absent: the built-in one. @param compaction of the built-in one's conversation
  */
-export function taskFile(plan: SpawnPlan, program?: Program): string {
+export function taskFile(plan: SpawnPlan, program?: Program, compaction = DEFAULT_COMPACTION): string {
   const { agentId, taskId, role, runtime, model, workItems, skills, timeoutMs } = plan;
-  const limits = { iterations: ITERATIONS, tokens: TOKENS, timeoutMs };
+  const { contextTokens, atPercent } = compaction;
+  const compactAtTokens = Math.floor((contextTokens * atPercent) / 100);
+  const limits = { iterations: ITERATIONS, tokens: TOKENS, timeoutMs, contextTokens, compactAtTokens };
   const task = { agentId, taskId, role, runtime, model, workItems, skills, limits, repositoryDir: WORKSPACE };
   const { source: _source, ...told } = program ?? {};
   return JSON.stringify(program === undefined ? task : { ...task, program: told });

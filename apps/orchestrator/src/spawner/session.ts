@@ -25,6 +25,8 @@ export interface SessionRecord {
   uid: number;
   gid: number;
   worktree?: WorktreeRecord;
+  /** Ref of the branch that the agent was given. */
+  targetRef?: string;
   /** Whose repository the work tree is of, and which. */
   tenant?: TenantId;
   repository?: string;
@@ -57,6 +59,14 @@ export class Sessions {
     await rm(directory, { recursive: true, force: true });
     await this.makeDirectory(directory, 0o710, gid);
     await this.makeDirectory(session.runDirectory, 0o750, gid);
+    return session;
+  }
+
+  /** The place of an agent that outlived its orchestrator, as it was. @throws Error where its uid would be another now */
+  reopen(record: SessionRecord): Session {
+    this.reserve([record]);
+    const session = this.sessionOf(record.agentId);
+    if (session.uid !== record.uid) throw new Error(`the agent runs as ${String(record.uid)}`);
     return session;
   }
 

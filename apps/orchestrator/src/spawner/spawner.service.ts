@@ -14,6 +14,7 @@ import type { AgentStore, Claim, Claimed } from '../valkey/agent.store.js';
 import { failed, type AgentEnd } from './agent-end.js';
 import type { AgentRun, AgentRuns } from './agent-run.js';
 import type { Cleanup } from './cleanup.service.js';
+import type { FoundAgent } from './found-agent.js';
 import { HarvestStopped, type Harvester, type HarvestView } from './harvester.js';
 import type { SubmitRefusal } from './submit-desk.js';
 import { WorkRefused } from './work-refused.js';
@@ -39,12 +40,19 @@ export interface SpawnerParts {
   logger: Logger;
 }
 
+const PUSH_BROKEN_OFF = 'It was killed while its work was being pushed: look whether the source has the branch.';
+
 /** Takes one agent from the queue to its end. */
 export class Spawner {
+  /** Agents of a former life that go on; their jobs come back to the queue once their worker's silence is noticed. */
+  private readonly adopted = new Map<AgentId, Promise<JobEnd>>();
+
   constructor(private readonly parts: SpawnerParts) {}
 
   /** Starts the agent if it is queued, and resolves when it has ended and was cleaned up. Never rejects by design. */
   async start(agentId: AgentId): Promise<JobEnd> {
+    const adopted = this.adopted.get(agentId);
+    if (adopted !== undefined) return adopted;
     const run = this.parts.runs.open(agentId, (it) => this.kill(it));
     if (run === undefined) return { kind: 'failed', code: 'running-already' };
     try {
@@ -55,25 +63,67 @@ export class Spawner {
     }
   }
 
+  /**
+   * Goes on with an agent that has outlived its orchestrator; resolves once it has its sockets again, and rejects where it
+   * cannot have them: then nothing was changed.
+   */
+  async adopt(claim: Claim, found: FoundAgent): Promise<void> {
+    const { runs, monitor, launcher, cleanup } = this.parts;
+    const { agentId } = claim.plan;
+    const run = runs.open(agentId, (it) => this.kill(it));
+    if (run === undefined) throw new Error('it runs here already');
+    run.plan = claim.plan;
+    run.goGiven = true;
+    const end = async (): Promise<void> => {
+      await monitor.end(agentId);
+      this.adopted.delete(agentId);
+      run.close();
+    };
+    try {
+      const log = await monitor.begin(agentId);
+      const launched = await launcher.adopt(run, claim, found, this.recorder(run, claim));
+      log.append('system', 'The orchestrator was restarted; the agent goes on.');
+      const ended = this.finish(run, claim, launched, log)
+        // A harvest that its former orchestrator had begun.
+        .finally(() => cleanup.endSandboxes(agentId).catch(() => undefined))
+        .finally(end);
+      ended.catch((error: unknown) => {
+        this.parts.logger.error({ err: error, agentId, msg: 'an adopted agent did not end as it should' });
+      });
+      this.adopted.set(agentId, ended);
+    } catch (error) {
+      await end();
+      throw error;
+    }
+  }
+
   private async work(run: AgentRun, claim: Claim): Promise<JobEnd> {
-    const { monitor, settlement, cleanup } = this.parts;
+    const { monitor } = this.parts;
     run.plan = claim.plan;
     const log = await monitor.begin(run.agentId);
     try {
-      const usage = new UsageRecorder((figures) => {
-        run.progressed();
-        return this.parts.store.change(run.agentId, { fence: claim.fence, patch: { usage: figures } });
-      });
-      const launched = await this.launch(run, claim, usage, log);
-      if ('kind' in launched) return launched;
-      const settled = await this.run(run, claim, launched, log);
-      await settlement.settle(run.agentId, { ...settled, fence: claim.fence });
-      run.markSettled();
-      await cleanup.finish(launched, settled.state !== 'completed', log);
-      return jobEnd(settled);
+      const launched = await this.launch(run, claim, this.recorder(run, claim), log);
+      return 'kind' in launched ? launched : await this.finish(run, claim, launched, log);
     } finally {
       await monitor.end(run.agentId);
     }
+  }
+
+  private recorder(run: AgentRun, { fence }: Claim): UsageRecorder {
+    return new UsageRecorder((usage) => {
+      run.progressed();
+      return this.parts.store.change(run.agentId, { fence, patch: { usage } });
+    });
+  }
+
+  /** From GO to the last thing that is cleaned up. */
+  private async finish(run: AgentRun, claim: Claim, launched: Launched, log: AgentLog): Promise<JobEnd> {
+    const { settlement, cleanup } = this.parts;
+    const settled = await this.run(run, claim, launched, log);
+    await settlement.settle(run.agentId, { ...settled, fence: claim.fence });
+    run.markSettled();
+    await cleanup.finish(launched, settled.state !== 'completed', log);
+    return jobEnd(settled);
   }
 
   /** Up to GO; where that fails, what it means for the agent. */
@@ -110,15 +160,16 @@ export class Spawner {
     const { supervisor, reaping, leases, vitals, logger } = this.parts;
     const { agentId } = run;
     using _lease = leases.watch(run, launched.sandbox.handle, claim.plan.killAfterMs);
+    for (const { sentence } of launched.warnings) log.append('system', sentence);
     run.progressed();
     using _vitals = vitals.watch(run, launched.sandbox.handle, log);
-    const watched = supervisor.watch(run, launched.sandbox, log, claim.plan.timeoutMs).catch(async (error: unknown) => {
+    const watched = supervisor.watch(run, launched.sandbox, log, timeLeft(claim)).catch(async (error: unknown) => {
       logger.error({ err: error, agentId, msg: 'the agent could not be watched' });
       await reaping.kill(agentId);
       return failed('internal');
     });
     try {
-      const [ended] = await Promise.all([watched, this.tellRunning(run, claim)]);
+      const [ended] = await Promise.all([watched, this.tellRunning(run, claim, launched)]);
       // Whatever is being judged reads the work tree.
       await launched.submits.close();
       await launched.gateway.close();
@@ -131,11 +182,16 @@ export class Spawner {
   }
 
   /** The limits of the agent hold whether or not Valkey answers. */
-  private async tellRunning(run: AgentRun, { fence }: Claim): Promise<void> {
+  private async tellRunning(run: AgentRun, { fence, agent }: Claim, { warnings }: Launched): Promise<void> {
     const { store, logger } = this.parts;
+    if (agent.state === 'running') return;
     const { agentId } = run;
     try {
-      const changed = await store.change(agentId, { fence, state: 'running' });
+      const changed = await store.change(agentId, {
+        fence,
+        state: 'running',
+        patch: { warnings: warnings.length === 0 ? null : warnings },
+      });
       if (changed.kind !== 'changed') run.stop({ kind: 'killed' });
     } catch (error) {
       logger.error({ err: error, agentId, msg: 'the agent runs, and Valkey could not be told' });
@@ -159,7 +215,10 @@ export class Spawner {
       });
       return { state: 'completed', patch: { harvest } };
     } catch (error) {
-      if (error instanceof HarvestStopped) return { state: 'killed' };
+      if (error instanceof HarvestStopped) {
+        if (error.wasPushing) log.append('system', PUSH_BROKEN_OFF);
+        return { state: 'killed' };
+      }
       this.parts.logger.warn({ err: error, agentId: run.agentId, msg: 'the work was not taken in' });
       return failure(failureOf(error), log);
     }
@@ -173,6 +232,12 @@ export class Spawner {
       logger.error({ err: error, agentId: run.agentId, msg: 'the agent was not killed' });
     });
   }
+}
+
+/** Of its wall-clock limit, milliseconds; one that was adopted has used up some of it. */
+function timeLeft({ agent, plan }: Claim): number {
+  const usedMs = agent.startedAt === null ? 0 : Date.now() - Date.parse(agent.startedAt);
+  return Math.max(0, plan.timeoutMs - Math.max(0, usedMs));
 }
 
 function endOfUnclaimed(claimed: Exclude<Claimed, { kind: 'claimed' }>): JobEnd {
@@ -216,7 +281,7 @@ function failureOf(error: unknown): AgentEnd & { kind: 'failed' } {
   if (error instanceof PushFault) return { kind: 'failed', code: 'push-rejected', sentence: error.sentence };
   if (error instanceof SandboxFault) return failed('sandbox-failed');
   const local = error instanceof LocalFault ? error : diskFault(error);
-  return local === undefined ? failed('internal') : { ...failed('internal'), sentence: local.sentence };
+  return local === undefined ? failed('internal') : { ...failed(local.code), sentence: local.sentence };
 }
 
 function failure({ code, sentence }: AgentEnd & { kind: 'failed' }, log: AgentLog): Settled {

@@ -1,10 +1,12 @@
 import { chmod, chown, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
+import type { Inbox, NumberedMessage } from './inbox.js';
 import { parseSubmission, type Submission } from './submission.js';
 
 const MOST_BYTES = 64 * 1024;
 const MOST_SUBMISSIONS = 30;
+const AFTER = /^\/messages\?after=([a-z0-9-]{0,63})$/;
 
 /** The answer to a submission. */
 export type SubmitAnswer = { accepted: true } | SubmitRefusal;
@@ -16,7 +18,18 @@ export interface SubmitRefusal {
   sentence: string;
   /** For the agent: what it can do about it. */
   text: string;
+  /** Whether the agent can do something about it. */
+  mendable: boolean;
 }
+
+/** No fault of the work, so that nobody is told that the agent has failed by it. */
+const UNREAD: SubmitRefusal = {
+  accepted: false,
+  code: 'message-unread',
+  sentence: 'The operator has written to the agent.',
+  text: 'The operator has written to you meanwhile: read that first, do what it asks, then submit again.',
+  mendable: true,
+};
 
 /** What judges a submission: as it will be judged at the agent's end, but nothing is committed. */
 export type Judge = (submission: Submission, trial: Trial) => Promise<SubmitAnswer>;
@@ -44,13 +57,14 @@ export class SubmitDesk {
     private readonly server: Server,
     private readonly socketPath: string,
     private readonly judge: Judge,
+    private readonly inbox: Inbox,
   ) {}
 
-  /** Resolves once the agent can connect. @param gid group of the agent */
-  static async open(socketPath: string, gid: number, judge: Judge): Promise<SubmitDesk> {
+  /** Resolves once the agent can connect. @param gid group of the agent. @param inbox what the agent may ask for here */
+  static async open(socketPath: string, gid: number, judge: Judge, inbox: Inbox): Promise<SubmitDesk> {
     const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 8 * 1024 });
     server.maxConnections = 4;
-    const desk = new SubmitDesk(server, socketPath, judge);
+    const desk = new SubmitDesk(server, socketPath, judge, inbox);
     server.on('request', (request, response) => void desk.serve(request, response));
     await rm(socketPath, { force: true });
     server.listen(socketPath);
@@ -73,6 +87,7 @@ export class SubmitDesk {
   /** Ends what runs; afterwards nothing here reads the work tree. May be repeated. */
   async close(): Promise<void> {
     this.closing.abort();
+    this.inbox.end();
     this.server.close();
     this.server.closeAllConnections();
     await this.reading;
@@ -80,18 +95,27 @@ export class SubmitDesk {
   }
 
   private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const [status, answer] = await this.answer(request).catch((error: unknown): [number, SubmitAnswer] => [
+    const asked = request.method === 'GET' ? this.messages(request) : this.answer(request);
+    const [status, answer] = await asked.catch((error: unknown): [number, SubmitAnswer] => [
       400,
       {
         accepted: false,
         code: 'validation',
         sentence: '',
+        mendable: false,
         text: error instanceof Error ? error.message : 'not understood',
       },
     ]);
     if (response.destroyed) return;
     response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
     response.end(JSON.stringify(answer));
+  }
+
+  /** What the operator has written since the agent asked last. */
+  private async messages({ url = '' }: IncomingMessage): Promise<[number, { messages: readonly NumberedMessage[] }]> {
+    const after = AFTER.exec(url)?.[1];
+    if (after === undefined) throw new Error('only GET /messages?after=MESSAGE is offered');
+    return [200, { messages: this.inbox.takeAfter(after) }];
   }
 
   private async answer(request: IncomingMessage): Promise<[number, SubmitAnswer]> {
@@ -107,8 +131,11 @@ export class SubmitDesk {
         this.reading = reading.catch(() => undefined);
       };
       const answer = await this.judge(submission, { signal: this.closing.signal, hold });
-      if (answer.accepted) this.last = submission;
       this.refusal = answer.accepted ? undefined : answer;
+      // Asked once it is judged: from here to the closed inbox nothing can come in between.
+      if (answer.accepted && this.inbox.hasWaiting) return [200, UNREAD];
+      this.inbox.setClosed(answer.accepted);
+      if (answer.accepted) this.last = submission;
       return [200, answer];
     } finally {
       this.isBusy = false;

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { taskId, type AgentId, type AgentView } from '@capstan/protocol';
@@ -101,7 +101,11 @@ describe('an agent that submits, and hears what is wrong', () => {
       });
       expect(JSON.stringify(agent)).not.toContain('kkkkkkkk');
       expect(git(execution.remote, 'for-each-ref', 'refs/heads/capstan/four')).toBe('');
-      await until('its work is kept', () => git(bare(), 'for-each-ref', `refs/capstan/salvage/${id}`) || undefined);
+      const kept = bare().replace(/git$/, 'salvage');
+      await until(
+        'its work is kept',
+        () => existsSync(kept) && git(kept, 'for-each-ref', `refs/capstan/salvage/${id}`),
+      );
     }),
   );
 });

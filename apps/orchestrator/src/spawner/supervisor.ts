@@ -1,4 +1,5 @@
-import type { PreparedSandbox } from '@capstan/sandbox';
+import type { AgentId } from '@capstan/protocol';
+import type { RunningSandbox } from '@capstan/sandbox';
 import type { Reaping } from '../killswitch/reaping.js';
 import type { AgentLog } from '../monitor/agent-log.js';
 import { parseOutput, type AgentOutput } from '../monitor/agent-output.js';
@@ -9,17 +10,34 @@ import type { AgentRun } from './agent-run.js';
 /** Longest delay that a timer of Node holds; about 24 days. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
+const MOST_COMPACTIONS_TOLD = 100;
+
+/** An agent says that the older part of its conversation gave way to a summary. */
+export interface CompactionNotice {
+  agentId: AgentId;
+  /** ISO 8601. */
+  at: string;
+  /** Replies that gave way. */
+  replies: number;
+  /** What the conversation held before, as the model had counted it. */
+  tokens: number;
+}
+
 /** Watches one agent from GO until the reaper has observed that nothing of it is left. */
 export class Supervisor {
-  constructor(private readonly reaping: Reaping) {}
+  /** @param tell of conversations that were summed up; must not throw */
+  constructor(
+    private readonly reaping: Reaping,
+    private readonly tell: (notice: CompactionNotice) => void,
+  ) {}
 
   /** @param timeoutMs wall-clock limit from now. */
-  async watch(run: AgentRun, sandbox: PreparedSandbox, log: AgentLog, timeoutMs: number): Promise<AgentEnd> {
+  async watch(run: AgentRun, sandbox: RunningSandbox, log: AgentLog, timeoutMs: number): Promise<AgentEnd> {
     const limit = setTimeout(
       () => run.stop({ kind: 'limit', code: 'agent-timeout' }),
       Math.min(timeoutMs, LONGEST_TIMER_MS),
     );
-    const said = new Said();
+    const said = new Said((figures) => this.tell({ agentId: run.agentId, at: new Date().toISOString(), ...figures }));
     const reading = Promise.all([
       readAll(sandbox.stdout, log, (line) => {
         run.progressed();
@@ -44,12 +62,22 @@ export class Supervisor {
 class Said {
   submitted: string | undefined;
   reason: string | undefined;
+  private compactions = 0;
+
+  constructor(private readonly onCompaction: (figures: Pick<CompactionNotice, 'replies' | 'tokens'>) => void) {}
 
   take(line: string): AgentOutput {
     const output = parseOutput(line);
     if (output.type === 'submit') this.submitted = output.summary;
     if (output.type === 'end') this.reason = output.reason;
+    if (output.type === 'compacted') this.takeCompaction(output);
     return output;
+  }
+
+  /** An agent that says it over and over fills its own log alone. */
+  private takeCompaction({ replies, tokens }: AgentOutput & { type: 'compacted' }): void {
+    this.compactions += 1;
+    if (this.compactions <= MOST_COMPACTIONS_TOLD) this.onCompaction({ replies, tokens });
   }
 }
 
@@ -76,6 +104,12 @@ function append(log: AgentLog, output: AgentOutput): void {
       return;
     case 'submit':
       log.append('agent', `Submitted: ${output.summary}`);
+      return;
+    case 'compacted':
+      log.append(
+        'agent',
+        `Summed up ${String(output.replies)} older replies of a conversation of ${String(output.tokens)} tokens.`,
+      );
       return;
     case 'end':
       log.append('agent', `Ended: ${output.reason}`);

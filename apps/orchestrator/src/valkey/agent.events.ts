@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis';
 import { CHANNELS, KEYS } from './keys.js';
 
-/** What an entry of the stream may tell: a changed agent, that one was cleaned up, that one has stalled or goes on. */
-export const EVENT_KINDS = ['agent', 'cleaned', 'stall'] as const;
+/** What an entry of the stream may tell: a changed agent, that one was cleaned up, has stalled or goes on, was written to, has had its conversation summed up. */
+export const EVENT_KINDS = ['agent', 'cleaned', 'stall', 'message', 'compaction'] as const;
 export type AgentEventKind = (typeof EVENT_KINDS)[number];
 
 /** One entry of the stream. */
@@ -10,7 +10,7 @@ export interface AgentEvent {
   /** Cursor: pass it as `after` to go on behind this event. */
   id: string;
   kind: AgentEventKind;
-  /** JSON of an AgentView, of {agentId, cleanedAt}, or of a StallNotice. */
+  /** JSON of an AgentView, of {agentId, cleanedAt}, of a StallNotice, of a MessageNotice, or of a CompactionNotice. */
   json: string;
 }
 
@@ -42,7 +42,7 @@ export class AgentEvents {
     this.subscriber.on('ready', () => {
       this.wake();
     });
-    await this.subscriber.subscribe(CHANNELS.agents, CHANNELS.cleaned, CHANNELS.stalls);
+    await this.subscriber.subscribe(CHANNELS.agents, CHANNELS.cleaned, CHANNELS.stalls, CHANNELS.messages);
   }
 
   /** Ends by itself only when `signal` is aborted. */

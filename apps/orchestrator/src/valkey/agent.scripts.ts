@@ -17,6 +17,7 @@ export const VIEW_FIELDS = [
   'usage',
   'unsandboxed',
   'revision',
+  'warnings',
 ] as const satisfies readonly (keyof AgentView)[];
 
 /** Entries of the stream that are kept, about; older ones are reported as a gap to whoever asks for them. */
@@ -51,7 +52,7 @@ end
 local function view()
   local values = redis.call('HMGET', KEYS[1], unpack(FIELDS))
   local parts = {}
-  for i, field in ipairs(FIELDS) do parts[i] = '"' .. field .. '":' .. values[i] end
+  for i, field in ipairs(FIELDS) do parts[i] = '"' .. field .. '":' .. (values[i] or 'null') end
   return '{' .. table.concat(parts, ',') .. '}'
 end
 local function publish()
@@ -135,6 +136,18 @@ if ARGV[4] == 'queued' then redis.call('HDEL', KEYS[1], 'fence') end
 if ARGV[4] ~= '' then redis.call('SREM', KEYS[7], ARGV[1]) end
 if #ARGV > 4 then redis.call('HSET', KEYS[1], unpack(ARGV, 5)) end
 return {'changed', publish()}
+`);
+
+/**
+ * A new fencing token for an agent that runs: its former orchestrator can no longer write.
+ *
+ * KEYS 7 fence. ARGV 1 agent id.
+ */
+export const ADOPT = new Script(`${prelude}
+if stateOf() ~= 'running' then return {'refused'} end
+local fence = redis.call('INCR', KEYS[7])
+redis.call('HSET', KEYS[1], 'fence', fence)
+return {'adopted', view(), redis.call('HGET', KEYS[1], 'plan'), fence, redis.call('HGET', KEYS[1], 'attempts')}
 `);
 
 /** Forgets an agent that has ended. KEYS 7 agents. ARGV 1 agent id. */

@@ -52,6 +52,24 @@ describe('AgentStore', () => {
   }
 
   it(
+    'gives an agent that runs to the process that takes it over, and to nobody an agent that does not run',
+    proves('ORC-109', async () => {
+      const { agentId: id } = await created();
+      expect(await store.adopt(id)).toBeUndefined();
+      const claim = await store.claim(id);
+      const fence = claim.kind === 'claimed' ? claim.fence : 0;
+      expect(await store.adopt(id)).toBeUndefined();
+      await store.change(id, { fence, state: 'running' });
+      const adopted = await store.adopt(id);
+      expect(adopted).toMatchObject({ agent: { state: 'running' }, plan: { agentId: id }, attempt: 1 });
+      expect(await store.change(id, { fence, state: 'completed' })).toEqual({ kind: 'fenced' });
+      const changed = await store.change(id, { fence: adopted?.fence ?? 0, state: 'completed' });
+      expect(changed).toMatchObject({ kind: 'changed' });
+      expect(await store.adopt(id)).toBeUndefined();
+    }),
+  );
+
+  it(
     'makes an agent once, however often it is asked to',
     proves(['ORC-107', 'ORC-109'], async () => {
       const p = planFor();

@@ -1,14 +1,16 @@
 import type { AgentId, AgentStateName, AgentView, TaskId } from '@capstan/protocol';
 import type { Redis } from 'ioredis';
 import type { SpawnPlan } from '../spawner/spawn-plan.js';
-import { CHANGE, CLAIM, CREATE, FORGET, VIEW_FIELDS } from './agent.scripts.js';
+import { ADOPT, CHANGE, CLAIM, CREATE, FORGET, VIEW_FIELDS } from './agent.scripts.js';
 import { CHANNELS, KEYS } from './keys.js';
 import type { Script } from '@capstan/platform';
 import type { StallNotice } from '../monitor/vitals.js';
+import type { MessageNotice } from '../spawner/inbox.js';
+import type { CompactionNotice } from '../spawner/supervisor.js';
 import type { TaskView } from './task-state.js';
 
 /** What may be changed in an agent besides its state. */
-export type AgentPatch = Partial<Pick<AgentView, 'error' | 'harvest' | 'usage' | 'unsandboxed'>>;
+export type AgentPatch = Partial<Pick<AgentView, 'error' | 'harvest' | 'usage' | 'unsandboxed' | 'warnings'>>;
 
 export type Created =
   | { kind: 'created'; agent: AgentView }
@@ -77,6 +79,7 @@ export class AgentStore {
       usage: NO_USAGE,
       unsandboxed: false,
       revision: 0,
+      warnings: null,
     });
     const keys = [...agentKeys(plan.agentId, plan.taskId), KEYS.agents, KEYS.unqueued];
     const reply = await this.run(CREATE, keys, [
@@ -101,8 +104,15 @@ export class AgentStore {
     const reply = await this.run(CLAIM, keys, [id, this.now()]);
     if (reply[0] === 'unknown') return { kind: 'unknown' };
     if (reply[0] === 'refused') return { kind: 'refused', state: reply[1] as AgentStateName };
-    const plan = JSON.parse(String(reply[2])) as SpawnPlan;
-    return { kind: 'claimed', agent: viewOf(reply[1]), plan, fence: Number(reply[3]), attempt: Number(reply[4]) };
+    return { kind: 'claimed', ...claimOf(reply) };
+  }
+
+  /** Claims an agent that runs, for the process that takes it over; undefined where it does not run. */
+  async adopt(id: AgentId): Promise<Claim | undefined> {
+    const task = await this.taskOf(id);
+    if (task === undefined) return undefined;
+    const reply = await this.run(ADOPT, [...agentKeys(id, task), KEYS.fence], [id]);
+    return reply[0] === 'adopted' ? claimOf(reply) : undefined;
   }
 
   /** Changes an agent. A state that AGENT_TRANSITIONS does not allow, and any change of an ended agent, is `illegal`. */
@@ -216,6 +226,18 @@ export class AgentStore {
     await this.client.multi().xadd(KEYS.events, '*', 'stall', json).publish(CHANNELS.stalls, json).exec();
   }
 
+  /** Puts into the stream what has become of an operator's message. */
+  async noticeMessage(notice: MessageNotice): Promise<void> {
+    const json = JSON.stringify(notice);
+    await this.client.multi().xadd(KEYS.events, '*', 'message', json).publish(CHANNELS.messages, json).exec();
+  }
+
+  /** Puts into the stream that an agent's conversation was summed up. */
+  async noticeCompaction(notice: CompactionNotice): Promise<void> {
+    const json = JSON.stringify(notice);
+    await this.client.multi().xadd(KEYS.events, '*', 'compaction', json).publish(CHANNELS.compactions, json).exec();
+  }
+
   /** Agents that ended before a moment. */
   async endedBefore(beforeMs: number, limit: number): Promise<AgentId[]> {
     return (await this.client.zrangebyscore(KEYS.ended, 0, beforeMs, 'LIMIT', 0, limit)) as AgentId[];
@@ -237,6 +259,16 @@ export class AgentStore {
     const reply = await script.run(this.client, keys, args);
     return Array.isArray(reply) ? (reply as unknown[]) : [reply];
   }
+}
+
+/** From the reply of a script: kind, view, plan, fence, attempts. */
+function claimOf([, agent, plan, fence, attempt]: unknown[]): Claim {
+  return {
+    agent: viewOf(agent),
+    plan: JSON.parse(String(plan)) as SpawnPlan,
+    fence: Number(fence),
+    attempt: Number(attempt),
+  };
 }
 
 function agentKeys(id: AgentId, task: TaskId): string[] {

@@ -30,10 +30,12 @@ export const KEYS = {
   spendOfTenant: (tenant: TenantId, day: string) => `orchestrator:spend:tenant:${tenant}:${day}`,
 } as const;
 
-/** Pub/sub channels: an AgentView or a TaskView as JSON on each change; {agentId, cleanedAt} once nothing is left of one; a StallNotice. */
+/** Pub/sub channels: an AgentView or a TaskView as JSON on each change; {agentId, cleanedAt} once nothing is left of one; a StallNotice; a MessageNotice; a CompactionNotice. */
 export const CHANNELS = {
   agents: 'orchestrator:agents',
   tasks: 'orchestrator:tasks',
   cleaned: 'orchestrator:cleaned',
   stalls: 'orchestrator:stalls',
+  messages: 'orchestrator:messages',
+  compactions: 'orchestrator:compactions',
 } as const;

@@ -60,6 +60,29 @@ describe('a spawn', () => {
     expect(revisions).toEqual([1n, 2n, 3n, 4n]);
   });
 
+  it(
+    'tells the hub, signed, that its agent has stalled, why, and what the owner makes of it; and that it goes on',
+    proves('ORC-L5', async () => {
+      const spawn = instance.spawn();
+      await instance.hub.send(spawn);
+      await instance.receipt(spawn, 'spawned');
+      const agentId = agentOf(spawn);
+      const at = new Date().toISOString();
+      const notice = { agentId, at, stalled: true, silentMs: 60_001, reason: 'No line for 60 s.', action: 'notify' };
+      instance.orchestrator.stall(notice);
+      instance.orchestrator.stall({ ...notice, stalled: false, silentMs: 0, reason: '', action: 'none' });
+      const told = (): typeof instance.hub.stalls => instance.hub.stalls.filter((stall) => stall.agentId === agentId);
+      await until(() => told().length === 2);
+      expect(told()).toMatchObject([
+        { stalled: true, atMs: BigInt(Date.parse(at)), silentMs: 60_001n, reason: notice.reason, action: 'notify' },
+        { stalled: false, silentMs: 0n, reason: '', action: 'none' },
+      ]);
+      // Whoever comes after it is told too.
+      instance.orchestrator.change(agentId, { state: 'spawning' });
+      await until(() => instance.hub.events.some((event) => event.agentId === agentId && event.revision === 2n));
+    }),
+  );
+
   it('with a name that another spawn has taken is refused', async () => {
     const first = instance.spawn();
     await instance.hub.send(first);

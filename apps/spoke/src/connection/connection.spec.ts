@@ -215,6 +215,7 @@ test(
     await Promise.all(processes.map(({ exited }) => exited));
     expect(performance.now() - orderedAt).toBeLessThan(4_000);
     await until(() => agents.every((agentId) => instance.orchestrator.noticed.includes(agentId)));
+    await until(() => instance.orchestrator.noticedKillAlls > 0);
     await until(async () => (await readFile(join(dir, 'revoked'), 'utf8').catch(() => '')) !== '');
     const audit = await auditText();
     for (const part of ['instance.revoked', 'instance.revoked-kill', ...agents]) expect(audit).toContain(part);

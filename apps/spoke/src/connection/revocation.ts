@@ -90,7 +90,9 @@ export class Revocation implements BeforeApplicationShutdown {
     const { killEpochs } = await this.reaper.describe();
     const current = killEpochs.find(({ scope }) => scope === 'instance')?.epoch ?? 0n;
     const result = await this.reaper.killAll({ scope: 'instance', epoch: current + 1n, timeoutMs: ANSWER_MS });
-    return result.ok ? result.agents : undefined;
+    if (!result.ok) return undefined;
+    this.orchestrator.noticeKillAll().catch(() => undefined);
+    return result.agents;
   }
 
   private async killOne(agentId: string): Promise<Death> {

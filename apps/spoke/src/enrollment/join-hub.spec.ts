@@ -137,6 +137,23 @@ describe('joining a hub', () => {
     }),
   );
 
+  it(
+    'names the runtimes and sandboxes that its owner’s policy offers at that moment',
+    proves('ORC-106', async () => {
+      const offered = async (): Promise<string[]> => {
+        await joinHub({ ...options(), isAgain: true });
+        return read(statements.at(-1) ?? '').payload.capabilities;
+      };
+      expect(await offered()).toEqual(['sandbox.bubblewrap', 'runtime.claude']);
+      const file = join(dir, 'policy.yaml');
+      const policy = await readFile(file, 'utf8');
+      await writeFile(file, policy.replace('[bubblewrap]', '[docker, bubblewrap]').replace('[claude]', '[My tool]'));
+      expect(await offered()).toEqual(['sandbox.docker', 'sandbox.bubblewrap']);
+      await writeFile(file, 'version: 2');
+      expect(await offered()).toEqual([]);
+    }),
+  );
+
   it('says so where the directory is a file', async () => {
     const file = join(dir, 'a-file');
     await writeFile(file, '');

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { loadTrust, replaceFile, saveTrust, SealingKey, SigningKey } from '@capstan/identity';
+import { loadPolicy } from '@capstan/platform';
 import { bytesEqual, instanceId as parseInstanceId, LocalFault } from '@capstan/protocol';
 import { InstanceDir } from '../instance/instance-dir.js';
 import { type InstanceFile, writeInstanceFile } from '../instance/instance-file.js';
@@ -26,6 +27,9 @@ export interface JoinOptions {
   endorse?: Endorse;
   now?: () => number;
 }
+
+const CAPABILITY = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+const MOST_CAPABILITIES = 32;
 
 /** Nobody may start anything here until the owner says who and what. */
 const CLOSED_POLICY = `# The owner of this instance decides here what others may start on it.
@@ -66,7 +70,9 @@ export async function joinHub(o: JoinOptions): Promise<{ instance: InstanceFile;
       epoch: invite.hubKeyEpoch,
     });
     const { publicKey: sealingKey } = await SealingKey.loadOrCreate(dir.sealingKey);
-    statement = makeStatement({ invite, instanceId, displayName, key, reaper, sealingKey, rootKey: o.rootKey, nowMs });
+    const capabilities = await offered(dir);
+    const about = { instanceId, displayName, key, reaper, sealingKey, capabilities, rootKey: o.rootKey };
+    statement = makeStatement({ invite, ...about, nowMs });
     await keepStatement(o.dir, invite, instanceId, statement);
   }
   const { connectionId, state } = await redeem(invite, statement, instanceId, nowMs);
@@ -85,6 +91,16 @@ export async function joinHub(o: JoinOptions): Promise<{ instance: InstanceFile;
   await writeInstanceFile(dir.instanceFile, instance);
   await rm(pendingFile(o.dir), { force: true });
   return { instance, state };
+}
+
+/** Runtimes and sandboxes that the owner's policy names; without a readable policy nothing is offered. */
+async function offered({ policyFile }: InstanceDir): Promise<string[]> {
+  const policy = await loadPolicy(policyFile).catch(() => undefined);
+  if (policy === undefined) return [];
+  const { runtimes, sandboxes } = policy.spawn;
+  const names = [...sandboxes.map((name) => `sandbox.${name}`), ...runtimes.map((name) => `runtime.${name}`)];
+  // The hub refuses the whole statement for one that it cannot read.
+  return names.filter((name) => CAPABILITY.test(name)).slice(0, MOST_CAPABILITIES);
 }
 
 /** What was kept of another hub's log is evidence still. */

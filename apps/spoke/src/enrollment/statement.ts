@@ -44,10 +44,12 @@ export function makeStatement(o: {
   reaper: Endorsement;
   /** Raw X25519, to which secrets for this instance are sealed. */
   sealingKey: Uint8Array;
+  /** What its owner offers, e.g. `sandbox.docker`. */
+  capabilities: readonly string[];
   rootKey?: Uint8Array | undefined;
   nowMs: number;
 }): Envelope {
-  const { invite, instanceId, displayName, key, reaper, sealingKey, rootKey, nowMs } = o;
+  const { invite, instanceId, displayName, key, reaper, sealingKey, capabilities, rootKey, nowMs } = o;
   const statement = create(EnrollmentSchema, {
     header: makeHeader({
       issuer: instanceId,
@@ -61,7 +63,7 @@ export function makeStatement(o: {
     identityKey: key.publicKey,
     reaperKey: reaper.publicKey,
     tokenDigest: tokenDigest(invite),
-    capabilities: ['runtime.claude', 'sandbox.bubblewrap'],
+    capabilities: [...capabilities],
     versions: [...VERSIONS],
     reaperSignature: reaper.signature,
     sealingKey,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger } from '@capstan/platform';
-import { type AgentSnapshot, agentStateName, isTerminal } from '@capstan/protocol';
+import { type AgentSnapshot, type AgentStalled, agentStateName, isTerminal } from '@capstan/protocol';
 import { Injectable, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { Audit } from '../audit/audit.js';
 import { Ledger } from '../ledger/ledger.js';
@@ -18,7 +18,7 @@ const FULL_PAUSE_MS = 500;
 const SIZE_EVERY = 100;
 
 /**
- * Follows the orchestrator's events: each becomes a signed Event for the hub, and the end of an agent that the hub has
+ * Follows the orchestrator's events: each change and each stall becomes a signed Event for the hub, and the end of an agent that the hub has
  * spawned the second receipt of that spawn. The cursor moves in the same step as the outbox, so that nothing is lost
  * or told out of order, whoever of the two is restarted.
  */
@@ -72,7 +72,7 @@ export class AgentEvents implements OnApplicationBootstrap, OnModuleDestroy {
       if (news.kind === 'gap') await this.takeAll(cursor);
       else {
         cursor = news.cursor;
-        await this.take(cursor, news.agent);
+        await (news.kind === 'agent' ? this.take(cursor, news.agent) : this.takeStall(cursor, news.stall));
       }
       this.taken += 1;
     }
@@ -104,6 +104,15 @@ export class AgentEvents implements OnApplicationBootstrap, OnModuleDestroy {
     await this.ledger.publish({ ...base, spawn: spawn.order, finished });
     this.outbox.offer(event);
     this.outbox.offer(finished);
+  }
+
+  private async takeStall(cursor: string, stall: AgentStalled): Promise<void> {
+    const { agentId, stalled, reason, action } = stall;
+    const spawn = await this.ledger.spawnOf(agentId);
+    const event = outboxItem('events', this.signer.agentStalled(stall, spawn?.order.tenant ?? ''));
+    this.audit.note({ kind: 'agent.stalled', subject: agentId, detail: { stalled, reason, action } });
+    await this.ledger.publish({ cursor, event, agentId });
+    this.outbox.offer(event);
   }
 
   /** Each step of an agent, once as long as this process lives; what it spent meanwhile is no step. */

@@ -116,7 +116,7 @@ export class KillHandler implements BeforeApplicationShutdown {
     this.issue(kill, result, isFinal);
     if (kill.order.body.case === 'killAll') this.epochs.refresh();
     if (result.case === 'probed') this.lastProbe.answered(this.config.now());
-    for (const agentId of agents) this.tellOrchestrator(agentId);
+    this.tellOrchestrator(result, agents);
     if (!isFinal) this.pursue(kill);
   }
 
@@ -147,7 +147,7 @@ export class KillHandler implements BeforeApplicationShutdown {
         kill.isTaken = true;
         if (!reaped.isFinal) continue;
         this.issue(kill, reaped.result, true);
-        for (const agentId of reaped.agents) this.tellOrchestrator(agentId);
+        this.tellOrchestrator(reaped.result, reaped.agents);
         return;
       } catch (error) {
         this.log.warn({ err: error, msg: 'a death is still not confirmed', agentId: kill.order.agentId });
@@ -155,11 +155,14 @@ export class KillHandler implements BeforeApplicationShutdown {
     }
   }
 
-  /** It would find out by itself, only later. */
-  private tellOrchestrator(agentId: string): void {
-    this.orchestrator.noticeKill(agentId).catch((error: unknown) => {
-      this.log.debug({ err: error, msg: 'the orchestrator was not told of a kill', agentId });
-    });
+  /** It would find out by itself, only later. A kill-all also means those of whom the reaper does not know yet, or no longer. */
+  private tellOrchestrator({ case: kind }: ReceiptResult, agents: readonly string[]): void {
+    const told = agents.map((agentId) => this.orchestrator.noticeKill(agentId));
+    if (kind === 'killedAll') told.unshift(this.orchestrator.noticeKillAll());
+    for (const each of told)
+      each.catch((error: unknown) => {
+        this.log.debug({ err: error, msg: 'the orchestrator was not told of a kill' });
+      });
   }
 }
 

@@ -107,8 +107,22 @@ describe('a kill-all', () => {
     expect((await instance.receipt(jump, 'refused')).receipt.result).toMatchObject({ value: { code: 'kill-epoch' } });
     const first = order(1n);
     await instance.hub.send(first, 'kill');
-    expect((await instance.receipt(first, 'killed-all')).receipt.result).toMatchObject({ value: { epoch: 1n } });
+    const { receipt, killAll } = await instance.receipt(first, 'killed-all');
+    expect(receipt.result).toMatchObject({ value: { epoch: 1n } });
+    expect(killAll).toMatchObject({ scope: 'tenant', scopeId: 'some-tenant', epoch: 1n, agents: [] });
   });
+
+  it(
+    'is told to the orchestrator, also where nobody was registered: agents wait there, and work is pushed from there',
+    proves('ORC-117', async () => {
+      const before = instance.orchestrator.noticedKillAlls;
+      const value = { scope: KillScope.TENANT, scopeId: 'quiet-tenant', epoch: 1n, reason: '' };
+      const command = instance.hub.command({ case: 'killAll', value });
+      await instance.hub.send(command, 'kill');
+      await instance.receipt(command, 'killed-all');
+      await until(() => instance.orchestrator.noticedKillAlls > before);
+    }),
+  );
 });
 
 describe('with Valkey and the orchestrator dead', () => {

@@ -108,9 +108,10 @@ function reapedAll(answer: KillAllResult): Reaped {
       agents: [],
     };
   }
+  const { epoch, statement } = answer;
   const agents = answer.agents.map((death) => ({ agentId: death.agentId, result: killResult(death) }));
   return {
-    result: { case: 'killedAll', value: create(KillAllResultSchema, { epoch: answer.epoch, agents }) },
+    result: { case: 'killedAll', value: create(KillAllResultSchema, { epoch, agents, statement }) },
     isFinal: answer.agents.every(isDeath),
     agents: answer.agents.map(({ agentId }) => agentId),
   };

@@ -1,6 +1,8 @@
 import {
   agentId,
   type AgentSnapshot,
+  type AgentStalled,
+  AgentStalledSchema,
   agentSnapshot,
   type AgentView,
   create,
@@ -22,6 +24,23 @@ export function parseAgent(json: unknown): AgentSnapshot {
     return agentSnapshot(view);
   } catch (cause) {
     throw malformed('agent', cause);
+  }
+}
+
+/** A stall as the orchestrator tells it. @throws LocalFault `orchestrator-malformed` */
+export function parseStall(json: unknown): AgentStalled {
+  try {
+    const { agentId: id, at, stalled, silentMs, reason, action } = json as Record<string, unknown>;
+    return create(AgentStalledSchema, {
+      agentId: agentId(String(id)),
+      atMs: BigInt(Date.parse(String(at))),
+      stalled: stalled === true,
+      silentMs: BigInt(Math.round(Number(silentMs))),
+      reason: String(reason),
+      action: String(action),
+    });
+  } catch (cause) {
+    throw malformed('stall', cause);
   }
 }
 
@@ -56,6 +75,7 @@ export function parseLogPage(json: unknown, mostBytes = PAGE_BYTES): LogPage {
   }
 }
 
-function malformed(what: string, cause: unknown): LocalFault {
+/** @param what of the orchestrator's */
+export function malformed(what: string, cause: unknown): LocalFault {
   return new LocalFault('orchestrator-malformed', `The orchestrator’s ${what} cannot be read.`, undefined, { cause });
 }

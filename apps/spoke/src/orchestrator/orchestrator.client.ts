@@ -1,18 +1,29 @@
 import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
-import { type AgentSnapshot, LocalFault, type LogPage, serverSentEvents, toBase64, WireFault } from '@capstan/protocol';
+import {
+  type AgentSnapshot,
+  type AgentStalled,
+  LocalFault,
+  type LogPage,
+  serverSentEvents,
+  toBase64,
+  WireFault,
+} from '@capstan/protocol';
 import { type LocalCall, openLocal, orchestratorAway, readLocal, refusalOf } from '@capstan/platform';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { SpokeConfig } from '../config/spoke.config.js';
 import type { ClearSecrets } from '../secrets/secrets.js';
-import { parseAgent, parseLogPage } from './agent-json.js';
+import { malformed, parseAgent, parseLogPage, parseStall } from './agent-json.js';
 
 const ANSWER_MS = 10_000;
 /** The orchestrator writes a comment more often than this. */
 const EVENT_SILENCE_MS = 60_000;
 
-/** A change of an agent; or that changes are missing, because the orchestrator keeps them only for a while. */
-export type AgentNews = { kind: 'agent'; cursor: string; agent: AgentSnapshot } | { kind: 'gap' };
+/** A change of an agent, or that it has stalled or goes on; or that changes are missing, because the orchestrator keeps them only for a while. */
+export type AgentNews =
+  | { kind: 'agent'; cursor: string; agent: AgentSnapshot }
+  | { kind: 'stall'; cursor: string; stall: AgentStalled }
+  | { kind: 'gap' };
 
 /**
  * The orchestrator of this instance. A refusal that will not change is thrown as WireFault; everything else (it is
@@ -76,9 +87,22 @@ export class OrchestratorClient implements OnApplicationShutdown {
     return Array.isArray(agentIds) ? agentIds.filter((id) => typeof id === 'string') : [];
   }
 
+  /** Names of the sandboxes that work there now. */
+  async sandboxes(): Promise<string[]> {
+    const states = await this.call('GET', '/sandboxes');
+    if (!Array.isArray(states)) throw malformed('list of sandboxes', states);
+    const all = states as { name?: unknown; available?: unknown }[];
+    return all.filter(({ available }) => available === true).map(({ name }) => String(name));
+  }
+
   /** Says that the reaper was told to kill this agent, so that it need not find out by itself. */
   async noticeKill(agentId: string): Promise<void> {
     await this.call('POST', `/agents/${agentId}/noticed-kill`, {});
+  }
+
+  /** Says that the reaper was told of a kill-all: who waits leaves the queue, and what is being pushed is broken off. */
+  async noticeKillAll(): Promise<void> {
+    await this.call('POST', '/agents/noticed-kill-all', {});
   }
 
   /** The newest agents, as they are now. */
@@ -108,6 +132,7 @@ export class OrchestratorClient implements OnApplicationShutdown {
     for await (const { id: cursor, event, data } of serverSentEvents(answer)) {
       if (event === 'gap') yield { kind: 'gap' };
       if (event === 'agent') yield { kind: 'agent', cursor, agent: parseAgent(JSON.parse(data)) };
+      if (event === 'stall') yield { kind: 'stall', cursor, stall: parseStall(JSON.parse(data)) };
     }
   }
 

@@ -66,6 +66,29 @@ test(
 );
 
 test(
+  'the catalog names of the owner’s sandboxes those that work at the orchestrator, and all where that does not say',
+  proves('ORC-106', async () => {
+    const ask = async (): Promise<string[]> =>
+      ((await answerTo({ case: 'catalog', value: {} }, 'catalog')) as InstanceCatalog).sandboxes;
+    const both = POLICY.replace('sandboxes: [bubblewrap]', 'sandboxes: [docker, bubblewrap]');
+    await writeFile(join(instance.dir, 'policy.yaml'), both);
+    const states = (docker: boolean): object[] => [
+      { name: 'docker', available: docker },
+      { name: 'bubblewrap', available: true },
+      { name: 'other', available: true },
+    ];
+    instance.orchestrator.sandboxes = states(false);
+    expect(await ask()).toEqual(['bubblewrap']);
+    instance.orchestrator.sandboxes = states(true);
+    expect(await ask()).toEqual(['docker', 'bubblewrap']);
+    instance.orchestrator.sandboxes = { code: 'internal' };
+    expect(await ask()).toEqual(['docker', 'bubblewrap']);
+    instance.orchestrator.sandboxes = states(true);
+    await writeFile(join(instance.dir, 'policy.yaml'), POLICY);
+  }),
+);
+
+test(
   'the agents come by pages, the newest first, each once',
   proves('FED-17', async () => {
     const ids = [await agent(1), await agent(1), await agent(1)];

@@ -10,6 +10,7 @@ import {
   ReceiptSchema,
   toBinary,
   type AgentSnapshot,
+  type AgentStalled,
   type WireFault,
 } from '@capstan/protocol';
 import { Injectable } from '@nestjs/common';
@@ -62,6 +63,14 @@ export class ReceiptSigner {
     const event = create(EventSchema, {
       header: this.header(tenant, EVENT_LIFETIME_MS, ''),
       body: { case: 'agentChanged', value: agent },
+    });
+    return signPayload(this.identity.key, 'event', toBinary(EventSchema, event));
+  }
+
+  agentStalled(stall: AgentStalled, tenant: string): Envelope {
+    const event = create(EventSchema, {
+      header: this.header(tenant, EVENT_LIFETIME_MS, ''),
+      body: { case: 'agentStalled', value: stall },
     });
     return signPayload(this.identity.key, 'event', toBinary(EventSchema, event));
   }

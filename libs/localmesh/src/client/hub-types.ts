@@ -79,6 +79,7 @@ export interface KillAllLine {
   ms: number;
   /** Where it is not confirmed: `away`, `unanswered`, `unconfirmed` or `refused`. */
   reason?: string;
+  /** Why it was refused, or what its answer lacks. */
   code?: string;
   leasesEndAt?: string | null;
 }
@@ -123,6 +124,8 @@ export interface TokenView {
   /** Whose it is. */
   name: string;
   createdAt: string;
+  /** The tokens that it stems from, its maker first; empty for the one of the hub's file. */
+  madeBy: string[];
 }
 
 /** A person who signs his own commands. */
@@ -178,7 +181,11 @@ export interface KillAnswer {
   commandId: string;
   outcome: string;
   confirmed: boolean;
+  /** What the instance says to an order that stands all the same. */
+  refusal?: { code: string; sentence: string };
   receipt?: ReceiptView;
+  /** Unless confirmed: by when the agent is dead if nothing more is heard; null where there is no such time. */
+  leaseEndsAt?: string | null;
 }
 
 export interface LogPageView {

@@ -46,18 +46,24 @@ export class OrchestratorDoor {
     return this.call('POST', `/tasks/${taskId}/kill`);
   }
 
-  private async call<T>(method: 'GET' | 'POST', path: string): Promise<T> {
-    const { status, body } = await this.ask(method, path);
+  /** Tells a running agent something, which it takes up before it asks its model again. @returns the message's id */
+  async message(agentId: string, text: string): Promise<string> {
+    return (await this.call<{ messageId: string }>('POST', `/agents/${agentId}/messages`, { text })).messageId;
+  }
+
+  private async call<T>(method: 'GET' | 'POST', path: string, sent?: object): Promise<T> {
+    const { status, body } = await this.ask(method, path, sent);
     const answer = body === '' ? undefined : (JSON.parse(body) as unknown);
     if (status >= 400) throw problemOf(status, answer);
     return answer as T;
   }
 
-  private async ask(method: 'GET' | 'POST', path: string): Promise<{ status: number; body: string }> {
+  private async ask(method: 'GET' | 'POST', path: string, sent?: object): Promise<{ status: number; body: string }> {
     try {
       const token = (await readFile(join(this.dir, 'tokens', 'orchestrator.token'), 'utf8')).trim();
       const socketPath = join(this.dir, 'run', 'orchestrator.sock');
-      return await requestOnSocket({ socketPath, method, path, token, timeoutMs: this.answerMs });
+      const body = sent === undefined ? {} : { body: sent };
+      return await requestOnSocket({ socketPath, method, path, token, ...body, timeoutMs: this.answerMs });
     } catch (cause) {
       const what = `The orchestrator of the instance in ${this.dir} does not answer.`;
       throw new LocalFault('orchestrator-away', what, undefined, { cause });

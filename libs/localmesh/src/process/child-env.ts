@@ -12,6 +12,7 @@ const PASSED_ON = [
   'NODE_EXTRA_CA_CERTS',
   'SSL_CERT_FILE',
   'CAPSTAN_LOG_LEVEL',
+  'CAPSTAN_HUB_REARM',
 ];
 
 /** The environment that every process of the mesh starts from. */

@@ -55,16 +55,19 @@ export interface OrchestratorTaskKill {
   agents: OrchestratorKill[];
 }
 
+const NOTICE_KINDS = ['cleaned', 'stall', 'message', 'compaction'] as const;
+type NoticeKind = (typeof NOTICE_KINDS)[number];
+
 export interface OrchestratorEventFilter {
   agent?: string;
   task?: string;
-  kinds?: readonly ('agent' | 'cleaned' | 'stall')[];
+  kinds?: readonly ('agent' | NoticeKind)[];
 }
 
 /** `gap`: changes before the next event were dropped; whoever reads lists the agents anew. */
 export type OrchestratorEvent =
   | { kind: 'agent'; cursor: string; agent: AgentView }
-  | { kind: 'cleaned' | 'stall'; cursor: string; data: Readonly<Record<string, unknown>> }
+  | { kind: NoticeKind; cursor: string; data: Readonly<Record<string, unknown>> }
   | { kind: 'gap' };
 
 /**
@@ -93,6 +96,17 @@ export class OrchestratorClient {
       if (error instanceof WireFault && error.code === 'agent-unknown') return undefined;
       throw error;
     }
+  }
+
+  /**
+   * Resolves once the message waits for the running agent, with its id. A repetition is delivered once.
+   *
+   * @throws WireFault `agent-unknown`, `agent-not-running`, `agent-ended`, `messages-unsupported`, `messages-full`
+   */
+  async message(agentId: string, text: string, signal?: AbortSignal): Promise<string> {
+    const body = { messageId: newId(), text };
+    await this.call('POST', `/agents/${checked(agentId)}/messages`, body, signal);
+    return body.messageId;
   }
 
   /** Resolves once the reaper has answered; a repetition gets the same death. */
@@ -166,8 +180,7 @@ export class OrchestratorClient {
     for await (const { id, event, data } of serverSentEvents(answer)) {
       if (event === 'gap') yield { kind: 'gap' };
       if (event === 'agent') yield { kind: event, cursor: id, agent: viewOf(JSON.parse(data)) };
-      if (event === 'cleaned' || event === 'stall')
-        yield { kind: event, cursor: id, data: JSON.parse(data) as Record<string, unknown> };
+      if (isNoticeKind(event)) yield { kind: event, cursor: id, data: JSON.parse(data) as Record<string, unknown> };
     }
   }
 
@@ -210,6 +223,10 @@ export class OrchestratorClient {
     });
     return { target: this.options.target, agent: this.agent, method, path, token, timeoutMs: ANSWER_MS };
   }
+}
+
+function isNoticeKind(kind: string): kind is NoticeKind {
+  return NOTICE_KINDS.some((known) => known === kind);
 }
 
 /** A refusal waits for a person or for other orders; only a lack of places passes by itself. */

@@ -1,6 +1,10 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { LocalFault } from '@capstan/protocol';
 import { proves } from '../../../../test/support/proves.js';
 import { checkPolicy, type SpawnRequestFacts } from './check-policy.js';
-import { type OwnerPolicy, parsePolicy } from './owner-policy.js';
+import { loadPolicy, type OwnerPolicy, parsePolicy } from './owner-policy.js';
 
 const POLICY: OwnerPolicy = {
   version: 1,
@@ -81,6 +85,25 @@ describe("the owner's policy", () => {
       );
     }
   });
+
+  it(
+    'is named without its place on the host, which whoever orders here is not told',
+    proves('FED-15', async () => {
+      const directory = mkdtempSync(join(tmpdir(), 'capstan-policy-'));
+      const file = join(directory, 'policy.yaml');
+      try {
+        for (const text of [undefined, 'version: {', 'version: 2']) {
+          if (text !== undefined) writeFileSync(file, text);
+          const fault: unknown = await loadPolicy(file).catch((error: unknown) => error);
+          expect(fault).toMatchObject({ code: expect.stringMatching(/^policy-/), detail: file });
+          expect((fault as LocalFault).sentence).toMatch(/^The owner's policy\.yaml /);
+          expect((fault as LocalFault).sentence).not.toContain(directory);
+        }
+      } finally {
+        rmSync(directory, { recursive: true });
+      }
+    }),
+  );
 
   it('says what becomes of the agents of a revoked instance; they die unless it says otherwise', () => {
     const text = `version: 1\nspawn: ${JSON.stringify(POLICY.spawn)}\n`;

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { LocalFault } from '@capstan/protocol';
+import { type CompactionPolicy, parseCompaction } from './compaction-policy.js';
 import { type OriginPolicy, parseOriginPolicy } from './origin-policy.js';
 import { parseAuthor, type AuthorPolicy } from './commit-author.js';
 import { parsePrograms, type ProgramsPolicy } from './program-policy.js';
@@ -73,6 +74,8 @@ export interface OwnerPolicy extends OriginPolicy {
   onRevoked: OnRevoked;
   /** When an agent counts as stalled, and what follows; none does unless told. */
   onStall?: StallPolicy;
+  /** When the built-in agent's conversation is summed up; at 80 % of 200000 tokens unless told. */
+  compaction?: CompactionPolicy;
   /** No spawn unless the kill path was proven within so many milliseconds; absent where the owner does not ask for it. */
   requireProbeWithinMs?: number;
 }
@@ -83,20 +86,19 @@ export async function loadPolicy(file: string): Promise<OwnerPolicy> {
   try {
     text = await readFile(file, 'utf8');
   } catch (error) {
-    throw new LocalFault('policy-unreadable', `The owner's policy ${file} cannot be read.`, undefined, {
-      cause: error,
-    });
+    // Whoever orders here is told the sentence; where the file lies is the owner's to know.
+    throw new LocalFault('policy-unreadable', "The owner's policy.yaml cannot be read.", file, { cause: error });
   }
   return parsePolicy(text, file);
 }
 
-/** @param place how the text is named in the fault. @throws LocalFault `policy-invalid` */
-export function parsePolicy(text: string, place = 'policy.yaml'): OwnerPolicy {
+/** @param file where the text is from, for the log. @throws LocalFault `policy-invalid` */
+export function parsePolicy(text: string, file?: string): OwnerPolicy {
   let document: unknown;
   try {
     document = parse(text);
   } catch (error) {
-    throw new LocalFault('policy-invalid', `${place} is no YAML.`, undefined, { cause: error });
+    throw new LocalFault('policy-invalid', "The owner's policy.yaml is no YAML.", file, { cause: error });
   }
   const faults: string[] = [];
   const root = record(
@@ -114,6 +116,7 @@ export function parsePolicy(text: string, place = 'policy.yaml'): OwnerPolicy {
       'secretScan',
       'programs',
       'author',
+      'compaction',
     ],
     faults,
   );
@@ -135,13 +138,15 @@ export function parsePolicy(text: string, place = 'policy.yaml'): OwnerPolicy {
   const secrets = texts(root['secrets'] ?? [], 'secrets', faults);
   const author = parseAuthor(root['author'], faults);
   const programs = parsePrograms(root['programs'], faults);
+  const compaction = parseCompaction(root['compaction'], faults);
   const secretScan = parseSecretScan(root['secretScan'], faults);
   const onRevoked = onRevokedOf(root['onRevoked'] ?? 'kill', faults);
   const onStall = root['onStall'] === undefined ? undefined : onStallOf(root['onStall'], faults);
   const probeMs = root['requireProbeWithinMs'];
   if (probeMs !== undefined && whole(probeMs, 'requireProbeWithinMs', faults) === 0)
     faults.push('requireProbeWithinMs must be above 0');
-  if (faults.length > 0) throw new LocalFault('policy-invalid', `${place} cannot be used: ${faults.join('; ')}.`);
+  if (faults.length > 0)
+    throw new LocalFault('policy-invalid', `The owner's policy.yaml cannot be used: ${faults.join('; ')}.`, file);
   return {
     version: 1,
     spawn,
@@ -149,6 +154,7 @@ export function parsePolicy(text: string, place = 'policy.yaml'): OwnerPolicy {
     secretScan,
     programs,
     ...(author === undefined ? {} : { author }),
+    ...(compaction === undefined ? {} : { compaction }),
     onRevoked,
     ...(onStall === undefined ? {} : { onStall }),
     ...(typeof probeMs === 'number' ? { requireProbeWithinMs: probeMs } : {}),

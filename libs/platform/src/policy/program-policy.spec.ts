@@ -13,9 +13,9 @@ describe('the owner’s programs', () => {
     'are read as they are written',
     proves('ORC-L4', () => {
       const faults: string[] = [];
-      expect(parsePrograms({ x: GOOD }, faults)).toEqual({ x: { ...GOOD, allow: [] } });
+      expect(parsePrograms({ x: GOOD }, faults)).toEqual({ x: { ...GOOD, allow: [], mends: 2 } });
       expect(parsePrograms({ y: { kind: 'acp', run: ['/bin/true'], allow: ['read'] } }, faults)).toEqual({
-        y: { kind: 'acp', run: ['/bin/true'], environment: {}, allow: ['read'] },
+        y: { kind: 'acp', run: ['/bin/true'], environment: {}, allow: ['read'], mends: 2 },
       });
       expect(parsePrograms(undefined, faults)).toEqual({});
       expect(faults).toEqual([]);
@@ -37,6 +37,7 @@ describe('the owner’s programs', () => {
     ['an environment that is none', { x: { ...GOOD, environment: ['A=1'] } }],
     ['a value that is no text', { x: { ...GOOD, environment: { A: 1 } } }],
     ['another way to the model', { x: { ...GOOD, environment: { ANTHROPIC_BASE_URL: 'https://evil.example' } } }],
+    ['more patience than there is', { x: { ...GOOD, mends: 11 } }],
     ['another loader', { x: { ...GOOD, environment: { LD_PRELOAD: '/x' } } }],
   ])('are not taken with %s', (_, programs) => {
     expect(faultsOf(programs)).toHaveLength(1);

@@ -12,6 +12,8 @@ export interface ProgramPolicy {
   environment: Readonly<Record<string, string>>;
   /** Only `acp`: kinds of tool calls for which the agent gets permission when it asks (`read`, `edit`, `execute` …); none unless told. */
   allow: readonly string[];
+  /** How often work that was sent back (a secret, a conflict, a gate) goes to it again, with the reasons: 0 to 10; 2 unless told. */
+  mends: number;
 }
 
 export type ProgramKind = 'command' | 'acp';
@@ -26,6 +28,8 @@ const TAKEN: readonly string[] = ['claude'];
 const KINDS: readonly string[] = [
   ...['read', 'edit', 'delete', 'move', 'search', 'execute', 'think', 'fetch', 'switch_mode', 'other'],
 ];
+const DEFAULT_MENDS = 2;
+const MOST_MENDS = 10;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** What the sandbox and the way to the model depend on. */
 const OURS = /^(?:PATH|HOME|TMPDIR|ANTHROPIC_BASE_URL|ANTHROPIC_API_KEY|GIT_.*|LD_.*|CAPSTAN_.*)$/;
@@ -43,18 +47,29 @@ export function parsePrograms(value: unknown, faults: string[]): ProgramsPolicy 
 function programOf(name: string, value: unknown, faults: string[]): ProgramPolicy {
   const at = `programs.${name}`;
   if (!NAME.test(name) || TAKEN.includes(name)) faults.push(`${at} cannot be the name of a program`);
-  const { kind, directory, run, environment = {}, allow = [], ...others } = isMapping(value) ? value : {};
+  const {
+    kind,
+    directory,
+    run,
+    environment = {},
+    allow = [],
+    mends = DEFAULT_MENDS,
+    ...others
+  } = isMapping(value) ? value : {};
   for (const field of Object.keys(others)) faults.push(`${at} has an unknown field "${field}"`);
   if (kind !== 'command' && kind !== 'acp') faults.push(`${at}.kind must be command or acp`);
   const allowed = Array.isArray(allow) && allow.every((it) => KINDS.includes(it as string)) ? (allow as string[]) : [];
   if (allowed !== allow && !(Array.isArray(allow) && allow.length === 0))
     faults.push(`${at}.allow must be a list of ${KINDS.join(', ')}`);
   if (kind === 'command' && allowed.length > 0) faults.push(`${at}.allow is for acp: a command asks nobody`);
+  const isCount = typeof mends === 'number' && Number.isSafeInteger(mends) && mends >= 0 && mends <= MOST_MENDS;
+  if (!isCount) faults.push(`${at}.mends must be a whole number from 0 to ${String(MOST_MENDS)}`);
   if (directory !== undefined && !(typeof directory === 'string' && isAbsolute(directory)))
     faults.push(`${at}.directory must be an absolute path`);
   return {
     kind: kind === 'acp' ? 'acp' : 'command',
     allow: allowed,
+    mends: isCount ? mends : DEFAULT_MENDS,
     run: runOf(run, at, faults),
     environment: environmentOf(environment, at, faults),
     ...(typeof directory === 'string' ? { directory } : {}),

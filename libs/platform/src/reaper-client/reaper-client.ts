@@ -38,7 +38,14 @@ export type RegisterResult = { ok: true } | { ok: false; code: string };
 /** `untilMs`: wall clock until which the hub stands for its agents, milliseconds. */
 export type RenewResult = { ok: true; untilMs: number } | { ok: false; code: string };
 export type KillAllResult =
-  { ok: true; epoch: bigint; agents: ({ agentId: string } & DeathReport)[] } | { ok: false; code: string };
+  | {
+      ok: true;
+      epoch: bigint;
+      agents: ({ agentId: string } & DeathReport)[];
+      /** A serialized Envelope with the reaper's signed statement of which agents are covered; empty for a local order. */
+      statement: Uint8Array;
+    }
+  | { ok: false; code: string };
 
 export type RearmResult = { ok: true; epoch: bigint } | { ok: false; code: string };
 
@@ -90,7 +97,7 @@ export class ReaperClient {
       if (result === undefined) throw refused(reply);
       return { agentId, outcome: killOutcomeName(result.outcome), observation: result.observation };
     });
-    return { ok: true, epoch: reply.value.epoch, agents };
+    return { ok: true, epoch: reply.value.epoch, agents, statement: reply.value.statement };
   }
 
   /**

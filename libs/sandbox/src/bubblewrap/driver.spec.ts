@@ -2,15 +2,23 @@ import { sandboxContract } from '../sandbox.contract.js';
 import { BubblewrapDriver } from './driver.js';
 
 describe('bubblewrap with the best control groups of this host', () => {
-  sandboxContract({ driver: new BubblewrapDriver(), limits: process.getuid?.() === 0 });
+  sandboxContract({ driver: new BubblewrapDriver(), outlivesOwner: false, limits: process.getuid?.() === 0 });
 });
 
 describe('bubblewrap with the v1 freezer', () => {
-  sandboxContract({ driver: new BubblewrapDriver({ controlGroups: 'v1' }), limits: process.getuid?.() === 0 });
+  const options = { controlGroups: 'v1' } as const;
+  const [driver, limits] = [new BubblewrapDriver(options), process.getuid?.() === 0];
+  sandboxContract({ driver, options: () => options, outlivesOwner: false, limits });
 });
 
 describe('bubblewrap without control groups', () => {
-  sandboxContract({ driver: new BubblewrapDriver({ controlGroups: 'none' }), limits: false });
+  const options = { controlGroups: 'none' } as const;
+  sandboxContract({
+    driver: new BubblewrapDriver(options),
+    options: () => options,
+    outlivesOwner: false,
+    limits: false,
+  });
 });
 
 describe('the probe', () => {

@@ -78,6 +78,11 @@ export class BubblewrapDriver implements SandboxDriver {
     }
   }
 
+  /** Never: bubblewrap dies with the process that launched it, and its outputs were that one's own pipes. */
+  adopt(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   /** Finds them by their control groups; without those it finds nothing. */
   removeLeftovers(agentId: string): Promise<number[]> {
     return removeLeftovers({ agentId, owner: this.owner });

@@ -11,6 +11,7 @@ const IMPORT_MS = 300_000;
 
 export interface FoundContainer {
   id: string;
+  name: string;
   labels: Readonly<Record<string, string>>;
 }
 
@@ -112,7 +113,8 @@ export class Daemon {
   async find(labels: Readonly<Record<string, string>>): Promise<FoundContainer[]> {
     const wanted = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
     const found = await this.ask('list', (docker) => docker.listContainers({ all: true, filters: { label: wanted } }));
-    return found.map(({ Id, Labels }) => ({ id: Id, labels: Labels }));
+    // Docker's names begin with a slash.
+    return found.map(({ Id, Names, Labels }) => ({ id: Id, name: Names[0]?.slice(1) ?? '', labels: Labels }));
   }
 
   private async unlessMissing<T>(what: string, call: (docker: Docker) => Promise<T>): Promise<T | undefined> {

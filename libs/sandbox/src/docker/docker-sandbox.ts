@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Readable } from 'node:stream';
 import { isGone, signalHandle, waitGone, type KillHandle } from '../kill/handle.js';
 import { hasProcess } from '../kill/process.js';
-import type { Enforcement, PreparedSandbox, SandboxExit } from '../port.js';
+import type { Enforcement, PreparedSandbox, RunningSandbox, SandboxExit } from '../port.js';
 import { SandboxFault } from '../sandbox-fault.js';
 import type { Daemon } from './daemon.js';
 import type { Gate } from './gate.js';
@@ -61,10 +61,36 @@ export class DockerSandbox implements PreparedSandbox {
   }
 
   async dispose(): Promise<void> {
-    if (!isGone(this.handle)) throw new SandboxFault('sandbox-busy', 'The agent still lives.');
-    await this.daemon.remove(this.id);
-    await this.gate.remove();
+    await removeContainer(this.handle, this.daemon, this.id, this.gate);
   }
+}
+
+/** A container whose former owner has died after GO: it is read, watched and removed as if it were our own. */
+export class AdoptedContainer implements RunningSandbox {
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+
+  constructor(
+    private readonly daemon: Daemon,
+    private readonly id: string,
+    private readonly gate: Gate,
+    readonly handle: KillHandle,
+    outputs: { stdout: Readable; stderr: Readable },
+    readonly exited: Promise<SandboxExit>,
+  ) {
+    this.stdout = outputs.stdout;
+    this.stderr = outputs.stderr;
+  }
+
+  async dispose(): Promise<void> {
+    await removeContainer(this.handle, this.daemon, this.id, this.gate);
+  }
+}
+
+async function removeContainer(handle: KillHandle, daemon: Daemon, id: string, gate: Gate): Promise<void> {
+  if (!isGone(handle)) throw new SandboxFault('sandbox-busy', 'The agent still lives.');
+  await daemon.remove(id);
+  await gate.remove();
 }
 
 /**

@@ -20,5 +20,6 @@ afterAll(async () => {
 });
 
 describe('docker', () => {
-  sandboxContract({ driver: () => driver, limits: true });
+  const options = (): object => ({ socketPath: docker.socketPath, programs: PROGRAMS });
+  sandboxContract({ driver: () => driver, options, outlivesOwner: true, limits: true });
 });

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { waitGone, signalHandle, type KillHandle } from '../kill/handle.js';
 import { bootId, readProcess } from '../kill/process.js';
-import type { PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from '../port.js';
+import type { PreparedSandbox, RunningSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from '../port.js';
 import { SandboxFault } from '../sandbox-fault.js';
 import { checkSpec } from '../spec/check-spec.js';
 import { containerOptions } from './container-options.js';
 import { Daemon } from './daemon.js';
-import { DockerSandbox, exitOf } from './docker-sandbox.js';
+import { AdoptedContainer, DockerSandbox, exitOf } from './docker-sandbox.js';
 import { enforcedOn, killGroupOf } from './enforced.js';
 import { Gate } from './gate.js';
 import { provideLocalImage } from './local-image.js';
@@ -81,7 +81,7 @@ export class DockerDriver implements SandboxDriver {
     const gate = await Gate.make(join(this.room, name), spec, uid, gid);
     let id: string | undefined;
     try {
-      const labels = { [LABEL.agent]: spec.agentId, [LABEL.owner]: this.owner };
+      const labels = this.labelsOf(spec.agentId);
       id = await this.daemon.create(containerOptions({ spec, image, name, labels, uid, gid, gateMounts: gate.mounts }));
       await this.daemon.start(id);
       const handle = await this.handleOf(id);
@@ -97,8 +97,20 @@ export class DockerDriver implements SandboxDriver {
     }
   }
 
+  async adopt(agentId: string, handle: KillHandle): Promise<RunningSandbox | undefined> {
+    for (const { id, name } of await this.daemon.find(this.labelsOf(agentId))) {
+      // A harvest of the same agent has the same labels: what is registered tells them apart.
+      const found = await this.handleOf(id).catch(() => undefined);
+      if (found === undefined || !isSameHandle(found, handle)) continue;
+      const exited = exitOf(this.daemon, id, found, true);
+      const { gate, outputs } = Gate.adopt(join(this.room, name));
+      return new AdoptedContainer(this.daemon, id, gate, found, outputs, exited);
+    }
+    return undefined;
+  }
+
   async removeLeftovers(agentId: string): Promise<number[]> {
-    const found = await this.daemon.find({ [LABEL.owner]: this.owner, [LABEL.agent]: agentId });
+    const found = await this.daemon.find(this.labelsOf(agentId));
     const pids: number[] = [];
     for (const { id } of found) {
       const handle = await this.handleOf(id).catch(() => undefined);
@@ -121,6 +133,10 @@ export class DockerDriver implements SandboxDriver {
   async agentsWithSandboxes(): Promise<string[]> {
     const found = await this.daemon.find({ [LABEL.owner]: this.owner });
     return [...new Set(found.flatMap(({ labels }) => labels[LABEL.agent] ?? []))];
+  }
+
+  private labelsOf(agentId: string): Record<string, string> {
+    return { [LABEL.agent]: agentId, [LABEL.owner]: this.owner };
   }
 
   /** Begins every name of the agent's; an id holds no dot. */
@@ -158,6 +174,13 @@ export class DockerDriver implements SandboxDriver {
       cgroup: killGroupOf(init.pid),
     };
   }
+}
+
+/** Whether both name the same process of the same boot. */
+function isSameHandle(one: KillHandle, other: KillHandle): boolean {
+  const [a, b] = [one.processes[0], other.processes[0]];
+  const isSameInit = a !== undefined && a.pid === b?.pid && a.startTicks === b.startTicks;
+  return isSameInit && one.bootId === other.bootId && one.pidNamespace === other.pidNamespace;
 }
 
 function initOf({ processes }: KillHandle): number {

@@ -55,15 +55,12 @@ export class Gate {
   /** Held, so that the gate waits; nothing reads or writes it. Undefined once it is shut. */
   private goHold: number | undefined;
   private goPipe: Socket | undefined;
-  private readonly readyPipe: Socket;
+  private readyPipe: Socket | undefined;
 
   private constructor(
     private readonly directory: string,
     readonly mounts: readonly Mount[],
-  ) {
-    this.goHold = openSync(join(directory, 'go'), constants.O_RDWR | constants.O_NONBLOCK);
-    this.readyPipe = pipeAt(join(directory, 'ready'), constants.O_RDWR);
-  }
+  ) {}
 
   /** @param directory made here, and removed by `remove`. */
   static async make(directory: string, spec: SandboxSpec, uid: number, gid: number): Promise<Gate> {
@@ -86,24 +83,33 @@ export class Gate {
         { source: directory, target: INSIDE, mode: 'ro' },
         ...files.map(({ source, target }): Mount => ({ source, target, mode: 'ro' })),
       ];
-      return new Gate(directory, mounts);
+      const gate = new Gate(directory, mounts);
+      gate.goHold = openSync(join(directory, 'go'), constants.O_RDWR | constants.O_NONBLOCK);
+      gate.readyPipe = pipeAt(join(directory, 'ready'), constants.O_RDWR);
+      return gate;
     } catch (error) {
       await rm(directory, { recursive: true, force: true });
       throw error;
     }
   }
 
+  /** The gate of a sandbox whose owner has died after GO. What that one had not read is still in the pipes. */
+  static adopt(directory: string): { gate: Gate; outputs: Outputs } {
+    const gate = new Gate(directory, []);
+    return { gate, outputs: gate.openOutputs() };
+  }
+
   /** Resolves once the gate inside waits for GO. Not before that are the outputs read: without a writer they would be at their end. */
   async ready(gone: Promise<unknown>): Promise<Outputs> {
     const deadline = AbortSignal.timeout(READY_PATIENCE_MS);
-    const said = once(this.readyPipe, 'data', { signal: deadline }).then(([bytes]: unknown[]) => String(bytes).trim());
+    const { readyPipe } = this;
+    if (readyPipe === undefined) throw new SandboxFault('sandbox-gone', 'The agent runs already.');
+    const said = once(readyPipe, 'data', { signal: deadline }).then(([bytes]: unknown[]) => String(bytes).trim());
     const word = await Promise.race([said, gone.then(() => 'ended before it was ready')]);
     said.catch(() => undefined);
-    this.readyPipe.destroy();
+    readyPipe.destroy();
     if (word !== 'READY') throw new SandboxFault('sandbox-failed', 'The sandbox could not be made.', word);
-    const output = (name: string): Readable => pipeAt(join(this.directory, name), constants.O_RDONLY);
-    this.outputs = { stdout: output('out'), stderr: output('err') };
-    return this.outputs;
+    return this.openOutputs();
   }
 
   /** GO, and the environment. Rejects where the pipe is gone. */
@@ -127,7 +133,13 @@ export class Gate {
   shut(): void {
     this.dropHold();
     this.goPipe?.destroy();
-    this.readyPipe.destroy();
+    this.readyPipe?.destroy();
+  }
+
+  private openOutputs(): Outputs {
+    const output = (name: string): Readable => pipeAt(join(this.directory, name), constants.O_RDONLY);
+    this.outputs = { stdout: output('out'), stderr: output('err') };
+    return this.outputs;
   }
 
   private dropHold(): void {

@@ -55,5 +55,7 @@ ALTER TABLE "connections" ADD COLUMN "suspended_by" text[] DEFAULT '{}'::text[] 
 ALTER TABLE "connections" ADD COLUMN "wished_at" timestamp with time zone;--> statement-breakpoint
 ALTER TABLE "connections" ADD COLUMN "sealing_key" "bytea";--> statement-breakpoint
 ALTER TABLE "connections" ADD COLUMN "root_key" "bytea";--> statement-breakpoint
+ALTER TABLE "tokens" ADD COLUMN "made_by" text[] DEFAULT '{}'::text[] NOT NULL;--> statement-breakpoint
+ALTER TABLE "tokens" ADD COLUMN "removed_at" timestamp with time zone;--> statement-breakpoint
 ALTER TABLE "operators" ADD CONSTRAINT "operators_key_id_keys_key_id_fk" FOREIGN KEY ("key_id") REFERENCES "public"."keys"("key_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 UPDATE "keys" SET "purposes" = array_append("purposes", 'command') WHERE 'receipt' = ANY("purposes") AND NOT 'command' = ANY("purposes");

@@ -67,6 +67,19 @@ export class KillAllDto extends KillDto {
   tenant?: string;
 }
 
+/** What the operator tells a running agent. */
+export class MessageDto {
+  /** The same one, repeated, is delivered once. Default: a new one. */
+  @IsOptional()
+  @Matches(ID, { message: '$property must match [a-z0-9-]{1,63}' })
+  messageId?: string;
+
+  @IsString()
+  @MaxLength(20_000)
+  @Matches(/\S/, { message: '$property must not be empty' })
+  text!: string;
+}
+
 export class LogQuery {
   /** Sequence of the last line that was seen. */
   @IsOptional()

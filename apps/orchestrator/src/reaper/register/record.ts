@@ -49,7 +49,8 @@ export type RegisterRecord =
   /** The answer to one command about one agent, for its repetitions. */
   | { kind: 'answer'; at: number; agentId: string; order: Order; death: Death }
   | { kind: 'epoch'; at: number; scope: Scope; epoch: string; isOwners?: boolean }
-  | { kind: 'kill-all'; at: number; order: Order; epoch: string; agents: string[] }
+  /** `statement`: the signed envelope, base64, for repetitions of the order; absent in registers of before. */
+  | { kind: 'kill-all'; at: number; order: Order; epoch: string; agents: string[]; statement?: string }
   | { kind: 'rearmed'; at: number; scope: Scope }
   /** A renewal of the hub was taken; numbers that only grow are decimal texts. */
   | {

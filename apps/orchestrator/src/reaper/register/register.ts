@@ -37,11 +37,13 @@ interface EpochEntry {
   isOwners: boolean;
 }
 
-interface KillAllEntry {
+export interface KillAllEntry {
   at: number;
   order: Order;
   epoch: bigint;
   agents: string[];
+  /** The signed envelope, base64; empty where none was made. */
+  statement: string;
 }
 
 /**
@@ -97,8 +99,8 @@ export class Register {
         return;
       }
       case 'kill-all': {
-        const { at, order, epoch, agents } = record;
-        this.killAlls.set(orderKey(order), { at, order, epoch: BigInt(epoch), agents });
+        const { at, order, epoch, agents, statement = '' } = record;
+        this.killAlls.set(orderKey(order), { at, order, epoch: BigInt(epoch), agents, statement });
         return;
       }
       case 'rearmed': {
@@ -206,8 +208,8 @@ export class Register {
     for (const { at, agentId, order, death } of recent([...this.answers.values()], (it) => it.at, horizon)) {
       records.push({ kind: 'answer', at, agentId, order, death });
     }
-    for (const { at, order, epoch, agents } of recent([...this.killAlls.values()], (it) => it.at, horizon)) {
-      records.push({ kind: 'kill-all', at, order, epoch: String(epoch), agents });
+    for (const { epoch, ...all } of recent([...this.killAlls.values()], (it) => it.at, horizon)) {
+      records.push({ kind: 'kill-all', ...all, epoch: String(epoch) });
     }
     return records;
   }

@@ -16,7 +16,7 @@ import {
 import type { KillHandle } from '@capstan/sandbox';
 import type { Verdict } from '../kill/deaths.js';
 import type { Order, Scope } from '../register/record.js';
-import type { Reaper } from '../reaper.js';
+import type { KillAllAnswer, Reaper } from '../reaper.js';
 
 const DEFAULT_TIMEOUT_MS = 5000;
 const LONGEST_TIMEOUT_MS = 10 * 60_000;
@@ -79,7 +79,7 @@ async function answerBody(reaper: Reaper, { body }: ReaperRequest): Promise<Body
       const { epoch, timeoutMs } = body.value;
       const done = await reaper.killAll(scopeOf(body.value), epoch, orderOf(body.value), timeout(timeoutMs));
       if (done.kind === 'forbidden') return forbidden(done.code);
-      return { case: 'allObserved', value: allObserved(done.epoch, done.agents) };
+      return { case: 'allObserved', value: allObserved(done) };
     }
     case 'rearm': {
       const { epoch, commandIssuer, commandId } = body.value;
@@ -129,17 +129,18 @@ function forbidden(code: string): Body {
  * Names every agent. Observations go along while the reply has room for them; of the others it says `unconfirmed`, and
  * a kill of that agent under the same command brings its own.
  */
-function allObserved(
-  epoch: bigint,
-  agents: { agentId: string; verdict: Verdict }[],
-): Extract<Body, { case: 'allObserved' }>['value'] {
-  let room = LIMITS.reaperMessageBytes - REPLY_BYTES.around - agents.length * REPLY_BYTES.perAgent;
+function allObserved({
+  epoch,
+  agents,
+  statement,
+}: Extract<KillAllAnswer, { kind: 'observed' }>): Extract<Body, { case: 'allObserved' }>['value'] {
+  let room = LIMITS.reaperMessageBytes - REPLY_BYTES.around - statement.length - agents.length * REPLY_BYTES.perAgent;
   const results = agents.map(({ agentId, verdict }) => {
     const result = observed(verdict);
     room -= result.observation.length;
     return { agentId, result: room < 0 ? observed({ outcome: 'unconfirmed' }) : result };
   });
-  return { epoch, agents: results };
+  return { epoch, agents: results, statement };
 }
 
 function observed(verdict: Verdict): { outcome: ReturnType<typeof killOutcome>; observation: Uint8Array } {

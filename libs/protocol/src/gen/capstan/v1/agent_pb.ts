@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/agent.proto.
  */
 export const file_capstan_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChZjYXBzdGFuL3YxL2FnZW50LnByb3RvEgpjYXBzdGFuLnYxIuoCCg1BZ2VudFNuYXBzaG90EhAKCGFnZW50X2lkGAEgASgJEg8KB3Rhc2tfaWQYAiABKAkSJQoFc3RhdGUYAyABKA4yFi5jYXBzdGFuLnYxLkFnZW50U3RhdGUSDwoHcnVudGltZRgEIAEoCRIUCgxxdWV1ZWRfYXRfbXMYBSABKAMSFQoNc3RhcnRlZF9hdF9tcxgGIAEoAxIXCg9jb21wbGV0ZWRfYXRfbXMYByABKAMSJQoFZXJyb3IYCCABKAsyFi5jYXBzdGFuLnYxLkFnZW50RXJyb3ISJAoHaGFydmVzdBgJIAEoCzITLmNhcHN0YW4udjEuSGFydmVzdBIgCgV1c2FnZRgKIAEoCzIRLmNhcHN0YW4udjEuVXNhZ2USEwoLdW5zYW5kYm94ZWQYCyABKAgSEAoIcmV2aXNpb24YDCABKAQSIgoGdml0YWxzGA0gASgLMhIuY2Fwc3Rhbi52MS5WaXRhbHMisQEKBlZpdGFscxIXCg9oZWFydGJlYXRfYXRfbXMYASABKAMSFgoOcHJvZ3Jlc3NfYXRfbXMYAiABKAMSDgoGY3B1X21zGAMgASgEEhEKCWNwdV9taWxsaRgEIAEoDRIUCgxtZW1vcnlfYnl0ZXMYBSABKAQSGQoRcGVha19tZW1vcnlfYnl0ZXMYBiABKAQSEQoJcHJvY2Vzc2VzGAcgASgNEg8KB3N0YWxsZWQYCCABKAkiLAoKQWdlbnRFcnJvchIMCgRjb2RlGAEgASgJEhAKCHNlbnRlbmNlGAIgASgJImsKB0hhcnZlc3QSDgoGYnJhbmNoGAEgASgJEhMKC2Jhc2VfY29tbWl0GAIgASgJEg4KBmNvbW1pdBgDIAEoCRIMCgR0cmVlGAQgASgJEg0KBWZpbGVzGAUgAygJEg4KBnB1c2hlZBgGIAEoCCKVAQoFVXNhZ2USEAoIcmVxdWVzdHMYASABKAQSFAoMaW5wdXRfdG9rZW5zGAIgASgEEhUKDW91dHB1dF90b2tlbnMYAyABKAQSGQoRY2FjaGVfcmVhZF90b2tlbnMYBCABKAQSGgoSY2FjaGVfd3JpdGVfdG9rZW5zGAUgASgEEhYKDmNvc3RfbWljcm9fdXNkGAYgASgEKr8BCgpBZ2VudFN0YXRlEhsKF0FHRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSQUdFTlRfU1RBVEVfUVVFVUVEEAESGAoUQUdFTlRfU1RBVEVfU1BBV05JTkcQAhIXChNBR0VOVF9TVEFURV9SVU5OSU5HEAMSGQoVQUdFTlRfU1RBVEVfQ09NUExFVEVEEAQSFgoSQUdFTlRfU1RBVEVfRkFJTEVEEAUSFgoSQUdFTlRfU1RBVEVfS0lMTEVEEAZiBnByb3RvMw");
+  fileDesc("ChZjYXBzdGFuL3YxL2FnZW50LnByb3RvEgpjYXBzdGFuLnYxIpYDCg1BZ2VudFNuYXBzaG90EhAKCGFnZW50X2lkGAEgASgJEg8KB3Rhc2tfaWQYAiABKAkSJQoFc3RhdGUYAyABKA4yFi5jYXBzdGFuLnYxLkFnZW50U3RhdGUSDwoHcnVudGltZRgEIAEoCRIUCgxxdWV1ZWRfYXRfbXMYBSABKAMSFQoNc3RhcnRlZF9hdF9tcxgGIAEoAxIXCg9jb21wbGV0ZWRfYXRfbXMYByABKAMSJQoFZXJyb3IYCCABKAsyFi5jYXBzdGFuLnYxLkFnZW50RXJyb3ISJAoHaGFydmVzdBgJIAEoCzITLmNhcHN0YW4udjEuSGFydmVzdBIgCgV1c2FnZRgKIAEoCzIRLmNhcHN0YW4udjEuVXNhZ2USEwoLdW5zYW5kYm94ZWQYCyABKAgSEAoIcmV2aXNpb24YDCABKAQSIgoGdml0YWxzGA0gASgLMhIuY2Fwc3Rhbi52MS5WaXRhbHMSKgoId2FybmluZ3MYDiADKAsyGC5jYXBzdGFuLnYxLkFnZW50V2FybmluZyIuCgxBZ2VudFdhcm5pbmcSDAoEY29kZRgBIAEoCRIQCghzZW50ZW5jZRgCIAEoCSKxAQoGVml0YWxzEhcKD2hlYXJ0YmVhdF9hdF9tcxgBIAEoAxIWCg5wcm9ncmVzc19hdF9tcxgCIAEoAxIOCgZjcHVfbXMYAyABKAQSEQoJY3B1X21pbGxpGAQgASgNEhQKDG1lbW9yeV9ieXRlcxgFIAEoBBIZChFwZWFrX21lbW9yeV9ieXRlcxgGIAEoBBIRCglwcm9jZXNzZXMYByABKA0SDwoHc3RhbGxlZBgIIAEoCSIsCgpBZ2VudEVycm9yEgwKBGNvZGUYASABKAkSEAoIc2VudGVuY2UYAiABKAkiawoHSGFydmVzdBIOCgZicmFuY2gYASABKAkSEwoLYmFzZV9jb21taXQYAiABKAkSDgoGY29tbWl0GAMgASgJEgwKBHRyZWUYBCABKAkSDQoFZmlsZXMYBSADKAkSDgoGcHVzaGVkGAYgASgIIpUBCgVVc2FnZRIQCghyZXF1ZXN0cxgBIAEoBBIUCgxpbnB1dF90b2tlbnMYAiABKAQSFQoNb3V0cHV0X3Rva2VucxgDIAEoBBIZChFjYWNoZV9yZWFkX3Rva2VucxgEIAEoBBIaChJjYWNoZV93cml0ZV90b2tlbnMYBSABKAQSFgoOY29zdF9taWNyb191c2QYBiABKAQqvwEKCkFnZW50U3RhdGUSGwoXQUdFTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJBR0VOVF9TVEFURV9RVUVVRUQQARIYChRBR0VOVF9TVEFURV9TUEFXTklORxACEhcKE0FHRU5UX1NUQVRFX1JVTk5JTkcQAxIZChVBR0VOVF9TVEFURV9DT01QTEVURUQQBBIWChJBR0VOVF9TVEFURV9GQUlMRUQQBRIWChJBR0VOVF9TVEFURV9LSUxMRUQQBmIGcHJvdG8z");
 
 /**
  * An agent as its instance knows it at one moment.
@@ -94,6 +94,13 @@ export type AgentSnapshot = Message<"capstan.v1.AgentSnapshot"> & {
    * @generated from field: capstan.v1.Vitals vitals = 13;
    */
   vitals?: Vitals | undefined;
+
+  /**
+   * What of its repository it was not given, for people; the agent runs all the same.
+   *
+   * @generated from field: repeated capstan.v1.AgentWarning warnings = 14;
+   */
+  warnings: AgentWarning[];
 };
 
 /**
@@ -102,6 +109,32 @@ export type AgentSnapshot = Message<"capstan.v1.AgentSnapshot"> & {
  */
 export const AgentSnapshotSchema: GenMessage<AgentSnapshot> = /*@__PURE__*/
   messageDesc(file_capstan_v1_agent, 0);
+
+/**
+ * @generated from message capstan.v1.AgentWarning
+ */
+export type AgentWarning = Message<"capstan.v1.AgentWarning"> & {
+  /**
+   * Stable code, see docs/reference/agent-states.md.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * One sentence for people.
+   *
+   * @generated from field: string sentence = 2;
+   */
+  sentence: string;
+};
+
+/**
+ * Describes the message capstan.v1.AgentWarning.
+ * Use `create(AgentWarningSchema)` to create a new message.
+ */
+export const AgentWarningSchema: GenMessage<AgentWarning> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_agent, 1);
 
 /**
  * How an agent that runs was seen last; ORC-L5.
@@ -164,7 +197,7 @@ export type Vitals = Message<"capstan.v1.Vitals"> & {
  * Use `create(VitalsSchema)` to create a new message.
  */
 export const VitalsSchema: GenMessage<Vitals> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_agent, 1);
+  messageDesc(file_capstan_v1_agent, 2);
 
 /**
  * @generated from message capstan.v1.AgentError
@@ -190,7 +223,7 @@ export type AgentError = Message<"capstan.v1.AgentError"> & {
  * Use `create(AgentErrorSchema)` to create a new message.
  */
 export const AgentErrorSchema: GenMessage<AgentError> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_agent, 2);
+  messageDesc(file_capstan_v1_agent, 3);
 
 /**
  * What an agent's work became in git.
@@ -240,7 +273,7 @@ export type Harvest = Message<"capstan.v1.Harvest"> & {
  * Use `create(HarvestSchema)` to create a new message.
  */
 export const HarvestSchema: GenMessage<Harvest> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_agent, 3);
+  messageDesc(file_capstan_v1_agent, 4);
 
 /**
  * What the model gateway metered for one agent.
@@ -286,7 +319,7 @@ export type Usage = Message<"capstan.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_agent, 4);
+  messageDesc(file_capstan_v1_agent, 5);
 
 /**
  * States of an agent; ORC-107. The legal transitions are published in docs/protocol.md.

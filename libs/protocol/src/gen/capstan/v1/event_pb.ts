@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/event.proto.
  */
 export const file_capstan_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChZjYXBzdGFuL3YxL2V2ZW50LnByb3RvEgpjYXBzdGFuLnYxItEBCgVFdmVudBIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIyCg1hZ2VudF9jaGFuZ2VkGAIgASgLMhkuY2Fwc3Rhbi52MS5BZ2VudFNuYXBzaG90SAASMQoNbG9nc19hcHBlbmRlZBgDIAEoCzIYLmNhcHN0YW4udjEuTG9nc0FwcGVuZGVkSAASNQoPY29ubmVjdGlvbl93aXNoGAQgASgLMhouY2Fwc3Rhbi52MS5Db25uZWN0aW9uV2lzaEgAQgYKBGJvZHkiVQoMTG9nc0FwcGVuZGVkEhAKCGFnZW50X2lkGAEgASgJEiEKBHBhZ2UYAiABKAsyEy5jYXBzdGFuLnYxLkxvZ1BhZ2USEAoId2F0Y2hfaWQYAyABKAkiLwoOQ29ubmVjdGlvbldpc2gSDQoFc3RhdGUYASABKAkSDgoGcmVhc29uGAIgASgJYgZwcm90bzM", [file_capstan_v1_agent, file_capstan_v1_header, file_capstan_v1_receipt]);
+  fileDesc("ChZjYXBzdGFuL3YxL2V2ZW50LnByb3RvEgpjYXBzdGFuLnYxIoQCCgVFdmVudBIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIyCg1hZ2VudF9jaGFuZ2VkGAIgASgLMhkuY2Fwc3Rhbi52MS5BZ2VudFNuYXBzaG90SAASMQoNbG9nc19hcHBlbmRlZBgDIAEoCzIYLmNhcHN0YW4udjEuTG9nc0FwcGVuZGVkSAASNQoPY29ubmVjdGlvbl93aXNoGAQgASgLMhouY2Fwc3Rhbi52MS5Db25uZWN0aW9uV2lzaEgAEjEKDWFnZW50X3N0YWxsZWQYBSABKAsyGC5jYXBzdGFuLnYxLkFnZW50U3RhbGxlZEgAQgYKBGJvZHkiVQoMTG9nc0FwcGVuZGVkEhAKCGFnZW50X2lkGAEgASgJEiEKBHBhZ2UYAiABKAsyEy5jYXBzdGFuLnYxLkxvZ1BhZ2USEAoId2F0Y2hfaWQYAyABKAkicwoMQWdlbnRTdGFsbGVkEhAKCGFnZW50X2lkGAEgASgJEg0KBWF0X21zGAIgASgDEg8KB3N0YWxsZWQYAyABKAgSEQoJc2lsZW50X21zGAQgASgEEg4KBnJlYXNvbhgFIAEoCRIOCgZhY3Rpb24YBiABKAkiLwoOQ29ubmVjdGlvbldpc2gSDQoFc3RhdGUYASABKAkSDgoGcmVhc29uGAIgASgJYgZwcm90bzM", [file_capstan_v1_agent, file_capstan_v1_header, file_capstan_v1_receipt]);
 
 /**
  * Something that happened at an instance, told without being asked.
@@ -53,6 +53,12 @@ export type Event = Message<"capstan.v1.Event"> & {
      */
     value: ConnectionWish;
     case: "connectionWish";
+  } | {
+    /**
+     * @generated from field: capstan.v1.AgentStalled agent_stalled = 5;
+     */
+    value: AgentStalled;
+    case: "agentStalled";
   } | { case: undefined; value?: undefined };
 };
 
@@ -95,6 +101,58 @@ export const LogsAppendedSchema: GenMessage<LogsAppended> = /*@__PURE__*/
   messageDesc(file_capstan_v1_event, 1);
 
 /**
+ * An agent that runs has done nothing that is to be seen for as long as its instance's owner allows, or does something again.
+ *
+ * @generated from message capstan.v1.AgentStalled
+ */
+export type AgentStalled = Message<"capstan.v1.AgentStalled"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * Instance's wall clock, milliseconds since the epoch.
+   *
+   * @generated from field: int64 at_ms = 2;
+   */
+  atMs: bigint;
+
+  /**
+   * False where it goes on.
+   *
+   * @generated from field: bool stalled = 3;
+   */
+  stalled: boolean;
+
+  /**
+   * @generated from field: uint64 silent_ms = 4;
+   */
+  silentMs: bigint;
+
+  /**
+   * One sentence for people; empty where it goes on.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * What the owner's policy makes of it: "notify" or "kill"; "none" where it goes on.
+   *
+   * @generated from field: string action = 6;
+   */
+  action: string;
+};
+
+/**
+ * Describes the message capstan.v1.AgentStalled.
+ * Use `create(AgentStalledSchema)` to create a new message.
+ */
+export const AgentStalledSchema: GenMessage<AgentStalled> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_event, 2);
+
+/**
  * The instance's owner moves the connection: "ACTIVE", "SUSPENDED" or "DISCONNECTED".
  *
  * @generated from message capstan.v1.ConnectionWish
@@ -116,5 +174,5 @@ export type ConnectionWish = Message<"capstan.v1.ConnectionWish"> & {
  * Use `create(ConnectionWishSchema)` to create a new message.
  */
 export const ConnectionWishSchema: GenMessage<ConnectionWish> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_event, 2);
+  messageDesc(file_capstan_v1_event, 3);
 

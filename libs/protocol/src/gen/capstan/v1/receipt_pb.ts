@@ -6,6 +6,8 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { AgentSnapshot } from "./agent_pb.js";
 import { file_capstan_v1_agent } from "./agent_pb.js";
+import type { KillScope } from "./command_pb.js";
+import { file_capstan_v1_command } from "./command_pb.js";
 import type { Header } from "./header_pb.js";
 import { file_capstan_v1_header } from "./header_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file capstan/v1/receipt.proto.
  */
 export const file_capstan_v1_receipt: GenFile = /*@__PURE__*/
-  fileDesc("ChhjYXBzdGFuL3YxL3JlY2VpcHQucHJvdG8SCmNhcHN0YW4udjEisQUKB1JlY2VpcHQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISFgoOY29tbWFuZF9pc3N1ZXIYAiABKAkSEgoKY29tbWFuZF9pZBgDIAEoCRIWCg5jb21tYW5kX2RpZ2VzdBgEIAEoDBIQCghhZ2VudF9pZBgFIAEoCRIWCg5hY2NlcHRlZF9hdF9tcxgGIAEoAxIoCgVhdWRpdBgHIAEoCzIZLmNhcHN0YW4udjEuQXVkaXRQb3NpdGlvbhImCgdyZWZ1c2VkGAggASgLMhMuY2Fwc3Rhbi52MS5SZWZ1c2VkSAASLAoHc3Bhd25lZBgJIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEisKBnN0YXR1cxgKIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEigKBmtpbGxlZBgLIAEoCzIWLmNhcHN0YW4udjEuS2lsbFJlc3VsdEgAEi8KCmtpbGxlZF9hbGwYDCABKAsyGS5jYXBzdGFuLnYxLktpbGxBbGxSZXN1bHRIABItCghmaW5pc2hlZBgNIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEiMKBGxvZ3MYDiABKAsyEy5jYXBzdGFuLnYxLkxvZ1BhZ2VIABIqCgdyZWFybWVkGA8gASgLMhcuY2Fwc3Rhbi52MS5SZWFybVJlc3VsdEgAEikKBnByb2JlZBgQIAEoCzIXLmNhcHN0YW4udjEuUHJvYmVSZXN1bHRIABIuCgdjYXRhbG9nGBEgASgLMhsuY2Fwc3Rhbi52MS5JbnN0YW5jZUNhdGFsb2dIABInCgZhZ2VudHMYEiABKAsyFS5jYXBzdGFuLnYxLkFnZW50UGFnZUgAQggKBnJlc3VsdCI8CgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSEAoIc2VudGVuY2UYAiABKAkSEQoJcmV0cnlhYmxlGAMgASgIIi8KDUF1ZGl0UG9zaXRpb24SEAoIc2VxdWVuY2UYASABKAQSDAoEaGFzaBgCIAEoDCJLCgpLaWxsUmVzdWx0EigKB291dGNvbWUYASABKA4yFy5jYXBzdGFuLnYxLktpbGxPdXRjb21lEhMKC29ic2VydmF0aW9uGAIgASgMIkcKDUtpbGxBbGxSZXN1bHQSDQoFZXBvY2gYASABKAQSJwoGYWdlbnRzGAIgAygLMhcuY2Fwc3Rhbi52MS5LaWxsZWRBZ2VudCJHCgtLaWxsZWRBZ2VudBIQCghhZ2VudF9pZBgBIAEoCRImCgZyZXN1bHQYAiABKAsyFi5jYXBzdGFuLnYxLktpbGxSZXN1bHQizQIKC09ic2VydmF0aW9uEiIKBmhlYWRlchgBIAEoCzISLmNhcHN0YW4udjEuSGVhZGVyEhAKCGFnZW50X2lkGAIgASgJEhYKDmNvbW1hbmRfZGlnZXN0GAMgASgMEigKB291dGNvbWUYBCABKA4yFy5jYXBzdGFuLnYxLktpbGxPdXRjb21lEhUKDW9yZGVyZWRfYXRfbXMYBSABKAMSFwoPc2lnbmFsbGVkX2F0X21zGAYgASgDEhYKDm9ic2VydmVkX2F0X21zGAcgASgDEg8KB2Jvb3RfaWQYCCABKAkSLgoJcHJvY2Vzc2VzGAkgAygLMhsuY2Fwc3Rhbi52MS5PYnNlcnZlZFByb2Nlc3MSFQoNcGlkX25hbWVzcGFjZRgKIAEoBBIOCgZjZ3JvdXAYCyABKAkSFgoObWVtYmVyc19iZWZvcmUYDCABKA0iMwoPT2JzZXJ2ZWRQcm9jZXNzEgsKA3BpZBgBIAEoDRITCgtzdGFydF90aWNrcxgCIAEoBCJICgdMb2dQYWdlEiIKBWxpbmVzGAEgAygLMhMuY2Fwc3Rhbi52MS5Mb2dMaW5lEgwKBG5leHQYAiABKAQSCwoDZ2FwGAMgASgIIkgKB0xvZ0xpbmUSEAoIc2VxdWVuY2UYASABKAQSDQoFYXRfbXMYAiABKAMSDgoGc291cmNlGAMgASgJEgwKBHRleHQYBCABKAkiHAoLUmVhcm1SZXN1bHQSDQoFZXBvY2gYASABKAQiHQoLUHJvYmVSZXN1bHQSDgoGYW5zd2VyGAEgASgMIpUBCgtQcm9iZUFuc3dlchIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchINCgVub25jZRgCIAEoDBIWCg5jb21tYW5kX2RpZ2VzdBgDIAEoDBITCgt0YWtlbl9hdF9tcxgEIAEoAxIPCgdib290X2lkGAUgASgJEhUKDWxpdmluZ19hZ2VudHMYBiABKA0isQEKD0luc3RhbmNlQ2F0YWxvZxIQCghydW50aW1lcxgBIAMoCRIRCglzYW5kYm94ZXMYAiADKAkSFAoMcmVwb3NpdG9yaWVzGAMgAygJEg8KB3RlbmFudHMYBCADKAkSEwoLY29uY3VycmVuY3kYBSABKA0SGAoQYnVkZ2V0X21pY3JvX3VzZBgGIAEoAxISCgp0aW1lb3V0X21zGAcgASgDEg8KB3ZlcnNpb24YCCABKAkiRAoJQWdlbnRQYWdlEikKBmFnZW50cxgBIAMoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdBIMCgRuZXh0GAIgASgJKp4BCgtLaWxsT3V0Y29tZRIcChhLSUxMX09VVENPTUVfVU5TUEVDSUZJRUQQABIXChNLSUxMX09VVENPTUVfS0lMTEVEEAESHQoZS0lMTF9PVVRDT01FX0FMUkVBRFlfR09ORRACEhsKF0tJTExfT1VUQ09NRV9UT01CU1RPTkVEEAMSHAoYS0lMTF9PVVRDT01FX1VOQ09ORklSTUVEEARiBnByb3RvMw", [file_capstan_v1_agent, file_capstan_v1_header]);
+  fileDesc("ChhjYXBzdGFuL3YxL3JlY2VpcHQucHJvdG8SCmNhcHN0YW4udjEisQUKB1JlY2VpcHQSIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISFgoOY29tbWFuZF9pc3N1ZXIYAiABKAkSEgoKY29tbWFuZF9pZBgDIAEoCRIWCg5jb21tYW5kX2RpZ2VzdBgEIAEoDBIQCghhZ2VudF9pZBgFIAEoCRIWCg5hY2NlcHRlZF9hdF9tcxgGIAEoAxIoCgVhdWRpdBgHIAEoCzIZLmNhcHN0YW4udjEuQXVkaXRQb3NpdGlvbhImCgdyZWZ1c2VkGAggASgLMhMuY2Fwc3Rhbi52MS5SZWZ1c2VkSAASLAoHc3Bhd25lZBgJIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEisKBnN0YXR1cxgKIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEigKBmtpbGxlZBgLIAEoCzIWLmNhcHN0YW4udjEuS2lsbFJlc3VsdEgAEi8KCmtpbGxlZF9hbGwYDCABKAsyGS5jYXBzdGFuLnYxLktpbGxBbGxSZXN1bHRIABItCghmaW5pc2hlZBgNIAEoCzIZLmNhcHN0YW4udjEuQWdlbnRTbmFwc2hvdEgAEiMKBGxvZ3MYDiABKAsyEy5jYXBzdGFuLnYxLkxvZ1BhZ2VIABIqCgdyZWFybWVkGA8gASgLMhcuY2Fwc3Rhbi52MS5SZWFybVJlc3VsdEgAEikKBnByb2JlZBgQIAEoCzIXLmNhcHN0YW4udjEuUHJvYmVSZXN1bHRIABIuCgdjYXRhbG9nGBEgASgLMhsuY2Fwc3Rhbi52MS5JbnN0YW5jZUNhdGFsb2dIABInCgZhZ2VudHMYEiABKAsyFS5jYXBzdGFuLnYxLkFnZW50UGFnZUgAQggKBnJlc3VsdCI8CgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSEAoIc2VudGVuY2UYAiABKAkSEQoJcmV0cnlhYmxlGAMgASgIIi8KDUF1ZGl0UG9zaXRpb24SEAoIc2VxdWVuY2UYASABKAQSDAoEaGFzaBgCIAEoDCJLCgpLaWxsUmVzdWx0EigKB291dGNvbWUYASABKA4yFy5jYXBzdGFuLnYxLktpbGxPdXRjb21lEhMKC29ic2VydmF0aW9uGAIgASgMIloKDUtpbGxBbGxSZXN1bHQSDQoFZXBvY2gYASABKAQSJwoGYWdlbnRzGAIgAygLMhcuY2Fwc3Rhbi52MS5LaWxsZWRBZ2VudBIRCglzdGF0ZW1lbnQYAyABKAwiRwoLS2lsbGVkQWdlbnQSEAoIYWdlbnRfaWQYASABKAkSJgoGcmVzdWx0GAIgASgLMhYuY2Fwc3Rhbi52MS5LaWxsUmVzdWx0IswBChBLaWxsQWxsU3RhdGVtZW50EiIKBmhlYWRlchgBIAEoCzISLmNhcHN0YW4udjEuSGVhZGVyEhYKDmNvbW1hbmRfZGlnZXN0GAIgASgMEiQKBXNjb3BlGAMgASgOMhUuY2Fwc3Rhbi52MS5LaWxsU2NvcGUSEAoIc2NvcGVfaWQYBCABKAkSDQoFZXBvY2gYBSABKAQSDgoGYWdlbnRzGAYgAygJEhQKDHJhaXNlZF9hdF9tcxgHIAEoAxIPCgdib290X2lkGAggASgJIs0CCgtPYnNlcnZhdGlvbhIiCgZoZWFkZXIYASABKAsyEi5jYXBzdGFuLnYxLkhlYWRlchIQCghhZ2VudF9pZBgCIAEoCRIWCg5jb21tYW5kX2RpZ2VzdBgDIAEoDBIoCgdvdXRjb21lGAQgASgOMhcuY2Fwc3Rhbi52MS5LaWxsT3V0Y29tZRIVCg1vcmRlcmVkX2F0X21zGAUgASgDEhcKD3NpZ25hbGxlZF9hdF9tcxgGIAEoAxIWCg5vYnNlcnZlZF9hdF9tcxgHIAEoAxIPCgdib290X2lkGAggASgJEi4KCXByb2Nlc3NlcxgJIAMoCzIbLmNhcHN0YW4udjEuT2JzZXJ2ZWRQcm9jZXNzEhUKDXBpZF9uYW1lc3BhY2UYCiABKAQSDgoGY2dyb3VwGAsgASgJEhYKDm1lbWJlcnNfYmVmb3JlGAwgASgNIjMKD09ic2VydmVkUHJvY2VzcxILCgNwaWQYASABKA0SEwoLc3RhcnRfdGlja3MYAiABKAQiSAoHTG9nUGFnZRIiCgVsaW5lcxgBIAMoCzITLmNhcHN0YW4udjEuTG9nTGluZRIMCgRuZXh0GAIgASgEEgsKA2dhcBgDIAEoCCJICgdMb2dMaW5lEhAKCHNlcXVlbmNlGAEgASgEEg0KBWF0X21zGAIgASgDEg4KBnNvdXJjZRgDIAEoCRIMCgR0ZXh0GAQgASgJIhwKC1JlYXJtUmVzdWx0Eg0KBWVwb2NoGAEgASgEIh0KC1Byb2JlUmVzdWx0Eg4KBmFuc3dlchgBIAEoDCKVAQoLUHJvYmVBbnN3ZXISIgoGaGVhZGVyGAEgASgLMhIuY2Fwc3Rhbi52MS5IZWFkZXISDQoFbm9uY2UYAiABKAwSFgoOY29tbWFuZF9kaWdlc3QYAyABKAwSEwoLdGFrZW5fYXRfbXMYBCABKAMSDwoHYm9vdF9pZBgFIAEoCRIVCg1saXZpbmdfYWdlbnRzGAYgASgNIrEBCg9JbnN0YW5jZUNhdGFsb2cSEAoIcnVudGltZXMYASADKAkSEQoJc2FuZGJveGVzGAIgAygJEhQKDHJlcG9zaXRvcmllcxgDIAMoCRIPCgd0ZW5hbnRzGAQgAygJEhMKC2NvbmN1cnJlbmN5GAUgASgNEhgKEGJ1ZGdldF9taWNyb191c2QYBiABKAMSEgoKdGltZW91dF9tcxgHIAEoAxIPCgd2ZXJzaW9uGAggASgJIkQKCUFnZW50UGFnZRIpCgZhZ2VudHMYASADKAsyGS5jYXBzdGFuLnYxLkFnZW50U25hcHNob3QSDAoEbmV4dBgCIAEoCSqeAQoLS2lsbE91dGNvbWUSHAoYS0lMTF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASFwoTS0lMTF9PVVRDT01FX0tJTExFRBABEh0KGUtJTExfT1VUQ09NRV9BTFJFQURZX0dPTkUQAhIbChdLSUxMX09VVENPTUVfVE9NQlNUT05FRBADEhwKGEtJTExfT1VUQ09NRV9VTkNPTkZJUk1FRBAEYgZwcm90bzM", [file_capstan_v1_agent, file_capstan_v1_command, file_capstan_v1_header]);
 
 /**
  * The signed outcome of a command, bound to the command's digest.
@@ -251,6 +253,14 @@ export type KillAllResult = Message<"capstan.v1.KillAllResult"> & {
    * @generated from field: repeated capstan.v1.KilledAgent agents = 2;
    */
   agents: KilledAgent[];
+
+  /**
+   * A serialized Envelope with a KillAllStatement, signed by the reaper's own key. Without it nobody knows whether agents
+   * names all of them, and nothing is confirmed.
+   *
+   * @generated from field: bytes statement = 3;
+   */
+  statement: Uint8Array;
 };
 
 /**
@@ -281,6 +291,71 @@ export type KilledAgent = Message<"capstan.v1.KilledAgent"> & {
  */
 export const KilledAgentSchema: GenMessage<KilledAgent> = /*@__PURE__*/
   messageDesc(file_capstan_v1_receipt, 5);
+
+/**
+ * Which agents a kill-all covers, as the reaper knew them when it raised the epoch.
+ * payload_type: application/vnd.capstan.kill-all.v1+protobuf.
+ *
+ * @generated from message capstan.v1.KillAllStatement
+ */
+export type KillAllStatement = Message<"capstan.v1.KillAllStatement"> & {
+  /**
+   * @generated from field: capstan.v1.Header header = 1;
+   */
+  header?: Header | undefined;
+
+  /**
+   * SHA-256 of the PAE of the ordering command.
+   *
+   * @generated from field: bytes command_digest = 2;
+   */
+  commandDigest: Uint8Array;
+
+  /**
+   * @generated from field: capstan.v1.KillScope scope = 3;
+   */
+  scope: KillScope;
+
+  /**
+   * The tenant where scope is KILL_SCOPE_TENANT; else empty.
+   *
+   * @generated from field: string scope_id = 4;
+   */
+  scopeId: string;
+
+  /**
+   * To which the scope's kill epoch was raised.
+   *
+   * @generated from field: uint64 epoch = 5;
+   */
+  epoch: bigint;
+
+  /**
+   * Every agent of the scope that was registered and not observed gone, each once.
+   *
+   * @generated from field: repeated string agents = 6;
+   */
+  agents: string[];
+
+  /**
+   * Reaper's wall clock when it raised the epoch, milliseconds since the epoch.
+   *
+   * @generated from field: int64 raised_at_ms = 7;
+   */
+  raisedAtMs: bigint;
+
+  /**
+   * @generated from field: string boot_id = 8;
+   */
+  bootId: string;
+};
+
+/**
+ * Describes the message capstan.v1.KillAllStatement.
+ * Use `create(KillAllStatementSchema)` to create a new message.
+ */
+export const KillAllStatementSchema: GenMessage<KillAllStatement> = /*@__PURE__*/
+  messageDesc(file_capstan_v1_receipt, 6);
 
 /**
  * What the reaper saw. payload_type: application/vnd.capstan.observation.v1+protobuf.
@@ -368,7 +443,7 @@ export type Observation = Message<"capstan.v1.Observation"> & {
  * Use `create(ObservationSchema)` to create a new message.
  */
 export const ObservationSchema: GenMessage<Observation> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_receipt, 6);
+  messageDesc(file_capstan_v1_receipt, 7);
 
 /**
  * @generated from message capstan.v1.ObservedProcess
@@ -392,7 +467,7 @@ export type ObservedProcess = Message<"capstan.v1.ObservedProcess"> & {
  * Use `create(ObservedProcessSchema)` to create a new message.
  */
 export const ObservedProcessSchema: GenMessage<ObservedProcess> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_receipt, 7);
+  messageDesc(file_capstan_v1_receipt, 8);
 
 /**
  * @generated from message capstan.v1.LogPage
@@ -423,7 +498,7 @@ export type LogPage = Message<"capstan.v1.LogPage"> & {
  * Use `create(LogPageSchema)` to create a new message.
  */
 export const LogPageSchema: GenMessage<LogPage> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_receipt, 8);
+  messageDesc(file_capstan_v1_receipt, 9);
 
 /**
  * @generated from message capstan.v1.LogLine
@@ -457,7 +532,7 @@ export type LogLine = Message<"capstan.v1.LogLine"> & {
  * Use `create(LogLineSchema)` to create a new message.
  */
 export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_receipt, 9);
+  messageDesc(file_capstan_v1_receipt, 10);
 
 /**
  * @generated from message capstan.v1.RearmResult
@@ -474,7 +549,7 @@ export type RearmResult = Message<"capstan.v1.RearmResult"> & {
  * Use `create(RearmResultSchema)` to create a new message.
  */
 export const RearmResultSchema: GenMessage<RearmResult> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_receipt, 10);
+  messageDesc(file_capstan_v1_receipt, 11);
 
 /**
  * @generated from message capstan.v1.ProbeResult
@@ -493,7 +568,7 @@ export type ProbeResult = Message<"capstan.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_receipt, 11);
+  messageDesc(file_capstan_v1_receipt, 12);
 
 /**
  * What the reaper says of itself when it is asked to prove that a kill would reach it; a payload of its own, so that it can
@@ -546,7 +621,7 @@ export type ProbeAnswer = Message<"capstan.v1.ProbeAnswer"> & {
  * Use `create(ProbeAnswerSchema)` to create a new message.
  */
 export const ProbeAnswerSchema: GenMessage<ProbeAnswer> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_receipt, 12);
+  messageDesc(file_capstan_v1_receipt, 13);
 
 /**
  * What an instance offers.
@@ -602,7 +677,7 @@ export type InstanceCatalog = Message<"capstan.v1.InstanceCatalog"> & {
  * Use `create(InstanceCatalogSchema)` to create a new message.
  */
 export const InstanceCatalogSchema: GenMessage<InstanceCatalog> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_receipt, 13);
+  messageDesc(file_capstan_v1_receipt, 14);
 
 /**
  * @generated from message capstan.v1.AgentPage
@@ -626,7 +701,7 @@ export type AgentPage = Message<"capstan.v1.AgentPage"> & {
  * Use `create(AgentPageSchema)` to create a new message.
  */
 export const AgentPageSchema: GenMessage<AgentPage> = /*@__PURE__*/
-  messageDesc(file_capstan_v1_receipt, 14);
+  messageDesc(file_capstan_v1_receipt, 15);
 
 /**
  * @generated from enum capstan.v1.KillOutcome

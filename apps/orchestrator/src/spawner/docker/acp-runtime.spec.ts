@@ -1,0 +1,8 @@
+import { acpRuntimeContract } from '../../../test/acp-runtime.contract.js';
+import { dockerOfTests } from '../../../test/docker-of-tests.js';
+
+jest.setTimeout(400_000);
+
+describe('in Docker', () => {
+  acpRuntimeContract(dockerOfTests());
+});

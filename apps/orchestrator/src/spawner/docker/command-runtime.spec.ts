@@ -1,0 +1,8 @@
+import { commandRuntimeContract } from '../../../test/command-runtime.contract.js';
+import { dockerOfTests } from '../../../test/docker-of-tests.js';
+
+jest.setTimeout(400_000);
+
+describe('in Docker', () => {
+  commandRuntimeContract(dockerOfTests());
+});

@@ -1,0 +1,8 @@
+import type { RunningSandbox } from '@capstan/sandbox';
+import type { SessionRecord } from './session.js';
+
+/** What is found of an agent that has outlived its orchestrator. */
+export interface FoundAgent {
+  record: SessionRecord;
+  sandbox: RunningSandbox;
+}

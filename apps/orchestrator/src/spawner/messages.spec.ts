@@ -1,0 +1,88 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { agentId, newId, type AgentId } from '@capstan/protocol';
+import { bundle } from '../../../../test/support/bundle.js';
+import { proves } from '../../../../test/support/proves.js';
+import { git } from '../../../../test/support/repository.js';
+import { until } from '../../../../test/support/until.js';
+import { TestExecution } from '../../test/test-execution.js';
+
+jest.setTimeout(120_000);
+
+describe('what the operator writes to a running agent', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'capstan-messages-'));
+  let execution: TestExecution;
+
+  beforeAll(async () => {
+    const agent = await bundle('apps/agent/src/main.ts', join(directory, 'agent.mjs'));
+    execution = await TestExecution.start(agent, join(__dirname, '../../test/playbooks'));
+    await execution.instance.writePolicy({
+      repositories: [`${execution.instance.directory}/*`],
+      concurrency: 2,
+      programs: { mute: { kind: 'command', run: ['/bin/sh', '-c', 'echo ready; exec sleep 1000'] } },
+    });
+  });
+  afterAll(async () => {
+    await execution[Symbol.asyncDispose]();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const send = (id: AgentId, text: string, messageId = newId()) =>
+    execution.orchestrator.api.messages.send(id, { messageId, text });
+  const ready = (id: AgentId) =>
+    until('it is ready', async () => (await execution.textOf(id)).split('\n').includes('ready') || undefined);
+  const bare = (): string => {
+    const { repositories } = execution.settings.paths;
+    return join(repositories, readdirSync(repositories).find((name) => name.endsWith('.git')) ?? '');
+  };
+  const letGo = (): void =>
+    void git(bare(), 'update-ref', 'refs/capstan/test-go', git(bare(), 'rev-parse', 'refs/remotes/origin/main'));
+
+  async function fatesOf(messageId: string, last: string): Promise<string[]> {
+    const fates: string[] = [];
+    for await (const event of execution.orchestrator.api.events.read('0', AbortSignal.timeout(60_000))) {
+      if (event.kind !== 'message') continue;
+      const notice = JSON.parse(event.json) as { messageId: string; state: string };
+      if (notice.messageId === messageId) fates.push(notice.state);
+      if (fates.includes(last)) break;
+    }
+    return fates;
+  }
+
+  it(
+    'is taken up with its next request to the model, told in its stream and its log, and audited without its words',
+    proves('ORC-L4', async () => {
+      const id = await execution.spawn('Write a file.', { options: { playbook: 'operator' } });
+      await ready(id);
+      const messageId = newId();
+      await send(id, 'Do it, but call it LATER.md.', messageId);
+      await send(id, 'Do it, but call it LATER.md.', messageId);
+      letGo();
+      const agent = await execution.agentIn(id, 'completed');
+      expect(agent.harvest?.files).toEqual(['LATER.md']);
+      expect(await fatesOf(messageId, 'taken')).toEqual(['waiting', 'taken']);
+      expect(await execution.textOf(id)).toContain('The operator writes: Do it, but call it LATER.md.');
+      const audited = readFileSync(execution.settings.paths.audit, 'utf8');
+      expect(audited).toContain(messageId);
+      expect(audited).not.toContain('LATER.md');
+      await expect(send(id, 'Too late.')).rejects.toMatchObject({ code: 'agent-ended' });
+    }),
+  );
+
+  it('is refused where nobody is there to read it, and says who has ended without it', async () => {
+    await expect(send(agentId('nobody'), 'Hello')).rejects.toMatchObject({ code: 'agent-unknown' });
+    const mute = await execution.spawn('Wait.', { runtime: 'mute' });
+    await ready(mute);
+    await expect(send(mute, 'Hello')).rejects.toMatchObject({ code: 'messages-unsupported' });
+    await execution.orchestrator.api.killswitch.kill(mute, 'test');
+
+    git(bare(), 'update-ref', '-d', 'refs/capstan/test-go');
+    const id = await execution.spawn('Write a file.', { options: { playbook: 'operator' } });
+    await ready(id);
+    const messageId = newId();
+    await send(id, 'Hello', messageId);
+    await execution.orchestrator.api.killswitch.kill(id, 'test');
+    expect(await fatesOf(messageId, 'missed')).toEqual(['waiting', 'missed']);
+  });
+});
