@@ -43,8 +43,7 @@ export class ConnectionsController {
   @HttpCode(200)
   @Post('wishes')
   async wish(@Body() { event }: ConnectionWishDto, @Ip() address: string): Promise<{ state: ConnectionState }> {
-    if (!this.limit.allows(address))
-      throw new HttpException('Too many attempts; try again in a minute.', 429);
+    if (!this.limit.allows(address)) throw new HttpException('Too many attempts; try again in a minute.', 429);
     const { state } = await this.wishes.takeEnvelope(decodeEnvelope(fromBase64(event)));
     this.limit.refund(address);
     return { state };

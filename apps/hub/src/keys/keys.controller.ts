@@ -59,8 +59,7 @@ export class KeysController {
   @HttpCode(200)
   @Post('key-statements')
   async take(@Body() { statement }: KeyStatementDto, @Ip() address: string): Promise<{ instance: string }> {
-    if (!this.limit.allows(address))
-      throw new HttpException('Too many attempts; try again in a minute.', 429);
+    if (!this.limit.allows(address)) throw new HttpException('Too many attempts; try again in a minute.', 429);
     const taken = await this.instances.takeOpen(decodeEnvelope(fromBase64(statement)));
     this.limit.refund(address);
     return taken;

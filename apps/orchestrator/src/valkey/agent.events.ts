@@ -42,7 +42,8 @@ export class AgentEvents {
     this.subscriber.on('ready', () => {
       this.wake();
     });
-    await this.subscriber.subscribe(CHANNELS.agents, CHANNELS.cleaned, CHANNELS.stalls, CHANNELS.messages);
+    const { agents, cleaned, stalls, messages, compactions } = CHANNELS;
+    await this.subscriber.subscribe(agents, cleaned, stalls, messages, compactions);
   }
 
   /** Ends by itself only when `signal` is aborted. */
