@@ -57,10 +57,11 @@ export class ResultForwarder implements OnModuleInit {
     void this.links.send(issuer, isKill(record.kind) ? 'kill' : 'results', message);
   }
 
-  /** The hub's own word, not signed: no instance has said anything. */
-  private refused({ issuer, digest, kind }: CommandRecord, refusal: Refusal): void {
+  /** The hub's own word, not signed: no instance has said anything. A timeout is no refusal: the target may have it all the same. */
+  private refused({ issuer, digest, kind, state }: CommandRecord, refusal: Refusal): void {
     if (issuer === null) return;
-    const code = isFaultCode(refusal.code) ? refusal.code : 'internal';
+    const known = isFaultCode(refusal.code) ? refusal.code : 'internal';
+    const code = state === 'TIMEOUT' ? 'instance-away' : known;
     const value = { digest: fromHex(digest), code, sentence: FAULTS[code].sentence, retryable: false };
     const message = create(LinkMessageSchema, { body: { case: 'rejection', value } });
     void this.links.send(issuer, isKill(kind) ? 'kill' : 'control', message);
