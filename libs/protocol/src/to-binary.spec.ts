@@ -1,4 +1,5 @@
 import { create, type DescField, type DescMessage, ScalarType, toBinary as libraryToBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema, StructSchema } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
 import { CommandSchema } from './gen/capstan/v1/command_pb.js';
 import { HeaderSchema } from './gen/capstan/v1/header_pb.js';
@@ -34,6 +35,13 @@ describe('toBinary', () => {
     const copy = Uint8Array.from(first);
     toBinary(HeaderSchema, create(HeaderSchema, { issuer: 'harbor', audience: 'quay' }));
     expect(first).toEqual(copy);
+  });
+
+  it.each([
+    ['a map', StructSchema, create(StructSchema, { fields: { a: { kind: { case: 'boolValue', value: true } } } })],
+    ['a zero that counts', FileDescriptorProtoSchema, create(FileDescriptorProtoSchema, { name: '' })],
+  ])('never leaves out what it cannot write: %s, however often it is asked', (_what, schema, message) => {
+    for (const _again of [1, 2]) expect(() => toBinary(schema as DescMessage, message)).toThrow('no encoding');
   });
 
   it('writes whole messages after one that could not be written', () => {

@@ -1,6 +1,7 @@
 import type { DescField, DescMessage, MessageShape } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 
 /*
  * Written by hand because protobuf-es begins each message with a new buffer of 128 bytes and doubles it as it writes. The
@@ -40,12 +41,16 @@ function messagePut(schema: DescMessage): Put<Fields> {
   const known = messages.get(schema);
   if (known !== undefined) return known;
   const fields: Put<Fields>[] = [];
+  let isWhole = false;
   const put: Put<Fields> = (message) => {
+    // Bytes without a field must never be signed.
+    if (!isWhole) throw new TypeError(`no encoding for ${schema.typeName}`);
     for (const field of fields) field(message);
   };
   // Before its fields: a message may hold others of its kind.
   messages.set(schema, put);
   for (const field of schema.fields.toSorted((a, b) => a.number - b.number)) fields.push(fieldPut(field));
+  isWhole = true;
   return put;
 }
 
@@ -65,7 +70,6 @@ function fieldPut(field: DescField): Put<Fields> {
   };
 }
 
-/** Of a number or text that is `optional` a zero counts as well; our messages have none. */
 function isSet(value: unknown): boolean {
   if (value instanceof Uint8Array) return value.length > 0;
   return value !== undefined && value !== '' && value !== 0 && value !== 0n && value !== false;
@@ -73,7 +77,7 @@ function isSet(value: unknown): boolean {
 
 function taggedPut(field: DescField): Put {
   const { number } = field;
-  if (field.fieldKind === 'map') throw new TypeError(`no encoding for ${field.toString()}`);
+  if (field.fieldKind === 'map' || countsZero(field)) throw new TypeError(`no encoding for ${field.toString()}`);
   const put = valuePut(field);
   const isSized = field.message !== undefined || SIZED.includes(field.scalar);
   const one = (number << 3) | (isSized ? WireType.LengthDelimited : WireType.Varint);
@@ -90,6 +94,12 @@ function taggedPut(field: DescField): Put {
     values.forEach(put);
     writer.join();
   };
+}
+
+/** A number or text that is `optional`: our messages have none. */
+function countsZero({ fieldKind, oneof, presence }: DescField): boolean {
+  const isPlain = fieldKind === 'scalar' || fieldKind === 'enum';
+  return isPlain && oneof === undefined && presence !== FeatureSet_FieldPresence.IMPLICIT;
 }
 
 function valuePut(field: DescField): Put {

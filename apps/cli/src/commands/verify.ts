@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { describeReceipt, parseBundle, provesKillAll, type VerifiedReceipt, verifyBundle } from '@capstan/evidence';
+import { describeReceipt, parseBundle, provesKillAll, type VerifiedBundle, verifyBundle } from '@capstan/evidence';
 import { loadTrust } from '@capstan/identity';
 import { defaultContextFile, loadContext } from '@capstan/localmesh';
 import { LocalFault } from '@capstan/protocol';
@@ -47,11 +47,12 @@ export async function verify(
 }
 
 /** What a kill-all's receipt proves; null for another receipt. `scope` is null where the reaper has not stated it. */
-function killAllOf({ receipt, killAll, observations }: VerifiedReceipt): object | null {
+function killAllOf({ receipt, killAll, observations, commandBound, orderedBy }: VerifiedBundle): object | null {
   if (receipt.result.case !== 'killedAll') return null;
   const { agents, epoch } = receipt.result.value;
   return {
-    confirmed: provesKillAll(receipt),
+    // Without its order there is nothing that scope and epoch could be compared with.
+    confirmed: provesKillAll(receipt) && commandBound && orderedBy !== null,
     epoch: String(epoch),
     scope: killAll?.scope ?? null,
     tenant: killAll?.scopeId ?? '',
