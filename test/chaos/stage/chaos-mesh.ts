@@ -1,6 +1,6 @@
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type HubClient, Mesh } from '@capstan/localmesh';
+import { HubClient, Mesh } from '@capstan/localmesh';
 import { makeRepository } from '../../bench/repository.ts';
 import { readBranches } from '../evidence/branches.ts';
 import { HubDatabase } from '../evidence/hub-record.ts';
@@ -14,6 +14,11 @@ import { Wire } from './wire.ts';
 export const INSTANCES = ['harbor', 'quay'];
 const TEARDOWN_MS = 60_000;
 
+interface Tokens {
+  stops: string;
+  rearms: string;
+}
+
 /** A real mesh of one hub or two, and two instances, whose wires, clocks, processes and model are in our hands. */
 export class ChaosMesh implements AsyncDisposable {
   /** Everything that was ordered since it was started, in all runs. */
@@ -25,13 +30,17 @@ export class ChaosMesh implements AsyncDisposable {
   /** Undefined where clocks cannot be moved. */
   readonly clocks: Clocks | undefined;
   private readonly parts: AsyncDisposableStack;
+  private readonly tokens: Tokens;
 
-  private constructor(parts: Pick<ChaosMesh, 'mesh' | 'model' | 'wires' | 'clocks'> & { parts: AsyncDisposableStack }) {
+  private constructor(
+    parts: Pick<ChaosMesh, 'mesh' | 'model' | 'wires' | 'clocks'> & { parts: AsyncDisposableStack; tokens: Tokens },
+  ) {
     this.mesh = parts.mesh;
     this.model = parts.model;
     this.wires = parts.wires;
     this.clocks = parts.clocks;
     this.parts = parts.parts;
+    this.tokens = parts.tokens;
   }
 
   /** @param stateDir stays when it has ended: its logs may be wanted */
@@ -53,7 +62,6 @@ export class ChaosMesh implements AsyncDisposable {
         envOf: (name) => clocks?.envOf(name) ?? {},
         model: { provider: 'anthropic', apiKey: 'chaos', url: model.url },
         policy: { concurrency: 4 },
-        env: { CAPSTAN_HUB_REARM: 'anyone' },
       }),
     );
     await Promise.all(INSTANCES.map(async (id) => wires.set(id, await layWires(mesh, id))));
@@ -61,12 +69,18 @@ export class ChaosMesh implements AsyncDisposable {
       await clocks?.proveOf(`${instance.id}/valkey`, () => valkeyTime(instance));
     }
     letInstancesOrder(mesh);
-    return new ChaosMesh({ mesh, model, wires, clocks, parts: parts.move() });
+    const tokens = { stops: await tokenOf(mesh, 'alice'), rearms: await tokenOf(mesh, 'bob') };
+    return new ChaosMesh({ mesh, model, wires, clocks, tokens, parts: parts.move() });
   }
 
   /** One of the hubs, as an admin reaches it. */
   client(via: number): HubClient {
     return this.hub(via).client;
+  }
+
+  /** The same for one of two people: who stops a scope does not re-arm it. */
+  as(who: keyof Tokens, via: number): HubClient {
+    return new HubClient(this.hub(via).url, this.tokens[who]);
   }
 
   /** The process that bears this name now; undefined while it is being started again. */
@@ -109,6 +123,10 @@ export class ChaosMesh implements AsyncDisposable {
   private hub(via: number): Mesh['hub'] {
     return this.mesh.hubs[via % this.mesh.hubs.length] ?? this.mesh.hub;
   }
+}
+
+async function tokenOf(mesh: Mesh, person: string): Promise<string> {
+  return (await mesh.client.makeToken(person)).token;
 }
 
 /** Each instance may order everything on each other, as the hub's routing policy and the owners' own say. */

@@ -60,7 +60,7 @@ export class Orders {
 
   /** @returns whether every instance of the scope is armed again */
   async rearm(scope: KillScope, via: number): Promise<boolean> {
-    const { asked, value } = await this.ask(this.stage.client(via).rearm(scope));
+    const { asked, value } = await this.ask(this.stage.as('rearms', via).rearm(scope));
     this.note({ kind: 'rearm', scope, lines: [], ...asked });
     // Nothing was ever stopped: the order never reached the hub.
     if (asked.code === 'not-found') return true;
@@ -105,7 +105,7 @@ export class Orders {
   private async killAll(scope: KillScope, via: number): Promise<void> {
     const seen: Promise<KilledLine>[] = [];
     const look = (line: KillAllLine): void => void seen.push(this.killedLine(line, scope));
-    const { asked } = await this.ask(this.stage.client(via).killAll({ ...scope, reason: 'chaos' }, look));
+    const { asked } = await this.ask(this.stage.as('stops', via).killAll({ ...scope, reason: 'chaos' }, look));
     this.note({ kind: 'kill-all', scope, lines: await Promise.all(seen), ...asked });
   }
 
