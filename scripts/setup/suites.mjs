@@ -32,6 +32,7 @@ const NEEDED_BY = {
     'apps/orchestrator/src/monitor/stalls.spec.ts',
     'apps/orchestrator/src/orchestrator.spec.ts',
     'apps/orchestrator/src/reaper/reaper.spec.ts',
+    'apps/orchestrator/src/reaper/register-room.spec.ts',
     'apps/orchestrator/src/secret-scan/',
     'apps/orchestrator/src/secrets/',
     'apps/orchestrator/src/spawner/',

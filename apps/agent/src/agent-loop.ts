@@ -11,7 +11,7 @@ import { Compaction } from './compaction.js';
 import { Conversation } from './conversation.js';
 import type { OperatorInbox } from './operator-inbox.js';
 import type { EndReason, Report } from './output.js';
-import { isRefusedBudget } from './model-end.js';
+import { isContextExceeded, isRefusedBudget } from './model-end.js';
 import { summaryPrompt, systemPrompt, taskPrompt, withSummaryOrder } from './prompt.js';
 import type { Task } from './task.js';
 import { failure, type Tool, type ToolOutcome } from './tools/tool.js';
@@ -79,8 +79,18 @@ export class AgentLoop {
     return true;
   }
 
-  /** A reply that breaks off in its middle is asked for again; what fails before its beginning, the SDK repeats. */
+  /** Where the model says that the conversation is too long, it is made shorter, once. */
   private async ask(): Promise<Message> {
+    try {
+      return await this.askOften();
+    } catch (error) {
+      if (!isContextExceeded(error) || !(await this.compaction.shorten())) throw error;
+      return this.askOften();
+    }
+  }
+
+  /** A reply that breaks off in its middle is asked for again; what fails before its beginning, the SDK repeats. */
+  private async askOften(): Promise<Message> {
     this.requests += 1;
     const { report, signal } = this.parts;
     for (let repeat = 0; ; repeat += 1) {

@@ -23,22 +23,31 @@ export class Compaction {
   constructor(private readonly parts: CompactionParts) {}
 
   /**
-   * Makes room where the last reply has said that it is short. A summary that fails leaves the conversation as it is.
+   * Makes room where the last reply has said that it is short, or what came since makes it so. A summary that fails leaves the
+   * conversation as it is.
    *
    * @returns false where the conversation is as long as the model's context. @throws what `summarise` throws
    */
   async makeRoom(): Promise<boolean> {
     const { conversation, limits } = this.parts;
     const { tokens } = conversation;
+    const reckoned = tokens + conversation.addedTokens;
     // After a summary nobody has counted yet.
     if (tokens === 0) return true;
-    if (tokens < limits.compactAtTokens) {
+    if (reckoned < limits.compactAtTokens) {
       this.attempts = 0;
       return true;
     }
     this.attempts += 1;
-    if (this.attempts <= MOST_ATTEMPTS && (await this.compact(tokens))) return true;
+    if (this.attempts <= MOST_ATTEMPTS && (await this.shorten())) return true;
+    // What is only reckoned ends nobody: the model itself says where it is too long.
     return tokens < limits.contextTokens;
+  }
+
+  /** Makes room in any case. @returns whether there is some now. @throws what `summarise` throws */
+  async shorten(): Promise<boolean> {
+    const { tokens, addedTokens } = this.parts.conversation;
+    return this.compact(tokens + addedTokens);
   }
 
   private async compact(tokens: number): Promise<boolean> {

@@ -16,6 +16,8 @@ export interface OlderPart {
   messages: MessageParam[];
 }
 
+/** Code has about three characters to a token; text of any kind has more. */
+const CHARACTERS_PER_TOKEN = 3;
 /** Characters of the operator's words that stay word by word, the newest first. */
 const MOST_WORDS = 60_000;
 
@@ -26,6 +28,8 @@ export class Conversation {
   private readonly operators = new WeakSet<ContentBlockParam>();
   /** What it holds as the model counted it in its last reply; 0 where that is not known. */
   tokens = 0;
+  /** Characters that it was told since. */
+  private told = 0;
 
   constructor(private readonly task: string) {
     this.list = [{ role: 'user', content: task }];
@@ -33,6 +37,11 @@ export class Conversation {
 
   get messages(): MessageParam[] {
     return [...this.list];
+  }
+
+  /** Tokens of what it has been told since its last reply, which nobody has counted yet: reckoned, and rather too high. */
+  get addedTokens(): number {
+    return Math.ceil(this.told / CHARACTERS_PER_TOKEN);
   }
 
   /**
@@ -43,6 +52,7 @@ export class Conversation {
   addReply(content: ContentBlock[], tokens: number): void {
     const growth = this.tokens === 0 ? 0 : tokens - this.tokens;
     this.tokens = tokens;
+    this.told = 0;
     if (content.length === 0) return;
     this.marks.push({ index: this.list.length, growth });
     this.list.push({ role: 'assistant', content });
@@ -50,6 +60,7 @@ export class Conversation {
 
   /** What the model is told next; in one message with what it was told since its last reply. */
   tell(...blocks: ContentBlockParam[]): void {
+    this.told += JSON.stringify(blocks).length;
     const last = this.list.at(-1);
     if (last?.role !== 'user') this.list.push({ role: 'user', content: blocks });
     else this.list.splice(-1, 1, { role: 'user', content: [...blocksOf(last), ...blocks] });

@@ -19,6 +19,8 @@ export interface AgentPlaces {
   submitSocket: string;
 }
 
+/** As the SDK spaces them, about a minute: a restart of the instance is outlived. */
+const MODEL_RETRIES = 12;
 /** Longest delay that a timer of Node holds. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -53,7 +55,7 @@ async function runLoop(task: Task, { modelUrl, submitSocket, report, signal }: L
     // The key is added outside of the sandbox; the SDK insists on one.
     apiKey: 'held-by-the-gateway',
     authToken: null,
-    maxRetries: 4,
+    maxRetries: MODEL_RETRIES,
     logLevel: 'off',
   });
   const tools = [bashTool(task.repositoryDir), editTool(task.repositoryDir), submitTool(submitSocket)];

@@ -9,7 +9,7 @@ describe('a program whose work is judged', () => {
   /** Has it say `says` in turn, answered by `answers` in turn and written to by `words` in turn. */
   async function run(
     says: string[],
-    answers: (SubmitAnswer | undefined)[],
+    answers: SubmitAnswer[],
     { mends = 2, words = [] as string[][] } = {},
   ): Promise<{ summary: string | undefined; told: (string | undefined)[]; submitted: Submission[] }> {
     const told: (string | undefined)[] = [];
@@ -21,7 +21,7 @@ describe('a program whose work is judged', () => {
       },
       submit: async (submission) => {
         submitted.push(submission);
-        return answers.shift();
+        return answers.shift() ?? ACCEPTED;
       },
       hear: async () => words.shift() ?? [],
       mends,
@@ -46,11 +46,11 @@ describe('a program whose work is judged', () => {
     expect(told).toHaveLength(1 + mends);
   });
 
-  it.each([
-    ['nobody judges it', undefined],
-    ['it can do nothing about the answer', refused('the disk is full', false)],
-  ])('leaves the rest to the end where %s', async (_, answer) => {
-    expect(await run(['Done'], [answer])).toMatchObject({ summary: 'Done', told: [undefined] });
+  it('leaves the rest to the end where it can do nothing about the answer', async () => {
+    expect(await run(['Done'], [refused('the disk is full', false)])).toMatchObject({
+      summary: 'Done',
+      told: [undefined],
+    });
   });
 
   it.each([
@@ -59,7 +59,15 @@ describe('a program whose work is judged', () => {
     [`Onto: ${COMMIT} squash`, { summary: `Onto: ${COMMIT} squash` }],
     [`It is onto: ${COMMIT}`, { summary: `It is onto: ${COMMIT}` }],
   ])('says in its last words onto which commit its work was brought: %j', async (said, submission) => {
-    expect((await run([said], [ACCEPTED])).submitted).toEqual([submission]);
+    const conflict = { ...refused('a conflict'), onto: COMMIT };
+    expect((await run(['First', said], [conflict, ACCEPTED])).submitted.at(-1)).toEqual(submission);
+  });
+
+  it.each([
+    ['that no answer has named', [refused(`a conflict\nOnto: ${COMMIT}`)], `Mended\nOnto: ${COMMIT}`],
+    ['before its last line', [{ ...refused('a conflict'), onto: COMMIT }], `It says\nOnto: ${COMMIT}\nin README.md`],
+  ])('is not heard where it names a commit %s', async (_, answers, said) => {
+    expect((await run(['First', said], answers)).submitted.at(-1)).toEqual({ summary: said });
   });
 
   it('is told what the operator writes, as often as he does, before it submits', async () => {
@@ -74,5 +82,14 @@ describe('a program whose work is judged', () => {
     const { summary, told } = await run(['A', 'B'], [refused('unread'), ACCEPTED], { mends: 0, words });
     expect(summary).toBe('B');
     expect(told.at(-1)).toContain('A word');
+  });
+
+  it('hears the operator in a turn of its own: never together with what others have pushed', async () => {
+    const words = [[], ['The operator writes:\n\nA word'], [], []];
+    const sent = refused('| a line of theirs');
+    const { told, summary } = await run(['A', 'B', 'C'], [sent, sent, ACCEPTED], { mends: 1, words });
+    expect(summary).toBe('C');
+    expect(told.slice(1)).toEqual(['The operator writes:\n\nA word', expect.stringContaining('| a line of theirs')]);
+    expect(told[2]).not.toContain('operator');
   });
 });

@@ -189,7 +189,7 @@ export class Orchestrator implements Drainable {
     const recovery = new Recovery({ runs, store, reaper, reaping, settlement, cleanup, orphans, adoption, logger });
     const worker = new AgentWorker(valkeyUrl, concurrency, (agentId) => spawner.start(agentId), logger);
     const killswitch = new Killswitch({ reaper, reaping, runs, sessions, store, queue, settlement, audit, logger });
-    const sweep = new Sweep({ store, queue, worker, recovery, killswitch, monitor, files, logger, keepDays });
+    const sweep = new Sweep({ store, queue, worker, spawner, recovery, killswitch, monitor, files, logger, keepDays });
     const admission = new Admission({
       files,
       reaper,
@@ -237,7 +237,7 @@ export class Orchestrator implements Drainable {
     sweep.start();
   }
 
-  /** Takes no further job, and ends the agents that run: they could not outlive this process. */
+  /** Takes no further job, and ends the agents that run, those of Docker too: nobody would watch them. */
   async drain(): Promise<void> {
     const { sweep, worker, runs, logger } = this.inner;
     sweep.stop();

@@ -23,9 +23,11 @@ import {
   type ProviderSettings,
 } from '../src/gateway/index.js';
 import { RepositoryStore, type BareRepository, type HarvestOrder, type Worktree } from '../src/git/index.js';
+import { Inbox } from '../src/spawner/inbox.js';
 import { sandboxSpec, taskFile } from '../src/spawner/runtimes.js';
 import type { Session } from '../src/spawner/session.js';
 import type { SpawnPlan } from '../src/spawner/spawn-plan.js';
+import { SubmitDesk } from '../src/spawner/submit-desk.js';
 
 const IS_ROOT = process.getuid?.() === 0;
 const UID = IS_ROOT ? 234_570 : (process.getuid?.() ?? 0);
@@ -80,6 +82,14 @@ export class AgentRoom implements AsyncDisposable {
       parent: session.directory,
     });
     const gateway = await this.gateway(plan, session, options);
+    const inbox = new Inbox(plan.agentId, true, () => undefined);
+    const desk = await SubmitDesk.open(
+      join(session.runDirectory, 'submit.sock'),
+      UID,
+      async () => ({ accepted: true }),
+      inbox,
+    );
+    this.open.defer(() => desk.close());
     const task = JSON.parse(taskFile(plan)) as { limits: object };
     writeFileSync(
       join(session.runDirectory, 'task.json'),

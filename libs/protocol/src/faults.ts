@@ -82,6 +82,7 @@ export const FAULTS = {
   'agent-ended': never('The agent has ended, or its work is accepted already.'),
   'messages-unsupported': never('The runtime of this agent takes no messages.'),
   'messages-full': later('The agent has not taken up earlier messages yet, or has had as many as it may.'),
+  'message-exists': never('The agent has had another message under this id.'),
   'instance-unknown': never('There is no such instance.'),
   'instance-away': later('The instance is not connected.'),
   'connection-not-active': later('The connection to this instance is not active.'),

@@ -44,6 +44,7 @@ const PINNED: Record<string, 'never' | 'later'> = {
   'agent-ended': 'never',
   'messages-unsupported': 'never',
   'messages-full': 'later',
+  'message-exists': 'never',
   'instance-unknown': 'never',
   'instance-away': 'later',
   'connection-not-active': 'later',

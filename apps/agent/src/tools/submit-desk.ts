@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { request, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Submission {
   summary: string;
@@ -16,30 +17,41 @@ export interface SubmitAnswer {
   text: string;
   /** Whether other work could be accepted; else the end judges again. */
   mendable: boolean;
+  /** Commit that the work can be brought up to, after a conflict. */
+  onto?: string;
 }
 
+/** Pauses between two attempts; milliseconds. */
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2_000;
+
 /**
- * Asks whether the work would be taken as it is.
+ * Asks whether the work would be taken as it is; as often as it takes, because an instance that restarts is back soon, judges
+ * anew, and must not find that its agent has gone meanwhile.
  *
- * @returns undefined where nobody answers here: then the work is judged at the end alone.
  * @throws AbortError
  */
-export async function askDesk(
-  socketPath: string,
-  submission: Submission,
-  signal: AbortSignal,
-): Promise<SubmitAnswer | undefined> {
+export async function askDesk(socketPath: string, submission: Submission, signal: AbortSignal): Promise<SubmitAnswer> {
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    try {
+      return await askOnce(socketPath, submission, signal);
+    } catch {
+      signal.throwIfAborted();
+      await delay(pauseMs, undefined, { signal });
+    }
+  }
+}
+
+/** @throws Error where there is no answer, or not the whole of one */
+async function askOnce(socketPath: string, submission: Submission, signal: AbortSignal): Promise<SubmitAnswer> {
   const asked = request({ socketPath, method: 'POST', path: '/submit', signal });
   asked.end(JSON.stringify(submission));
-  try {
-    const [response] = (await once(asked, 'response')) as [IncomingMessage];
-    const answer = JSON.parse(await text(response)) as Record<string, unknown>;
-    const { accepted, text: why, mendable } = answer;
-    return { accepted: accepted === true, text: typeof why === 'string' ? why : '', mendable: mendable === true };
-  } catch (error) {
-    signal.throwIfAborted();
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT' || code === 'ECONNREFUSED') return undefined;
-    return { accepted: false, text: 'The work could not be judged just now; submit again.', mendable: false };
-  }
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  const { accepted, text: why, mendable, onto } = JSON.parse(await text(response)) as Record<string, unknown>;
+  return {
+    accepted: accepted === true,
+    text: typeof why === 'string' ? why : '',
+    mendable: mendable === true,
+    ...(typeof onto === 'string' ? { onto } : {}),
+  };
 }

@@ -44,7 +44,7 @@ export function submitTool(socketPath: string): Tool {
         submission[name] = value;
       }
       const answer = await askDesk(socketPath, submission, signal);
-      if (answer?.accepted === false) return failure(answer.text);
+      if (!answer.accepted) return failure(answer.text);
       return { text: 'submitted', isError: false, summary: submission.summary };
     },
   };

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bashTool } from './bash.js';
 import { editTool } from './edit.js';
-import { submitTool } from './submit.js';
 import { TailBuffer } from './tail-buffer.js';
 
 const signal = new AbortController().signal;
@@ -93,15 +92,6 @@ describe('the tools of an agent', () => {
         text: expect.stringMatching(/ENOTDIR|EEXIST/),
       });
     });
-  });
-
-  it('submit takes a summary, and nothing else for one', async () => {
-    expect(await submitTool('/nonexistent').run({ summary: ' Done ' }, signal)).toEqual({
-      text: 'submitted',
-      isError: false,
-      summary: 'Done',
-    });
-    expect((await submitTool('/nonexistent').run({ summary: ' ' }, signal)).isError).toBe(true);
   });
 
   it('a tail buffer drops from the middle only', () => {

@@ -11,6 +11,8 @@ export interface Answer {
   receipt?: TakenReceipt;
   /** Another replica has taken it and writes what follows from it. */
   isElsewhere?: boolean;
+  /** It goes on as another command: whoever waits for it hears of that one instead. */
+  isSuperseded?: boolean;
 }
 
 /** Somebody who listens for answers to one command until he is disposed. */
@@ -45,6 +47,7 @@ export class Answers implements BeforeApplicationShutdown {
 
   publish(answer: Answer): void {
     for (const hear of this.others) hear(answer);
+    if (answer.isSuperseded === true) return;
     for (const listener of this.listeners.get(answer.record.id) ?? []) listener.hear(answer);
   }
 

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { WireFault } from '@capstan/protocol';
 import { ConnectionStore } from '../connections/connection.store.js';
+import type { EpochWrite } from '../killswitch/kill-epochs.js';
 import { SpawnGate } from '../killswitch/spawn-gate.js';
 import { WithdrawnSpawns } from '../killswitch/withdrawn-spawns.js';
 import { Freshness } from '../replicas/freshness.js';
@@ -49,16 +50,17 @@ export class CommandDesk {
   /**
    * Sends a kill at once; its row is written meanwhile, or later where the database is away.
    *
+   * @param alongside the kill epoch that is written in one change with it
    * @returns a promise that resolves once the kill is on one disk, in a second at most: who ordered it is not answered before
    * @throws WireFault `instance-unknown`, `connection-not-active`, at once
    */
-  kill(order: Order): Promise<void> {
+  kill(order: Order, alongside: () => EpochWrite | undefined = () => undefined): Promise<void> {
     const { state, instanceId } = this.connections.ofInstance(order.instance);
     if (state !== 'ACTIVE' && state !== 'SUSPENDED')
       throw new WireFault('connection-not-active', `${instanceId} is ${state}`);
     const record = this.factory.make(order);
     // First on its way, then on paper.
     this.outbox.offer(record);
-    return this.store.addKill(record, order.onBehalfOf);
+    return this.store.addKill(record, order.onBehalfOf, alongside());
   }
 }

@@ -5,6 +5,7 @@ import { DatabaseService } from '../database/database.service.js';
 import { hurtConstraint, isTakenId } from '../database/database-faults.js';
 import type { AuditEntry } from '../audit/audit-chain.js';
 import { KILL_RECORD_MS, RecordWriter } from '../database/record-writer.js';
+import type { EpochWrite } from '../killswitch/kill-epochs.js';
 import { LeaseTerms } from '../leases/lease-terms.js';
 import { commands } from '../database/schema.js';
 import { WireFault } from '@capstan/protocol';
@@ -60,15 +61,19 @@ export class CommandStore implements OnModuleInit {
   /**
    * A kill is known at once and written when the database can: it must work without one. Resolves once it is on one disk, in
    * a second at most; nobody is answered before. Never rejects.
+   *
+   * @param epochs written in the same change, or neither is
    */
-  addKill(record: CommandRecord, issuedBy: string): Promise<void> {
+  addKill(record: CommandRecord, issuedBy: string, epochs?: EpochWrite): Promise<void> {
     this.book.keep(record);
     const audit = [{ ...issued(record, issuedBy), lateAfterMs: KILL_RECORD_MS }];
-    const { recorded, committed } = this.writer.writeKill({ command: newCommandRow(record), audit });
-    committed.catch((err: unknown) => {
+    const killEpochs = epochs?.rows ?? [];
+    const { recorded, committed } = this.writer.writeKill({ command: newCommandRow(record), killEpochs, audit });
+    const written = committed.catch((err: unknown) => {
       this.log.error({ err, command: record.id, msg: 'a kill was sent but could not be written' });
       if (isTakenId(err)) this.noteUsedId(record, issuedBy);
     });
+    void written.then(epochs?.over);
     return recorded;
   }
 

@@ -18,7 +18,7 @@ const REPEAT_MS = 5_000;
 /** A kill that its instance refuses is offered ever more rarely, but at least so often, and on each new link. */
 const MOST_PAUSE_MS = 60_000;
 /** The replica that has issued a command fails it where it must be; another does so once that one had this time. */
-const OTHERS_MS = 5_000;
+export const OTHERS_MS = 5_000;
 
 interface Offered {
   steadyMs: number;

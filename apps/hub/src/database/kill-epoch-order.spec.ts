@@ -35,7 +35,7 @@ afterEach(async () => {
 /** What the database holds once these have come, one after the other. */
 async function after(words: readonly Word[]): Promise<string> {
   for (const [is, epoch, atMs] of words) {
-    const scope = { instance: '', scope: 'mesh', scope_id: '', ordered_by: 'admin' };
+    const scope = { instance: '', scope: 'mesh', scope_id: '', ordered_by: 'admin', connection: '' };
     const row = { ...scope, epoch: String(epoch), armed: is === 'rearm', changed_at: new Date(atMs).toISOString() };
     await writer.write({ killEpochs: [row], audit: [] });
   }

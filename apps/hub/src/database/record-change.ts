@@ -56,6 +56,8 @@ export interface NewKillEpoch {
   epoch: string;
   armed: boolean;
   ordered_by: string;
+  /** The enrolment under which the instance was told; empty while it was not. */
+  connection: string;
   changed_at: string;
 }
 

@@ -187,6 +187,8 @@ export const killEpochs = pgTable(
     epoch: bigint('epoch', { mode: 'bigint' }).notNull(),
     armed: boolean('armed').notNull(),
     orderedBy: text('ordered_by').notNull(),
+    /** The enrolment under which the instance was told; empty while it was not, and for the order itself. */
+    connection: text('connection').notNull(),
     /** Of a re-armed scope, a millisecond after the disarming that was answered. */
     changedAt: at('changed_at').notNull(),
   },

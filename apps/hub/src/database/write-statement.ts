@@ -49,12 +49,13 @@ WITH
       WHERE agents.instance = excluded.instance AND (agents.revision IS NULL OR agents.revision < excluded.revision
         OR (agents.revision = excluded.revision AND agents.as_of < excluded.as_of))),
   new_kill_epochs AS (
-    INSERT INTO kill_epochs (instance, scope, scope_id, epoch, armed, ordered_by, changed_at)
-    SELECT instance, scope, scope_id, epoch, armed, ordered_by, changed_at
+    INSERT INTO kill_epochs (instance, scope, scope_id, epoch, armed, ordered_by, connection, changed_at)
+    SELECT instance, scope, scope_id, epoch, armed, ordered_by, connection, changed_at
     FROM json_to_recordset($7::json) AS x(instance text, scope text, scope_id text, epoch bigint, armed boolean,
-      ordered_by text, changed_at timestamptz)
+      ordered_by text, connection text, changed_at timestamptz)
     ON CONFLICT (instance, scope, scope_id) DO UPDATE
-      SET epoch = excluded.epoch, armed = excluded.armed, ordered_by = excluded.ordered_by, changed_at = excluded.changed_at
+      SET epoch = excluded.epoch, armed = excluded.armed, ordered_by = excluded.ordered_by,
+        connection = excluded.connection, changed_at = excluded.changed_at
       WHERE CASE WHEN excluded.armed
         THEN kill_epochs.epoch < excluded.epoch OR (kill_epochs.epoch = excluded.epoch
           AND (kill_epochs.armed OR kill_epochs.changed_at = excluded.changed_at - interval '1 millisecond'))

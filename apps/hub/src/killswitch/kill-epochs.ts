@@ -3,6 +3,7 @@ import { createLogger } from '@capstan/platform';
 import { create, isId, type KillEpoch, KillEpochSchema } from '@capstan/protocol';
 import type { AuditEntry } from '../audit/audit-chain.js';
 import { DatabaseService } from '../database/database.service.js';
+import type { NewKillEpoch } from '../database/record-change.js';
 import { RecordWriter } from '../database/record-writer.js';
 import { killEpochs } from '../database/schema.js';
 import { HeartbeatContents } from '../link/heartbeat-contents.js';
@@ -22,7 +23,16 @@ export interface OrderedEpoch extends Scope {
   readonly armed: boolean;
   /** Who killed, or re-armed. */
   readonly orderedBy: string;
+  /** The enrolment under which the instance was told; empty while it was not, and for the order itself. */
+  readonly connection: string;
   readonly changedAt: Date;
+}
+
+/** Rows that somebody else writes, in one change with what belongs to them. */
+export interface EpochWrite {
+  readonly rows: readonly NewKillEpoch[];
+  /** To be called once they are written, or never will be. */
+  readonly over: () => void;
 }
 
 /**
@@ -90,6 +100,11 @@ export class KillEpochs implements OnModuleInit {
     return [...forAll, ...[...this.rows.values()].filter(isAlone)];
   }
 
+  /** Instances that were to be told, and were not. */
+  untold(): OrderedEpoch[] {
+    return [...this.rows.values()].filter((row) => row.instance !== '' && !row.armed && row.connection === '');
+  }
+
   /** What must be re-armed for an order to hold: the order's own row, and each instance's. */
   disarmed({ scope, scopeId, instance }: ScopeOrder): OrderedEpoch[] {
     return [...this.rows.values()].filter(
@@ -116,32 +131,57 @@ export class KillEpochs implements OnModuleInit {
   /** The number that the next kill-all of this scope must name. */
   next(instance: string, scope: Scope): bigint {
     const ordered = this.of(instance, scope)?.epoch ?? 0n;
-    const told = this.told.get(instance)?.get(scopeKey('', scope)) ?? 0n;
+    const told = this.toldBy(instance, scope);
     return (ordered > told ? ordered : told) + 1n;
+  }
+
+  /** How far the instance's reaper has counted, by its own word; 0 where it has not said. */
+  toldBy(instance: string, scope: Scope): bigint {
+    return this.told.get(instance)?.get(scopeKey('', scope)) ?? 0n;
+  }
+
+  /** The enrolment has ended, and the next one's reaper may be another. */
+  forget(instance: string): void {
+    this.told.delete(instance);
   }
 
   /** The reaper has refused our number: what it tells now holds, higher or lower. */
   resync(instance: string, scope: Scope): void {
     const row = this.of(instance, scope);
     if (row === undefined) return;
-    this.keep({ ...row, epoch: this.told.get(instance)?.get(scopeKey('', scope)) ?? 0n });
+    this.keep({ ...row, epoch: this.toldBy(instance, scope) });
   }
 
   /** Makes rows known at once; resolves when they are on one disk with `audit`, in a second at most. Never rejects. */
   set(orders: readonly OrderedEpoch[], audit: readonly AuditEntry[]): Promise<void> {
-    const rows = orders.map((row) => this.after(row));
+    const { rows, over } = this.take(orders.map((row) => this.after(row)));
+    const { recorded, committed } = this.writer.writeKill({ killEpochs: rows, audit });
+    const written = committed.catch((err: unknown) => {
+      this.log.error({ err, msg: 'kill epochs were not written' });
+    });
+    void written.then(over);
+    return recorded;
+  }
+
+  /**
+   * The instance of `row` is told of it, under that enrolment. Its date stays, by which a re-arming answers it. Undefined where
+   * there is another order since.
+   */
+  markTold(row: OrderedEpoch, connection: string): EpochWrite | undefined {
+    const known = this.of(row.instance, row);
+    if (known === undefined || known.armed || known.epoch !== row.epoch) return undefined;
+    return this.take([{ ...known, connection }]);
+  }
+
+  private take(rows: readonly OrderedEpoch[]): EpochWrite {
     for (const row of rows) {
       this.keep(row);
       this.count(row, 1);
     }
-    const { recorded, committed } = this.writer.writeKill({ killEpochs: rows.map(stored), audit });
-    const written = committed.catch((err: unknown) => {
-      this.log.error({ err, msg: 'kill epochs were not written' });
-    });
-    void written.then(() => {
+    const over = (): void => {
       this.written(rows);
-    });
-    return recorded;
+    };
+    return { rows: rows.map(stored), over };
   }
 
   private count(row: OrderedEpoch, orders: 1 | -1): string {
@@ -199,7 +239,8 @@ export class KillEpochs implements OnModuleInit {
   }
 }
 
-function stored({ instance, scope, scopeId, epoch, armed, orderedBy, changedAt }: OrderedEpoch) {
+function stored(row: OrderedEpoch): NewKillEpoch {
+  const { instance, scope, scopeId, epoch, armed, orderedBy, connection, changedAt } = row;
   return {
     instance,
     scope,
@@ -207,6 +248,7 @@ function stored({ instance, scope, scopeId, epoch, armed, orderedBy, changedAt }
     epoch: epoch.toString(),
     armed,
     ordered_by: orderedBy,
+    connection,
     changed_at: changedAt.toISOString(),
   };
 }

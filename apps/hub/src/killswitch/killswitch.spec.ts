@@ -310,7 +310,7 @@ it(
 );
 
 it('keeps the last order on disk also where the clock was set back since the one before, and its number is lower', async () => {
-  const mesh = { instance: '', scope: 'mesh', scopeId: '', orderedBy: 'admin' } as const;
+  const mesh = { instance: '', scope: 'mesh', scopeId: '', orderedBy: 'admin', connection: '' } as const;
   const anHourAhead = new Date(Date.now() + 3_600_000);
   const epochs = hub.app.get(KillEpochs, { strict: false });
   await epochs.set([{ ...mesh, epoch: 9n, armed: true, changedAt: anHourAhead }], []);

@@ -6,14 +6,17 @@ import { CommandBook } from '../commands/command.book.js';
 import { CommandDesk } from '../commands/command-desk.js';
 import type { CommandRecord } from '../commands/command-record.js';
 import { DroppedCommands } from '../commands/dropped-commands.js';
-import { mayLink } from '../connections/connection-state.js';
+import { OTHERS_MS } from '../commands/outbox.js';
+import { ConnectionMoves } from '../connections/connection-moves.js';
+import { isLive, mayLink } from '../connections/connection-state.js';
 import { ConnectionStore } from '../connections/connection.store.js';
 import { LinkRegistry } from '../connections/link.registry.js';
 import { KILL_RECORD_MS } from '../database/record-writer.js';
 import { Leases } from '../leases/leases.js';
-import { isMiscounted, isSettled, type KillAllLine, lineOf } from './kill-all-line.js';
-import { KillEpochs, type OrderedEpoch } from './kill-epochs.js';
-import { killScope, type Scope, type ScopeOrder } from './kill-scope.js';
+import { ForeignRefusals } from './foreign-refusals.js';
+import { isConfirmed, isMiscounted, isSettled, type KillAllLine, lineOf } from './kill-all-line.js';
+import { type EpochWrite, KillEpochs, type OrderedEpoch } from './kill-epochs.js';
+import { killScope, type Scope, scopeKey, type ScopeOrder } from './kill-scope.js';
 import { orderedScope } from './ordered-scope.js';
 import { Stopping } from './stopping.js';
 import { WithdrawnSpawns } from './withdrawn-spawns.js';
@@ -53,8 +56,14 @@ export class Killswitch implements OnApplicationBootstrap {
   /** Orders whose number was refused, by instance: they wait for the next heartbeat. */
   private readonly refused = new Map<string, Issued[]>();
   private readonly issued = new Map<string, Issued>();
+  /** Disarmed a moment ago, and told as soon as that is on disk. */
+  private readonly starting = new Set<OrderedEpoch>();
+  private readonly others = new ForeignRefusals();
+  /** By instance: what it was to be told, and since when that is known here, milliseconds. */
+  private readonly untoldSince = new Map<string, ReadonlyMap<string, number>>();
 
   constructor(
+    private readonly moves: ConnectionMoves,
     private readonly connections: ConnectionStore,
     private readonly links: LinkRegistry,
     private readonly desk: CommandDesk,
@@ -73,8 +82,13 @@ export class Killswitch implements OnApplicationBootstrap {
       if (answer.record.kind === 'agent.kill-all') this.hear(answer);
     });
     this.epochs.onHeard((instance) => {
+      this.takeOver(instance);
       this.correct(instance);
     });
+    this.moves.onMoved(({ instanceId, state }) => {
+      if (!isLive(state)) this.epochs.forget(instanceId);
+    });
+    for (const row of this.epochs.untold()) this.tell(row.instance, row, row.orderedBy);
   }
 
   /**
@@ -88,25 +102,42 @@ export class Killswitch implements OnApplicationBootstrap {
     const scope: Scope = { scope: order.scope, scopeId: order.scopeId };
     const beganAt = performance.now();
     const rows = instances.map((instance) => this.row(instance, scope, by));
+    for (const row of rows) this.starting.add(row);
     await this.disarm(order, rows, by);
+    for (const row of rows) this.starting.delete(row);
     return rows.map((row) => this.start(row, order.reason, by, { beganAt, waitMs }));
   }
 
   /** For an instance that comes: what is stopped for it is stopped there too, before it is told anything else. */
   catchUp(instance: string): void {
-    for (const { scope, scopeId, orderedBy } of this.epochs.disarmedFor(instance)) {
-      if (this.isOrderedOfThisEnrollment(instance, { scope, scopeId })) continue;
-      const row = this.row(instance, { scope, scopeId }, orderedBy);
-      const detail = { scope, scopeId, instance, by: orderedBy };
-      void this.epochs.set([row], [{ kind: 'killswitch.caught-up', subject: instance, atMs: Date.now(), detail }]);
-      this.issue(row, 'the scope is disarmed', orderedBy).listener[Symbol.dispose]();
+    for (const row of this.epochs.disarmedFor(instance)) {
+      if (!this.isTold(instance, row)) this.tell(instance, row, row.orderedBy);
     }
   }
 
   /** What it was told under an earlier enrolment ended with that one, and its reaper may be another. */
-  private isOrderedOfThisEnrollment(instance: string, scope: Scope): boolean {
+  private isTold(instance: string, scope: Scope): boolean {
     const own = this.epochs.of(instance, scope);
-    return own?.armed === false && own.changedAt > this.connections.ofInstance(instance).createdAt;
+    return own?.armed === false && own.connection === this.connections.find(instance)?.id;
+  }
+
+  /** A hub that was killed after it had disarmed a scope and before it told the instance goes on where it was. */
+  private tell(instance: string, { scope, scopeId }: Scope, by: string): void {
+    const key = scopeKey(instance, { scope, scopeId });
+    if ([...this.starting].some((row) => scopeKey(row.instance, row) === key)) return;
+    try {
+      const own = this.epochs.of(instance, { scope, scopeId });
+      const isCutOff = own?.armed === false && own.connection === '';
+      if (isCutOff && this.isOnItsWay(own)) return;
+      const row = isCutOff ? own : this.row(instance, { scope, scopeId }, by);
+      const detail = { scope, scopeId, instance, by };
+      const audit = [{ kind: 'killswitch.caught-up', subject: instance, atMs: Date.now(), detail }];
+      void this.epochs.set(isCutOff ? [] : [row], audit);
+      this.issue(row, 'the scope is disarmed', by).listener[Symbol.dispose]();
+    } catch (err) {
+      // Others still have to be told.
+      this.log.warn({ err, instance, scope, msg: 'a kill-all could not be told' });
+    }
   }
 
   /** Orders anew, with the same number, what was signed with a key that is believed no longer. */
@@ -117,6 +148,14 @@ export class Killswitch implements OnApplicationBootstrap {
     // What was armed again since is nobody's order any more.
     if (old === undefined || ordered === undefined || row === undefined || row.armed) return;
     this.issueAgain({ ...row, epoch: ordered.epoch }, old, 'key-revoked', old.attempt);
+  }
+
+  /** The command may be here before the row says so: it comes over the bus, which does not wait for the database. */
+  private isOnItsWay(row: OrderedEpoch): boolean {
+    return this.book.openOf(row.instance).some(({ kind, envelope }) => {
+      const ordered = kind === 'agent.kill-all' ? orderedScope(envelope) : undefined;
+      return ordered?.epoch === row.epoch && scopeKey('', ordered.scope) === scopeKey('', row);
+    });
   }
 
   private targets({ scope, instance }: ScopeOrder): string[] {
@@ -148,8 +187,13 @@ export class Killswitch implements OnApplicationBootstrap {
   }
 
   private row(instance: string, { scope, scopeId }: Scope, orderedBy: string): OrderedEpoch {
-    const epoch = this.epochs.next(instance, { scope, scopeId });
-    return { instance, scope, scopeId, epoch, armed: false, orderedBy, changedAt: new Date() };
+    const told = this.epochs.of(instance, { scope, scopeId })?.connection ?? '';
+    // The reaper of another enrolment may be a new one: only its own word counts.
+    const isAnew = told !== '' && told !== this.connections.find(instance)?.id;
+    const epoch = isAnew
+      ? this.epochs.toldBy(instance, { scope, scopeId }) + 1n
+      : this.epochs.next(instance, { scope, scopeId });
+    return { instance, scope, scopeId, epoch, armed: false, orderedBy, connection: '', changedAt: new Date() };
   }
 
   /** A connection that has just ended takes nothing down with it but its own line. */
@@ -180,7 +224,8 @@ export class Killswitch implements OnApplicationBootstrap {
     let recorded: Promise<void>;
     try {
       const order = { id: commandId, instance, agentId: '', tenant, onBehalfOf: by, lifetimeMs: LIFETIME_MS };
-      recorded = this.desk.kill({ ...order, body });
+      const told = (): EpochWrite | undefined => this.epochs.markTold(row, this.connections.ofInstance(instance).id);
+      recorded = this.desk.kill({ ...order, body }, told);
     } catch (error) {
       listener[Symbol.dispose]();
       throw error;
@@ -232,9 +277,40 @@ export class Killswitch implements OnApplicationBootstrap {
     const { record } = answer;
     this.stopping.heard(record);
     const issued = this.issued.get(record.id);
-    if (issued === undefined) return;
+    if (issued === undefined) {
+      this.hearForeign(answer);
+      return;
+    }
     if (record.settledAt !== null) this.issued.delete(record.id);
     else if (isMiscounted(answer)) this.miscounted(issued);
+  }
+
+  private hearForeign(answer: Answer): void {
+    const { record } = answer;
+    const scope = orderedScope(record.envelope)?.scope;
+    if (scope === undefined) return;
+    if (isConfirmed(answer)) this.others.settled(record.instance, scope);
+    else if (isMiscounted(answer) && this.book.isForeign(record.id)) this.others.note(record, scope, performance.now());
+  }
+
+  /** What the replica that has ordered it neither tells nor corrects in time: it is gone. */
+  private takeOver(instance: string): void {
+    const nowMs = performance.now();
+    for (const row of this.overdue(instance, nowMs)) this.tell(instance, row, row.orderedBy);
+    for (const { record, attempt } of this.others.orphaned(instance, nowMs)) {
+      if (!this.book.isForeign(record.id) || this.issued.has(record.id)) continue;
+      const issued = this.adopt(record, attempt);
+      if (issued !== undefined) this.miscounted(issued);
+    }
+  }
+
+  private overdue(instance: string, nowMs: number): OrderedEpoch[] {
+    const before = this.untoldSince.get(instance);
+    const keyOf = (row: OrderedEpoch): string => `${scopeKey('', row)} ${String(row.epoch)}`;
+    const rows = this.epochs.untold().filter((row) => row.instance === instance);
+    if (rows.length === 0) this.untoldSince.delete(instance);
+    else this.untoldSince.set(instance, new Map(rows.map((row) => [keyOf(row), before?.get(keyOf(row)) ?? nowMs])));
+    return rows.filter((row) => nowMs - (before?.get(keyOf(row)) ?? nowMs) >= OTHERS_MS);
   }
 
   private miscounted(issued: Issued): void {
@@ -258,13 +334,22 @@ export class Killswitch implements OnApplicationBootstrap {
     );
     for (const old of waiting.filter(({ dueMs }) => dueMs <= nowMs)) {
       const row = this.epochs.of(instance, old.scope);
-      // Re-armed, or settled, meanwhile: the order is over.
-      if (row === undefined || row.armed || !this.issued.has(old.commandId)) continue;
+      if (row === undefined || !this.issued.has(old.commandId)) continue;
+      if (row.armed) {
+        this.rearmedSince(old);
+        continue;
+      }
       this.epochs.resync(instance, old.scope);
       const next = this.row(instance, old.scope, row.orderedBy);
       void this.epochs.set([next], []);
       this.issueAgain(next, old, 'kill-epoch', old.attempt + 1);
     }
+  }
+
+  /** The order is over, whatever its number was. One of another replica may be newer than the row that is known here. */
+  private rearmedSince({ commandId }: Issued): void {
+    const record = this.book.get(commandId);
+    if (record !== undefined && !this.book.isForeign(commandId)) this.dropped.drop(record, 'kill-epoch');
   }
 
   /** The order goes on under another id; whoever waits for the old one hears of the new one. */
@@ -282,25 +367,18 @@ export class Killswitch implements OnApplicationBootstrap {
     }
   }
 
-  /** An order from before this hub was started. */
-  private adopt(record: CommandRecord): void {
+  /** An order from before this hub was started, or of a replica that is gone. */
+  private adopt(record: CommandRecord, attempt = 1): Issued | undefined {
     const { id, instance, envelope } = record;
     const ordered = orderedScope(envelope);
-    if (ordered === undefined) return;
+    if (ordered === undefined) return undefined;
     const { scope, by, reason, epoch } = ordered;
     const listener = this.answers.listen(id);
     listener[Symbol.dispose]();
-    this.issued.set(id, {
-      instance,
-      scope,
-      by,
-      reason,
-      commandId: id,
-      attempt: 1,
-      dueMs: 0,
-      listener,
-      recorded: Promise.resolve(),
-    });
+    const recorded = Promise.resolve();
+    const issued = { instance, scope, by, reason, commandId: id, attempt, dueMs: 0, listener, recorded };
+    this.issued.set(id, issued);
     this.stopping.begin(instance, id, { ...scope, epoch });
+    return issued;
   }
 }

@@ -1,8 +1,10 @@
-import { KillScope } from '@capstan/protocol';
+import { create, KillEpochSchema, KillScope } from '@capstan/protocol';
 import { proves } from '../../../../test/support/proves.js';
 import { until } from '../../../../test/support/until.js';
 import { TestFederation } from '../../test/test-federation.js';
+import { ConnectionStore } from '../connections/connection.store.js';
 import { type Ordered, readInvite, TestSpoke } from '../../test/test-spoke.js';
+import { KillEpochs } from './kill-epochs.js';
 import { Stopping } from './stopping.js';
 
 // Real servers on a machine that may be busy: the limit is for what hangs, not for what is slow.
@@ -62,7 +64,7 @@ test(
     asksStatus();
     await spoke.connect();
     const { command, lane } = await firstOf(spoke);
-    expect(command.body).toMatchObject({ case: 'killAll', value: { scope: KillScope.INSTANCE, epoch: 2n } });
+    expect(command.body).toMatchObject({ case: 'killAll', value: { scope: KillScope.INSTANCE, epoch: 1n } });
     expect(lane).toBe('kill');
     expect(isStopped()).toBe(true);
   }),
@@ -95,3 +97,43 @@ test(
     expect(kinds(spoke)).toEqual(['killAll', 'killAll', 'kill']);
   }),
 );
+
+const AN_HOUR_MS = 3_600_000;
+
+/** Answers each kill-all with a proof. */
+function obeys(spoke: TestSpoke): void {
+  spoke.onOrder = (order) => {
+    if (order.command.body.case !== 'killAll') return;
+    void spoke.offer(spoke.receipt(order, spoke.killedAll(order, [])), 'kill');
+  };
+}
+
+test('whoever is enrolled anew is told also where the kill-all was dated ahead, by a number of its own reaper', async () => {
+  const scope = { scope: 'instance', scopeId: '' } as const;
+  const epochs = federation.hub.app.get(KillEpochs, { strict: false });
+  obeys(federation.spoke);
+  await killAll({ scope: 'instance', instance: 'harbor', waitMs: 20_000 });
+  epochs.hear('harbor', [create(KillEpochSchema, { ...scope, epoch: 1n })]);
+  const row = epochs.of('harbor', scope);
+  if (row === undefined) throw new Error('nothing was ordered');
+  await epochs.set([{ ...row, changedAt: new Date(Date.now() + AN_HOUR_MS) }], []);
+  await disconnectedByAdmin();
+  await using spoke = await enrolledAnew();
+  await spoke.connect();
+  const { command } = await firstOf(spoke);
+  expect(command.body).toMatchObject({ case: 'killAll', value: { scope: KillScope.INSTANCE, epoch: 1n } });
+});
+
+test('who was enrolled by a clock that was ahead is told once, and not on each link', async () => {
+  const { hub, spoke } = federation;
+  const store = hub.app.get(ConnectionStore, { strict: false });
+  store.keep({ ...store.ofInstance('harbor'), createdAt: new Date(Date.now() + AN_HOUR_MS) });
+  obeys(spoke);
+  await killAll({ scope: 'instance', instance: 'harbor', waitMs: 20_000 });
+  await spoke.disconnect();
+  await spoke.connect();
+  // What is told on a new link is told before this.
+  await hub.post('agents/agent-9/kill', { instance: 'harbor', waitMs: 0 });
+  await until('the kill has come', () => kinds(spoke).includes('kill'));
+  expect(kinds(spoke)).toEqual(['killAll', 'kill']);
+});

@@ -78,7 +78,7 @@ export class CommandSync {
     if (known === undefined) this.begin(record);
     else this.book.keep(record);
     if (record.kind === 'agent.kill-all') this.stopping.heard(record);
-    if (record.refusal !== null && !isSuperseded) this.answers.publish({ record, isElsewhere: true });
+    if (record.refusal !== null) this.answers.publish({ record, isElsewhere: true, isSuperseded });
   }
 
   private begin(record: CommandRecord): void {

@@ -73,6 +73,10 @@ test(
     await spoke.offer(spoke.receipt(order, { case: 'refused', value: { code: 'kill-epoch' } }), 'kill');
     const answered = second.get<CommandView>(`commands/${old}?waitMs=30000`);
     const answers = second.app.get(Answers, { strict: false });
+    const ends: (string | undefined)[] = [];
+    answers.onAny(({ record }) => {
+      if (record.id === old && record.settledAt !== null) ends.push(record.refusal?.code);
+    });
     await until('somebody waits at the second', () => answers.isAwaited(old));
     const told = [create(KillEpochSchema, { scope: 'instance', scopeId: '', epoch: 4n })];
     const next = await until('it was ordered anew', () => {
@@ -83,8 +87,51 @@ test(
       'the second has heard that',
       async () => (await second.get<CommandView>(`commands/${old}`)).body.state === 'FAILED',
     );
+    // Whoever pursues it there pursues it no longer; whoever waits is not told that it failed.
+    expect(ends).toEqual(['kill-epoch']);
     await spoke.offer(spoke.receipt(next, spoke.killedAll(next, ['agent-1'])), 'kill');
     const { body } = await answered;
     expect(body.receipts.map(({ kind }) => kind)).toContain('killed-all');
+  }),
+);
+
+const INSTANCE = { scope: 'instance', scopeId: '' } as const;
+
+/** What the replica that is left orders of its own, as heartbeats come that tell this number. */
+function orderedByTheOther(old: string | undefined, epoch: bigint): Promise<Ordered> {
+  const { second, spoke } = replicas;
+  const epochs = second.app.get(KillEpochs, { strict: false });
+  return until('it was ordered by the other', () => {
+    epochs.hear('harbor', [create(KillEpochSchema, { ...INSTANCE, epoch })]);
+    return spoke.ordered.find(({ command }) => command.body.case === 'killAll' && command.header?.id !== old);
+  });
+}
+
+test(
+  'a kill-all of a replica that is gone is corrected by another, once that one had time to',
+  proves(['FED-10', 'FED-19'], async () => {
+    const { first, second, spoke } = replicas;
+    const old = await killAll();
+    const order = await replicas.orderOf(old);
+    await first.stop();
+    await spoke.offer(spoke.receipt(order, { case: 'refused', value: { code: 'kill-epoch' } }), 'kill');
+    const next = await orderedByTheOther(old, 4n);
+    expect(next.command.body).toMatchObject({ value: { epoch: 5n } });
+    await spoke.offer(spoke.receipt(next, spoke.killedAll(next, [])), 'kill');
+    await until('the other renews leases', () => !isStopped(second));
+  }),
+);
+
+test(
+  'what a replica has disarmed, and was killed before it told the instance, another tells',
+  proves(['FED-10', 'FED-19'], async () => {
+    const { first, second } = replicas;
+    const row = { ...INSTANCE, instance: 'harbor', epoch: 1n, armed: false, orderedBy: 'bob', connection: '' };
+    const audit = [{ kind: 'killswitch.disarmed', subject: 'harbor', atMs: Date.now(), detail: { by: 'bob' } }];
+    await first.app.get(KillEpochs, { strict: false }).set([{ ...row, changedAt: new Date() }], audit);
+    await first.stop();
+    const { command } = await orderedByTheOther(undefined, 0n);
+    expect(command).toMatchObject({ header: { onBehalfOf: 'bob' }, body: { value: { epoch: 1n } } });
+    expect(isStopped(second)).toBe(true);
   }),
 );

@@ -87,7 +87,8 @@ export class Meter {
    * Sets aside what a request may cost, its reply cut to what is left. Requests that run at the same time share the
    * budget, so that together they cannot pass it.
    *
-   * @param promptTokens at most; they count where nobody hears how many there were. @param kept how long the prompt may be kept in the cache, and so at what price it is written.
+   * @param promptTokens at most; they count where nobody hears how many there were.
+   * @param kept how long the prompt may be kept in the cache, and so at what price it is written.
    * @returns undefined where the budget does not allow it.
    */
   reserve(

@@ -1,6 +1,8 @@
 import { access, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
+const HELD = /\.quarantine$|\.salvage\.[0-9a-f-]{36}$/;
+
 /**
  * Removes git's memory of work trees that are gone, in every bare repository of a store. Only where nobody works in them: at
  * the start of the process. (`git worktree prune` would wait for three months.)
@@ -10,8 +12,6 @@ import { join } from 'node:path';
 export async function pruneWorktrees(root: string): Promise<string[]> {
   const pruned: string[] = [];
   for (const repository of await names(root)) {
-    // What a harvest held when the process died.
-    if (repository.endsWith('.quarantine')) await rm(join(root, repository), { recursive: true, force: true });
     if (!repository.endsWith('.git')) continue;
     const worktrees = join(root, repository, 'worktrees');
     for (const name of await names(worktrees)) {
@@ -22,6 +22,17 @@ export async function pruneWorktrees(root: string): Promise<string[]> {
     }
   }
   return pruned;
+}
+
+/**
+ * Removes what harvests held, and half-made repositories for salvage, when the process died. Only before any harvest of this
+ * one.
+ *
+ * @param root the store's directory.
+ */
+export async function removeHeld(root: string): Promise<void> {
+  for (const name of await names(root))
+    if (HELD.test(name)) await rm(join(root, name), { recursive: true, force: true, maxRetries: 3 });
 }
 
 /** The `.git` of the work tree that this metadata is of; empty where it names none. */

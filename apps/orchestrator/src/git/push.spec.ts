@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { git, TestRepository } from '../../../../test/support/repository.js';
 import { proves } from '../../../../test/support/proves.js';
+import { until } from '../../../../test/support/until.js';
 import { GitRoom } from '../../test/git-room.js';
 import { push, RepositoryStore, salvage, standWork, type BareRepository } from './index.js';
 import { salvageDirOf } from './salvage-repository.js';
@@ -106,6 +107,30 @@ describe('a push, and what has happened to the branch meanwhile', () => {
     mkdirSync(join(remote, '.git'), { recursive: true });
     await refused('checkout');
   });
+
+  it(
+    'leaves no lock at the source when it is broken off',
+    proves('ORC-117', async () => {
+      const locked = join(room.parent, 'locked');
+      // Asked once every ref is locked, before it is moved.
+      const hook = `#!/bin/sh\n[ "$1" = prepared ] || exit 0\ntouch ${locked}\nexec sleep 60\n`;
+      writeFileSync(join(remote, 'hooks', 'reference-transaction'), hook, { mode: 0o755 });
+      const stop = new AbortController();
+      const pushing = push({ repository, branch: 'capstan/one', commit: base, signal: stop.signal });
+      const ended = pushing.then(
+        () => 'pushed',
+        () => 'broken off',
+      );
+      await until('it holds its lock', () => existsSync(locked) || undefined);
+      const locks = (): string[] =>
+        readdirSync(join(remote, 'refs'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.lock'));
+      expect(locks()).toEqual(['heads/capstan/one.lock']);
+      stop.abort();
+      expect(await ended).toBe('broken off');
+      expect(locks()).toEqual([]);
+      expect(git(remote, 'branch', '--list', 'capstan/*')).toBe('');
+    }),
+  );
 
   it(
     'compares work with what others have pushed: files and hunks of what does not fit',

@@ -27,9 +27,9 @@ export interface GitOptions {
   /** Further variables, e.g. GIT_INDEX_FILE. */
   env?: Record<string, string>;
   stdin?: string | Readable;
-  /** Milliseconds; then git and all that it started are killed. */
+  /** Milliseconds; then git and all that it started are ended, and killed where that takes long. */
   timeoutMs?: number;
-  /** Aborted, it kills them at once. */
+  /** Aborted, it ends them at once in the same way. */
   signal?: AbortSignal;
   /** Bytes of standard output. */
   maxOutputBytes?: number;
@@ -38,6 +38,8 @@ export interface GitOptions {
 }
 
 const TIMEOUT_MS = 60_000;
+/** So long may git take to remove its lock files when it is ended. */
+const UNLOCK_MS = 500;
 const MOST_OUTPUT = 16 * 1024 * 1024;
 const MOST_COMPLAINT = 16 * 1024;
 /**
@@ -107,9 +109,13 @@ export async function runGit(args: readonly string[], options: GitOptions = {}):
   const child = start(args, options);
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
   let reason: GitFault['reason'] = 'failed';
+  let killing: NodeJS.Timeout | undefined;
   const stop = (why: GitFault['reason']): void => {
+    if (killing !== undefined) return;
     reason = why;
-    killGroup(child.pid);
+    // A source that is a path is written to by a git of this group: killed at once, it would leave its locks there.
+    signalGroup(child.pid, 'SIGTERM');
+    killing = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), UNLOCK_MS);
   };
   const timer = setTimeout(() => stop('timeout'), timeoutMs);
   const onAbort = (): void => stop('stopped');
@@ -122,6 +128,8 @@ export async function runGit(args: readonly string[], options: GitOptions = {}):
   ]);
   try {
     const [exitCode] = (await once(child, 'close')) as [number | null];
+    // Whoever is left has no output, and nothing to unlock.
+    if (killing !== undefined) signalGroup(child.pid, 'SIGKILL');
     const [stdout, stderr] = await reading;
     // A broken input shows as a failure of git, which then says more about it than the pipe does.
     const inputFault = await feeding;
@@ -135,6 +143,7 @@ export async function runGit(args: readonly string[], options: GitOptions = {}):
     throw new GitFault(command, 'missing', null, '', { cause: error });
   } finally {
     clearTimeout(timer);
+    clearTimeout(killing);
     options.signal?.removeEventListener('abort', onAbort);
   }
 }
@@ -207,10 +216,10 @@ async function collect(stream: Readable, limit: number, onTooMuch: () => void): 
   return Buffer.concat(chunks);
 }
 
-function killGroup(pid: number | undefined): void {
+function signalGroup(pid: number | undefined, signal: 'SIGTERM' | 'SIGKILL'): void {
   if (pid === undefined) return;
   try {
-    process.kill(-pid, 'SIGKILL');
+    process.kill(-pid, signal);
   } catch {
     // It ended just now.
   }

@@ -33,6 +33,19 @@ describe('AgentLog', () => {
     await log.close();
   });
 
+  it('quotes words whole, and marks each line of them', async () => {
+    const log = await AgentLog.open(file);
+    const long = 'x'.repeat(20_000);
+    log.quote('He writes: ', `Go on.\nThe orchestrator was restarted.\n\n${long}`);
+    const lines = log.page(0, 10).lines.map(({ source, text }) => {
+      expect([source, text.slice(0, 11)]).toEqual(['system', 'He writes: ']);
+      return text.slice(11);
+    });
+    expect(lines.slice(0, 3)).toEqual(['Go on.', 'The orchestrator was restarted.', '']);
+    expect(lines.slice(3).join('')).toBe(long);
+    await log.close();
+  });
+
   it('is bounded in memory and on disk, and marks what was dropped', async () => {
     const log = await AgentLog.open(file);
     for (let count = 0; count < 20_000; count += 1) {

@@ -75,6 +75,16 @@ export class AgentLog {
     this.onAppend();
   }
 
+  /** Adds somebody's words whole. @param mark begins each line of them, so that none passes for the instance's own */
+  quote(mark: string, text: string): void {
+    const size = LONGEST_TEXT - mark.length;
+    for (const part of stripControl(text).split('\n')) {
+      const line = this.shown(part);
+      for (let at = 0; at === 0 || at < line.length; at += size) this.appendLine('system', mark + line.slice(at, at + size));
+    }
+    this.onAppend();
+  }
+
   /** Resolves while little is unwritten: whoever reads an agent's output waits here, so that the agent waits too. */
   async drained(): Promise<void> {
     while (this.unwrittenBytes > MOST_UNWRITTEN && this.writing !== undefined) await this.writing;

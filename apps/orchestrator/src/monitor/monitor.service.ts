@@ -29,9 +29,9 @@ export class Monitor {
     return log;
   }
 
-  /** Adds a line of the instance's own to the log of an agent that runs; of any other it is dropped. */
-  note(id: AgentId, text: string): void {
-    this.open.get(id)?.append('system', text);
+  /** Adds somebody's words to the log of an agent that runs; of any other they are dropped. @param mark whose they are */
+  quote(id: AgentId, mark: string, text: string): void {
+    this.open.get(id)?.quote(mark, text);
   }
 
   /** The agent has ended: its log is read from the file from now on. */

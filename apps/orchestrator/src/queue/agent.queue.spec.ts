@@ -139,6 +139,41 @@ describe('the queue of agents', () => {
   );
 
   it(
+    'takes no job while agents without one take every place, and goes on when one of them is gone',
+    proves('ORC-108', async () => {
+      const started: AgentId[] = [];
+      let [running, most] = [0, 0];
+      worker = new AgentWorker(
+        valkey.url,
+        2,
+        async (id) => {
+          most = Math.max(most, (running += 1));
+          await queue.counts();
+          started.push(id);
+          running -= 1;
+          return { kind: 'completed' };
+        },
+        logger,
+        QUICK,
+      );
+      worker.setConcurrency(2, 2);
+      worker.start();
+      const others = Array.from({ length: 3 }, () => plan(5));
+      for (const each of others) await queue.add(each);
+      const other = new AgentWorker(valkey.url, 1, async () => ({ kind: 'completed' }), logger, QUICK);
+      other.start();
+      await until('the other has them', async () => (await queue.counts()).completed === 3);
+      await other.close();
+      expect(started).toEqual([]);
+      const own = Array.from({ length: 5 }, () => plan(5));
+      for (const each of own) await queue.add(each);
+      worker.setConcurrency(2, 1);
+      await until('it has taken its own', () => started.length === own.length || undefined);
+      expect(most).toBe(1);
+    }),
+  );
+
+  it(
     'starts no more within a minute than it is told',
     proves('ORC-108', async () => {
       const plans = Array.from({ length: 5 }, () => plan(5));

@@ -22,6 +22,8 @@ const MOST_AT_ONCE = 128;
 /** Takes jobs in the order of their priority, so many at a time; each lasts until its agent has ended. */
 export class AgentWorker {
   private readonly worker: Worker<AgentJob>;
+  private isTaking = false;
+  private hasPlace = true;
 
   constructor(
     url: string,
@@ -50,23 +52,39 @@ export class AgentWorker {
 
   /** Starts to take jobs. */
   start(): void {
-    // It runs until close(); its faults arrive as error events.
-    this.worker.run().catch(() => undefined);
+    this.isTaking = true;
+    this.takeOrWait();
   }
 
-  setConcurrency(concurrency: number): void {
-    const wanted = withinReach(concurrency);
-    if (this.worker.concurrency !== wanted) this.worker.concurrency = wanted;
+  /** @param elsewhere agents that run and whose jobs it does not hold: each of them takes a place. */
+  setConcurrency(concurrency: number, elsewhere = 0): void {
+    const wanted = withinReach(concurrency) - elsewhere;
+    this.hasPlace = wanted > 0;
+    if (this.hasPlace && this.worker.concurrency !== wanted) this.worker.concurrency = wanted;
+    this.takeOrWait();
   }
 
   /** Takes no further job, at once and whether or not Valkey answers. */
   async stopTaking(): Promise<void> {
+    this.isTaking = false;
     await this.worker.pause(true);
   }
 
   /** Lets go of the jobs that it holds: their agents are no longer its business. */
   async close(): Promise<void> {
+    this.isTaking = false;
     await this.worker.close(true);
+  }
+
+  /** Its faults arrive as error events. */
+  private takeOrWait(): void {
+    if (!this.isTaking) return;
+    const { worker, hasPlace } = this;
+    const ignore = (): void => undefined;
+    if (!hasPlace) worker.pause(true).catch(ignore);
+    else if (worker.isPaused()) worker.resume().catch(ignore);
+    // Until close().
+    else if (!worker.isRunning()) worker.run().catch(ignore);
   }
 }
 

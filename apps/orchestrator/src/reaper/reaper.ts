@@ -71,6 +71,7 @@ export class Reaper {
     private readonly instanceId: string,
     private readonly key: SigningKey,
     private readonly hub: { keys: KeyRing; save: (keys: KeyRing) => Promise<void>; clock: Clock },
+    private readonly report: (error: unknown) => void,
   ) {
     this.publicKey = key.publicKey;
   }
@@ -93,7 +94,7 @@ export class Reaper {
     const leases = new Leases({ register, journal, deaths, keys, instanceId, clock, report });
     leases.start();
     const hub = { keys, save: options.saveHubKeys ?? (() => Promise.resolve()), clock };
-    return new Reaper(register, journal, deaths, leases, world, instanceId, key, hub);
+    return new Reaper(register, journal, deaths, leases, world, instanceId, key, hub, report);
   }
 
   /** Registration is the point after which GO may be given, and the last at which an epoch or a tombstone forbids it. */
@@ -134,7 +135,11 @@ export class Reaper {
     return this.deaths.kill(agentId, order, timeoutMs);
   }
 
-  /** Raises the scope's epoch by exactly one, disarms it, and kills what lives in it. */
+  /**
+   * Raises the scope's epoch by exactly one, disarms it, and kills what lives in it.
+   *
+   * @throws LocalFault `register-failed` where no disk has it, however often it is asked for
+   */
   async killAll(scope: Scope, epoch: bigint, order: Order | null, timeoutMs: number): Promise<KillAllAnswer> {
     const before = order && this.register.killAll(order);
     if (before) return this.killAllAgain(before, order, timeoutMs);
@@ -203,7 +208,7 @@ export class Reaper {
     await this.journal.close();
   }
 
-  /** Says of a repeated order what was said the first time; it may not be on disk yet. */
+  /** Says of a repeated order what was said the first time, once that is on disk. @throws LocalFault `register-failed` */
   private async killAllAgain(said: KillAllEntry, order: Order | null, timeoutMs: number): Promise<KillAllAnswer> {
     const { epoch, statement } = said;
     const agents = await this.killEach(said.agents, order, timeoutMs);
@@ -227,6 +232,8 @@ export class Reaper {
 
   private async hasRoom(): Promise<boolean> {
     if (this.register.living().length >= MOST_AGENTS) await this.deaths.sweep();
+    // A disk that has failed may be well again.
+    if (this.journal.isReserved) await this.journal.settled().catch(this.report);
     return this.register.living().length < MOST_AGENTS && !this.journal.isReserved;
   }
 }

@@ -1,10 +1,16 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger, ReaperClient } from '@capstan/platform';
 import type { AgentId } from '@capstan/protocol';
 import type { KillHandle, SandboxDrivers } from '@capstan/sandbox';
 import { isStopped } from '../killswitch/kill-scope.js';
 import type { AgentStore } from '../valkey/agent.store.js';
+import { CannotGoOn } from './found-agent.js';
 import type { Sessions } from './session.js';
 import type { Spawner } from './spawner.service.js';
+
+/** For so long is tried again what a fault has kept from being done: Docker, say, may be starting too. */
+const PATIENCE_MS = 30_000;
+const PAUSE_MS = 500;
 
 export interface AdoptionParts {
   store: AgentStore;
@@ -26,19 +32,27 @@ export interface AdoptionParts {
  * - whose notes, work tree or container cannot be found.
  */
 export class Adoption {
-  constructor(private readonly parts: AdoptionParts) {}
+  constructor(
+    private readonly parts: AdoptionParts,
+    private readonly patienceMs = PATIENCE_MS,
+  ) {}
 
-  /** Whether the agent goes on, under this process. Never rejects. */
+  /** Whether the agent goes on, under this process; a fault is no answer before it has lasted. Never rejects. */
   async attempt(agentId: AgentId): Promise<boolean> {
     const { logger } = this.parts;
-    try {
-      const why = await this.adopt(agentId);
-      if (why === undefined) logger.warn({ agentId, msg: 'the agent has outlived its orchestrator, and goes on' });
-      else logger.warn({ agentId, why, msg: 'the agent is not taken over' });
-      return why === undefined;
-    } catch (error) {
-      logger.error({ err: error, agentId, msg: 'the agent could not be adopted' });
-      return false;
+    const untilMs = performance.now() + this.patienceMs;
+    for (;;) {
+      try {
+        const why = await this.adopt(agentId);
+        if (why === undefined) logger.warn({ agentId, msg: 'the agent has outlived its orchestrator, and goes on' });
+        else logger.warn({ agentId, why, msg: 'the agent is not taken over' });
+        return why === undefined;
+      } catch (error) {
+        const isLast = error instanceof CannotGoOn || performance.now() >= untilMs;
+        logger.error({ err: error, agentId, isLast, msg: 'the agent could not be adopted' });
+        if (isLast) return false;
+        await delay(PAUSE_MS);
+      }
     }
   }
 
@@ -56,15 +70,16 @@ export class Adoption {
     if (registered?.handle === undefined) return 'the reaper does not hold it';
     const sandbox = await driver.adopt(agentId, registered.handle as KillHandle);
     if (sandbox === undefined) return 'its sandbox is gone, or went with its launcher';
+    let isAdopted = false;
     try {
       // From here on whoever still holds an older claim can write nothing.
       const claim = await store.adopt(agentId);
       if (claim === undefined) return 'it has ended meanwhile';
       await spawner.adopt(claim, { record, sandbox });
+      isAdopted = true;
       return undefined;
-    } catch (error) {
-      for (const output of [sandbox.stdout, sandbox.stderr]) output.destroy();
-      throw error;
+    } finally {
+      if (!isAdopted) for (const output of [sandbox.stdout, sandbox.stderr]) output.destroy();
     }
   }
 }

@@ -1,11 +1,13 @@
+import { PassThrough } from 'node:stream';
 import { createLogger } from '@capstan/platform';
 import type { KillEpoch } from '@capstan/protocol';
-import type { KillHandle } from '@capstan/sandbox';
+import type { KillHandle, RunningSandbox } from '@capstan/sandbox';
 import { proves } from '../../../../test/support/proves.js';
 import { Sandboxes } from '../../../../test/support/sandboxes.js';
 import { planFor } from '../../test/plans.js';
 import { TestApi } from '../../test/test-api.js';
 import { Adoption } from './adoption.service.js';
+import { CannotGoOn } from './found-agent.js';
 import type { SessionRecord } from './session.js';
 import type { SpawnPlan } from './spawn-plan.js';
 
@@ -46,23 +48,32 @@ describe('an agent that has outlived its orchestrator', () => {
     expect(answer).toEqual({ ok: true });
   }
 
-  /** The driver finds nothing: whether it is asked at all is what counts. */
-  async function attempt(): Promise<boolean> {
-    const adoption = new Adoption({
-      store: api.store,
-      sessions: { recall: async () => record },
-      reaper: api.reaper,
-      driver: {
-        adopt: async (id, handle) => {
-          asked.push([id, handle]);
-          return undefined;
+  /** @param find what the driver finds: unless told nothing, because whether it is asked at all is what counts */
+  async function attempt(
+    find: () => Promise<RunningSandbox | undefined> = async () => undefined,
+    { spawner = async () => undefined, patienceMs }: { spawner?: () => Promise<void>; patienceMs?: number } = {},
+  ): Promise<boolean> {
+    const adoption = new Adoption(
+      {
+        store: api.store,
+        sessions: { recall: async () => record },
+        reaper: api.reaper,
+        driver: {
+          adopt: async (id, handle) => {
+            asked.push([id, handle]);
+            return find();
+          },
         },
+        spawner: { adopt: spawner },
+        logger,
       },
-      spawner: { adopt: async () => undefined },
-      logger,
-    });
+      patienceMs,
+    );
     return adoption.attempt(plan.agentId);
   }
+
+  const sandbox = (): RunningSandbox =>
+    ({ stdout: new PassThrough(), stderr: new PassThrough() }) as Partial<RunningSandbox> as RunningSandbox;
 
   it(
     'is looked for as the reaper has registered it, and is lost where it is not found',
@@ -74,6 +85,51 @@ describe('an agent that has outlived its orchestrator', () => {
       expect(asked).toEqual([[plan.agentId, registered]]);
     }),
   );
+
+  it(
+    'is tried again where a fault may pass, and not where it cannot go on',
+    proves('ORC-109', async () => {
+      await left();
+      const faults = [new Error('Docker does not answer'), new Error('nor now')];
+      const found: RunningSandbox[] = [];
+      const find = async (): Promise<RunningSandbox> => {
+        const fault = faults.pop();
+        if (fault !== undefined) throw fault;
+        found.push(sandbox());
+        return found.at(-1) ?? sandbox();
+      };
+      const spawner = async (): Promise<void> => {
+        if (found.length === 1) throw new Error('no socket yet');
+      };
+      expect(await attempt(find, { spawner })).toBe(true);
+      expect(asked).toHaveLength(4);
+      expect(found.map(({ stdout, stderr }) => [stdout.destroyed, stderr.destroyed])).toEqual([
+        [true, true],
+        [false, false],
+      ]);
+      const cannot = async (): Promise<void> => {
+        throw new CannotGoOn('its repository is gone');
+      };
+      expect(await attempt(find, { spawner: cannot })).toBe(false);
+      expect(asked).toHaveLength(5);
+      const never = async (): Promise<undefined> => {
+        throw new Error('Docker is gone');
+      };
+      expect(await attempt(never, { patienceMs: 0 })).toBe(false);
+      expect(asked).toHaveLength(6);
+    }),
+  );
+
+  it('that has ended meanwhile leaves no pipe open', async () => {
+    await left();
+    const found = sandbox();
+    const find = async (): Promise<RunningSandbox> => {
+      await api.store.change(plan.agentId, { state: 'killed' });
+      return found;
+    };
+    expect(await attempt(find)).toBe(false);
+    expect([found.stdout.destroyed, found.stderr.destroyed]).toEqual([true, true]);
+  });
 
   it.each<[string, () => Promise<unknown>]>([
     ['was still being started', async () => api.store.create(plan, 'digest', 100)],

@@ -29,7 +29,10 @@ export function answeringJudge(harvester: Harvester, logger: Logger): LauncherPa
 
 /** @param hidden path of the host that git may have named. */
 function answerOf(error: unknown, hidden: string): SubmitRefusal {
-  if (error instanceof WorkRefused) return refusal(error, error.advice, error.code !== 'branch-missing');
+  if (error instanceof WorkRefused) {
+    const { advice, code, onto } = error;
+    return { ...refusal(error, advice, code !== 'branch-missing'), ...(onto === undefined ? {} : { onto }) };
+  }
   // Detail of a harvest is what git said inside the sandbox, of the agent's own files.
   if (error instanceof WireFault) {
     const detail =

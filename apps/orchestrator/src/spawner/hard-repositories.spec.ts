@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentId, AgentView } from '@capstan/protocol';
 import { proves } from '../../../../test/support/proves.js';
@@ -59,6 +59,28 @@ describe('an agent on a repository that is not as one would wish', () => {
       for (const { sentence } of warnings ?? []) expect(text).toContain(sentence);
       expect(harvest?.files).toEqual(['done.md']);
       expect(git(remote, 'ls-tree', harvest?.branch ?? '', 'vendor/a')).toContain(head);
+    }),
+  );
+
+  it(
+    'and that is killed while its work is pushed leaves in record and audit which commit the source may have',
+    proves(['ORC-117', 'ORC-112'], async () => {
+      const remote = remoteOf();
+      const began = join(execution.instance.directory, 'began');
+      writeFileSync(join(remote, 'hooks', 'pre-receive'), `#!/bin/sh\ntouch ${began}\nexec sleep 60\n`, { mode: 0o755 });
+      const id = await spawn(remote, 'write');
+      await until('it is pushed', () => existsSync(began) || undefined, 120_000);
+      await execution.orchestrator.api.killswitch.kill(id, 'enough');
+      const { warnings, taskId, harvest } = await execution.agentIn(id, 'killed');
+      expect(harvest).toBeNull();
+      const branch = `capstan/${taskId}`;
+      expect(warnings).toEqual([{ code: 'push-unknown', sentence: expect.stringContaining(branch) }]);
+      const commit = /commit ([0-9a-f]{40}) /.exec(warnings?.[0]?.sentence ?? '')?.[1];
+      const told = `"branch":"${branch}","commit":"${commit ?? ''}","pushed":"unknown"`;
+      const { audit } = execution.settings.paths;
+      const detail = (): boolean | undefined => readFileSync(audit, 'utf8').includes(told) || undefined;
+      await until('the audit log names it', detail);
+      expect(git(remote, 'branch', '--list', 'capstan/*')).toBe('');
     }),
   );
 

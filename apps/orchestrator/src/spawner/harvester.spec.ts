@@ -163,7 +163,7 @@ describe('work that is judged', () => {
       proves('ORC-117', async () => {
         await agent.run('echo mine > mine');
         isStopped = true;
-        await expect(take(run())).rejects.toMatchObject({ wasPushing: false });
+        await expect(take(run())).rejects.toMatchObject({ pushing: undefined });
         expect(branches()).toBe('');
       }),
     );
@@ -182,7 +182,7 @@ describe('work that is judged', () => {
         );
         await until('the push has begun', () => existsSync(began));
         killed.intend({ kind: 'killed' });
-        expect(await taking).toMatchObject({ wasPushing: true });
+        expect(await taking).toMatchObject({ pushing: { branch: expect.stringMatching(/^capstan\//), commit: expect.any(String) } });
         expect(branches()).toBe('');
       }),
     );

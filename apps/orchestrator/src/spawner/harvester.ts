@@ -29,8 +29,8 @@ export type HarvestView = NonNullable<AgentView['harvest']>;
 
 /** The agent was killed while its work was taken in: nothing more of it goes out. */
 export class HarvestStopped extends Error {
-  /** @param wasPushing a push was broken off: the source may have taken the work just before. */
-  constructor(readonly wasPushing = false) {
+  /** @param pushing what a push was broken off of: the source may have taken it just before. */
+  constructor(readonly pushing?: { branch: string; commit: string }) {
     super('the agent was killed while its work was taken in');
   }
 }
@@ -129,7 +129,7 @@ export class Harvester {
     if (await this.parts.isStopped(plan)) throw new HarvestStopped();
     goOn(run);
     await push({ repository, branch, commit, expected, signal: run.killed }).catch((error: unknown) => {
-      throw run.killed.aborted ? new HarvestStopped(true) : error;
+      throw run.killed.aborted ? new HarvestStopped({ branch, commit }) : error;
     });
     this.parts.logger.info({ agentId: plan.agentId, branch, commit, files: files.length, msg: 'the work was pushed' });
     return { branch, baseCommit, commit, tree, files: [...files], pushed: true };

@@ -37,6 +37,15 @@ describe('the inbox of an agent', () => {
     expect(inbox.hasWaiting).toBe(false);
   });
 
+  it('says whether a message is new, and takes no other text under the same id', () => {
+    const inbox = inboxOf();
+    expect([1, 2].map(() => inbox.add({ messageId: 'a', text: 'One' }))).toEqual([true, false]);
+    const other = { messageId: 'a', text: 'Two' };
+    expect(() => inbox.add(other)).toThrow(expect.objectContaining({ code: 'message-exists' }));
+    inbox.end();
+    expect(() => inbox.add(other)).toThrow(expect.objectContaining({ code: 'message-exists' }));
+  });
+
   it.each([
     ['of which none is taken', 20, false],
     ['in all', 200, true],

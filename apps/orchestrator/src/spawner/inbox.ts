@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { WireFault, type AgentId } from '@capstan/protocol';
 
 /** What the operator tells a running agent. */
@@ -26,9 +27,13 @@ export interface NumberedMessage extends OperatorMessage {
 const MOST_WAITING = 20;
 const MOST_IN_ALL = 200;
 
-/** Words of the operator for one agent, from GO to the submission that is accepted. In memory: they are the life's that they came in. */
+/**
+ * Words of the operator for one agent, from GO to the submission that is accepted. In memory: they are the life's that they
+ * came in.
+ */
 export class Inbox {
-  private readonly ids = new Set<string>();
+  /** Digest of each text, by the message's id. */
+  private readonly ids = new Map<string, string>();
   private messages: NumberedMessage[] = [];
   private taken = 0;
   private isClosed = false;
@@ -48,19 +53,25 @@ export class Inbox {
     return this.ids.size > this.taken;
   }
 
-  /** @throws {WireFault} `messages-unsupported`, `agent-ended`, `messages-full` */
-  add(message: OperatorMessage): void {
+  /**
+   * @returns whether it is new: the same one, repeated, is delivered once
+   * @throws {WireFault} `messages-unsupported`, `agent-ended`, `messages-full`, `message-exists`
+   */
+  add(message: OperatorMessage): boolean {
+    const digest = digestOf(message);
+    const known = this.ids.get(message.messageId);
+    if (known !== undefined && known !== digest) throw new WireFault('message-exists');
     this.demandOpen();
-    if (this.ids.has(message.messageId)) return;
+    if (known !== undefined) return false;
     if (this.ids.size - this.taken >= MOST_WAITING || this.ids.size >= MOST_IN_ALL)
       throw new WireFault('messages-full');
-    this.ids.add(message.messageId);
+    this.ids.set(message.messageId, digest);
     this.messages.push({ ...message, sequence: this.ids.size });
     this.say(message, 'waiting');
+    return true;
   }
 
-  /** @throws {WireFault} as `add`, but for what there is no room */
-  demandOpen(): void {
+  private demandOpen(): void {
     if (!this.takesMessages) throw new WireFault('messages-unsupported');
     if (this.isClosed) throw new WireFault('agent-ended');
   }
@@ -91,4 +102,9 @@ export class Inbox {
   private say({ messageId }: OperatorMessage, state: MessageNotice['state']): void {
     this.tell({ agentId: this.agentId, messageId, at: new Date().toISOString(), state });
   }
+}
+
+/** SHA-256 of its text, in hex. */
+export function digestOf({ text }: OperatorMessage): string {
+  return createHash('sha256').update(text).digest('hex');
 }

@@ -9,15 +9,15 @@ import type { Reaping } from '../killswitch/reaping.js';
 import type { ClearSecrets } from '../secrets/agent-secrets.js';
 import type { Claim } from '../valkey/agent.store.js';
 import type { AgentRun } from './agent-run.js';
-import type { FoundAgent } from './found-agent.js';
+import { CannotGoOn, type FoundAgent } from './found-agent.js';
 import { Inbox, type MessageNotice } from './inbox.js';
 import { sandboxSpec, taskFile } from './runtimes.js';
 import type { ProgramStore } from './program.store.js';
 import type { Session, SessionRecord, Sessions } from './session.js';
 import type { SpawnPlan } from './spawn-plan.js';
-import type { Submission } from './submission.js';
+import { standOf, type Stand, type Submission } from './submission.js';
 import type { WorkPlace } from './work-place.js';
-import { SubmitDesk, type Judge, type SubmitAnswer, type Trial } from './submit-desk.js';
+import { isConflict, SubmitDesk, type Judge, type SubmitAnswer, type Trial } from './submit-desk.js';
 import type { UsageRecorder } from './usage-recorder.js';
 
 /** The reaper forbids the start for ever: a tombstone, an epoch or a disarmed scope. */
@@ -103,6 +103,7 @@ export class Launcher {
       repository: name,
       worktree: { agentId, taskId, dir, adminDir, commit },
       targetRef: base.ref,
+      ...(program === undefined ? {} : { program: program.kind }),
     };
     await sessions.remember(record);
 
@@ -110,7 +111,7 @@ export class Launcher {
     later('gateway', () => gateway.close());
     const earlierTrees = new Map<string, string>();
     const place = { session, repository, worktree, targetRef: base.ref, earlierTrees, trialBytes: 0 };
-    const judge: Judge = (submission, trial) => this.parts.judge(plan, place, submission, trial);
+    const judge = this.judgeAt(plan, place);
     const inbox = new Inbox(agentId, program?.kind !== 'command', this.parts.tell);
     const submits = await SubmitDesk.open(submitSocketOf(session), gid, judge, inbox);
     later('submit desk', () => submits.close());
@@ -140,7 +141,7 @@ export class Launcher {
    * Gives an agent that has outlived its orchestrator its sockets again, at the paths that it knows. What the last request
    * cost may be missing in its own budget; a submission that was being judged is to be made again.
    *
-   * @throws Error where something of it cannot be had; the agent is as it was then
+   * @throws CannotGoOn where something of it is gone. @throws Error where it cannot be had now; the agent is as it was then
    */
   async adopt(run: AgentRun, claim: Claim, found: FoundAgent, usage: UsageRecorder): Promise<Launched> {
     const { sessions, repositories } = this.parts;
@@ -149,19 +150,37 @@ export class Launcher {
     const session = sessions.reopen(found.record);
     const repository = await repositories.recall(plan.tenant, plan.repository);
     if (repository === undefined || noted === undefined || targetRef === undefined)
-      throw new Error('its repository is gone');
+      throw new CannotGoOn('its repository is gone');
     const worktree = repository.recallWorktree(noted);
-    const program = await this.parts.programs.find(plan.runtime);
     await using undo = new AsyncDisposableStack();
     const gateway = await this.openGateway(run, claim, session, usage, agent.usage);
     undo.defer(() => gateway.close());
-    const place = { session, repository, worktree, targetRef, earlierTrees: new Map<string, string>(), trialBytes: 0 };
-    const judge: Judge = (submission, trial) => this.parts.judge(plan, place, submission, trial);
-    const inbox = new Inbox(plan.agentId, program?.kind !== 'command', this.parts.tell);
-    const submits = await SubmitDesk.open(submitSocketOf(session), session.gid, judge, inbox);
+    const { earlierTrees: trees = {}, stand } = found.record;
+    const earlierTrees = new Map(Object.entries(trees));
+    const place = { session, repository, worktree, targetRef, earlierTrees, trialBytes: 0 };
+    const judge = this.judgeAt(plan, place);
+    const inbox = new Inbox(plan.agentId, found.record.program !== 'command', this.parts.tell);
+    const submits = await SubmitDesk.open(submitSocketOf(session), session.gid, judge, inbox, stand);
     run.inbox = inbox;
     undo.move();
     return { ...place, gateway, sandbox: found.sandbox, submits, warnings: [] };
+  }
+
+  /** What an agent that outlives this process would have to be judged by is noted before it hears the answer. */
+  private judgeAt(plan: SpawnPlan, place: WorkPlace): Judge {
+    const { agentId } = plan;
+    const note = (stand: Stand): Promise<void> =>
+      this.parts.sessions
+        .amend(agentId, { stand, earlierTrees: Object.fromEntries(place.earlierTrees) })
+        .catch((error: unknown) => {
+          this.parts.logger.error({ err: error, agentId, msg: 'where its submission stands could not be noted' });
+        });
+    return async (submission, trial) => {
+      await note(standOf(submission));
+      const answer = await this.parts.judge(plan, place, submission, trial);
+      if (isConflict(answer)) await note({});
+      return answer;
+    };
   }
 
   /** An agent runs without a look at its repository too. */

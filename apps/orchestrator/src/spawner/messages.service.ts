@@ -3,7 +3,7 @@ import { isTerminal, WireFault, type AgentId } from '@capstan/protocol';
 import type { Monitor } from '../monitor/monitor.service.js';
 import type { AgentStore } from '../valkey/agent.store.js';
 import type { AgentRuns } from './agent-run.js';
-import type { OperatorMessage } from './inbox.js';
+import { digestOf, type OperatorMessage } from './inbox.js';
 
 export interface MessagesParts {
   runs: AgentRuns;
@@ -17,9 +17,11 @@ export class Messages {
   constructor(private readonly parts: MessagesParts) {}
 
   /**
-   * Resolves once the message waits for the agent, which takes it up before it asks the model again.
+   * Resolves once the message waits for the agent, which takes it up before it asks the model again. What is refused, or comes
+   * again, is not noted.
    *
-   * @throws {WireFault} `agent-unknown`, `agent-not-running`, `agent-ended`, `messages-unsupported`, `messages-full`
+   * @throws {WireFault} `agent-unknown`, `agent-not-running`, `agent-ended`, `messages-unsupported`, `messages-full`,
+   *   `message-exists`
    */
   async send(agentId: AgentId, message: OperatorMessage): Promise<void> {
     const { runs, store, monitor, audit } = this.parts;
@@ -28,10 +30,10 @@ export class Messages {
     if (isTerminal(agent.state)) throw new WireFault('agent-ended');
     const inbox = runs.get(agentId)?.inbox;
     if (inbox === undefined) throw new WireFault('agent-not-running');
-    inbox.demandOpen();
+    if (!inbox.add(message)) return;
     const { messageId, text } = message;
-    await audit.append({ kind: 'agent.message', subject: agentId, detail: { messageId, characters: text.length } });
-    inbox.add(message);
-    monitor.note(agentId, `The operator writes: ${text}`);
+    monitor.quote(agentId, 'The operator writes: ', text);
+    const detail = { messageId, characters: text.length, sha256: digestOf(message) };
+    await audit.append({ kind: 'agent.message', subject: agentId, detail });
   }
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,13 +59,17 @@ describe('what the operator writes to a running agent', () => {
       const messageId = newId();
       await send(id, 'Do it, but call it LATER.md.', messageId);
       await send(id, 'Do it, but call it LATER.md.', messageId);
+      await expect(send(id, 'Call it OTHER.md.', messageId)).rejects.toMatchObject({ code: 'message-exists' });
       letGo();
       const agent = await execution.agentIn(id, 'completed');
       expect(agent.harvest?.files).toEqual(['LATER.md']);
       expect(await fatesOf(messageId, 'taken')).toEqual(['waiting', 'taken']);
-      expect(await execution.textOf(id)).toContain('The operator writes: Do it, but call it LATER.md.');
+      const text = await execution.textOf(id);
+      expect(text.match(/^The operator writes: Do it, but call it LATER\.md\.$/gm)).toHaveLength(1);
+      expect(text).not.toContain('OTHER.md');
       const audited = readFileSync(execution.settings.paths.audit, 'utf8');
-      expect(audited).toContain(messageId);
+      expect(audited.split(messageId)).toHaveLength(2);
+      expect(audited).toContain(createHash('sha256').update('Do it, but call it LATER.md.').digest('hex'));
       expect(audited).not.toContain('LATER.md');
       await expect(send(id, 'Too late.')).rejects.toMatchObject({ code: 'agent-ended' });
     }),
@@ -84,5 +89,19 @@ describe('what the operator writes to a running agent', () => {
     await send(id, 'Hello', messageId);
     await execution.orchestrator.api.killswitch.kill(id, 'test');
     expect(await fatesOf(messageId, 'missed')).toEqual(['waiting', 'missed']);
+    expect(readFileSync(execution.settings.paths.audit, 'utf8').split(messageId)).toHaveLength(2);
+  });
+
+  it('is neither audited nor in its log where there is no room for it', async () => {
+    git(bare(), 'update-ref', '-d', 'refs/capstan/test-go');
+    const id = await execution.spawn('Write a file.', { options: { playbook: 'operator' } });
+    await ready(id);
+    const messageId = newId();
+    const texts = Array.from({ length: 25 }, (_, at) => `Message ${String(at)}`);
+    await Promise.allSettled(texts.map((text) => send(id, text)));
+    await expect(send(id, 'One too many', messageId)).rejects.toMatchObject({ code: 'messages-full' });
+    expect(readFileSync(execution.settings.paths.audit, 'utf8')).not.toContain(messageId);
+    expect(await execution.textOf(id)).not.toContain('One too many');
+    await execution.orchestrator.api.killswitch.kill(id, 'test');
   });
 });

@@ -2,7 +2,7 @@ import type { AuditLog } from '@capstan/evidence';
 import type { Logger } from '@capstan/platform';
 import { isId, isTerminal, type AgentId } from '@capstan/protocol';
 import type { SandboxDrivers } from '@capstan/sandbox';
-import { pruneWorktrees } from '../git/index.js';
+import { pruneWorktrees, removeHeld } from '../git/index.js';
 import type { Reaping } from '../killswitch/reaping.js';
 import { withinTime } from '../killswitch/within-time.js';
 import type { AgentStore } from '../valkey/agent.store.js';
@@ -28,8 +28,8 @@ export interface OrphanParts {
  * What a former life of this orchestrator left, whether or not Valkey remembers it: agents in the reaper's register,
  * sandboxes of the drivers, directories with their sockets and work trees, git's memory of them.
  *
- * At the start of the process nothing of its own runs yet, so that whatever is there and was not adopted is nobody's. What does not end then, and
- * drivers that do not answer, hold nothing up: they are followed up.
+ * At the start of the process nothing of its own runs yet, so that whatever is there and was not adopted is nobody's. What does
+ * not end then, and drivers that do not answer, hold nothing up: they are followed up.
  */
 export class Orphans {
   private readonly stuck = new Set<AgentId>();
@@ -80,6 +80,14 @@ export class Orphans {
       await this.removeSandboxes(agentId);
       await store.markUntidy(agentId);
     }
+  }
+
+  /** Before any agent is adopted, because that one may submit at once: what was held for one moment. Never rejects. */
+  async removeHeld(): Promise<void> {
+    const { repositories, logger } = this.parts;
+    await removeHeld(repositories).catch((error: unknown) => {
+      logger.error({ err: error, msg: 'what harvests of a former life held is not removed; the next start does it' });
+    });
   }
 
   /** After the clean-up: what nobody could name any more. */

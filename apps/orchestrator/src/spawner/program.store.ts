@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { chmod, cp, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { LocalFault, type OwnerPolicy, type ProgramPolicy } from '@capstan/platform';
@@ -64,6 +64,8 @@ export class ProgramStore {
   }
 
   private async copy(from: string, target: string): Promise<string> {
+    // Of a former life: it got this name once it was whole.
+    if (existsSync(target)) return target;
     await mkdir(this.directory, { recursive: true, mode: 0o711 });
     await chmod(this.directory, 0o711);
     const fresh = `${target}.${randomUUID()}`;

@@ -39,6 +39,7 @@ export class Recovery {
   /** Before any agent is started by this process: whatever starts or runs is adopted, or is lost and ends now. */
   async recoverAtStart(): Promise<void> {
     const { orphans, adoption } = this.parts;
+    await orphans.removeHeld();
     await Promise.all(
       (await this.findLost()).map(async (agentId) => {
         if (!(await adoption.attempt(agentId))) await this.endInTime(agentId);

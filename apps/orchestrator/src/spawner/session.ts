@@ -1,8 +1,11 @@
 import { createHash } from 'node:crypto';
 import { chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ProgramPolicy } from '@capstan/platform';
 import { LocalFault, type AgentId, type TaskId, type TenantId } from '@capstan/protocol';
 import type { WorktreeRecord } from '../git/index.js';
+import { CannotGoOn } from './found-agent.js';
+import type { Stand } from './submission.js';
 
 const NOTES = 'session.json';
 
@@ -30,6 +33,12 @@ export interface SessionRecord {
   /** Whose repository the work tree is of, and which. */
   tenant?: TenantId;
   repository?: string;
+  /** Which kind of the owner's programs it runs; absent where it is the built-in agent. */
+  program?: ProgramPolicy['kind'];
+  /** As in the work place, once something was submitted. */
+  earlierTrees?: Readonly<Record<string, string>>;
+  /** Where the last submission stands. */
+  stand?: Stand;
   /** The agent's control group; empty where it has none. */
   cgroup?: string;
 }
@@ -62,11 +71,11 @@ export class Sessions {
     return session;
   }
 
-  /** The place of an agent that outlived its orchestrator, as it was. @throws Error where its uid would be another now */
+  /** The place of an agent that outlived its orchestrator, as it was. @throws CannotGoOn where its uid would be another now */
   reopen(record: SessionRecord): Session {
     this.reserve([record]);
     const session = this.sessionOf(record.agentId);
-    if (session.uid !== record.uid) throw new Error(`the agent runs as ${String(record.uid)}`);
+    if (session.uid !== record.uid) throw new CannotGoOn(`it runs as ${String(record.uid)}`);
     return session;
   }
 
@@ -84,6 +93,12 @@ export class Sessions {
     await writeFile(`${file}.new`, JSON.stringify(record), { mode: 0o600, flush: true });
     await rename(`${file}.new`, file);
     await flushDirectory(this.directoryOf(record.agentId));
+  }
+
+  /** Changes what is noted of an agent, if anything is. @throws LocalFault as `recall` */
+  async amend(agentId: AgentId, changes: Pick<SessionRecord, 'earlierTrees' | 'stand'>): Promise<void> {
+    const record = await this.recall(agentId);
+    if (record !== undefined) await this.remember({ ...record, ...changes });
   }
 
   /**

@@ -11,6 +11,8 @@ export interface Settled {
   state: Extract<AgentStateName, 'queued' | 'completed' | 'failed' | 'killed'>;
   patch?: AgentPatch;
   fence?: number;
+  /** For the audit log. */
+  detail?: Record<string, string>;
 }
 
 /** Writes how agents ended: until Valkey has it, and into the audit log. */
@@ -31,7 +33,7 @@ export class Settlement {
     const changed = await this.write(agentId, end);
     switch (changed.kind) {
       case 'changed':
-        this.record(changed.agent);
+        this.record(changed.agent, end.detail);
         return changed.agent;
       case 'illegal':
         return changed.agent;
@@ -54,10 +56,10 @@ export class Settlement {
     }
   }
 
-  private record(agent: AgentView): void {
+  private record(agent: AgentView, more: Record<string, string> = {}): void {
     const { agentId, state, error, revision } = agent;
     this.logger.info({ agentId, state, ...(error === null ? {} : { code: error.code }), msg: 'the agent was settled' });
-    const detail = { state, revision, ...(error === null ? {} : { code: error.code }) };
+    const detail = { state, revision, ...(error === null ? {} : { code: error.code }), ...more };
     this.audit.append({ kind: 'agent.settled', subject: agentId, detail }).catch((fault: unknown) => {
       this.logger.error({ err: fault, agentId, msg: 'the audit log cannot be written' });
     });

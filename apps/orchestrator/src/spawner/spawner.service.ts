@@ -1,5 +1,5 @@
 import { LocalFault, type Logger } from '@capstan/platform';
-import { WireFault, type AgentId } from '@capstan/protocol';
+import { WireFault, type AgentId, type WarningView } from '@capstan/protocol';
 import { SandboxFault } from '@capstan/sandbox';
 import type { LeaseWatch } from '../killswitch/lease-watch.js';
 import type { Reaping } from '../killswitch/reaping.js';
@@ -14,7 +14,7 @@ import type { AgentStore, Claim, Claimed } from '../valkey/agent.store.js';
 import { failed, type AgentEnd } from './agent-end.js';
 import type { AgentRun, AgentRuns } from './agent-run.js';
 import type { Cleanup } from './cleanup.service.js';
-import type { FoundAgent } from './found-agent.js';
+import { CannotGoOn, type FoundAgent } from './found-agent.js';
 import { HarvestStopped, type Harvester, type HarvestView } from './harvester.js';
 import type { SubmitRefusal } from './submit-desk.js';
 import { WorkRefused } from './work-refused.js';
@@ -40,19 +40,25 @@ export interface SpawnerParts {
   logger: Logger;
 }
 
-const PUSH_BROKEN_OFF = 'It was killed while its work was being pushed: look whether the source has the branch.';
-
 /** Takes one agent from the queue to its end. */
 export class Spawner {
   /** Agents of a former life that go on; their jobs come back to the queue once their worker's silence is noticed. */
-  private readonly adopted = new Map<AgentId, Promise<JobEnd>>();
+  private readonly adopted = new Map<AgentId, { ended: Promise<JobEnd>; hasJob: boolean }>();
 
   constructor(private readonly parts: SpawnerParts) {}
+
+  /** Adopted agents whose job has not come back: each takes a place of the owner's limit that no job takes. */
+  get jobless(): number {
+    return [...this.adopted.values()].filter(({ hasJob }) => !hasJob).length;
+  }
 
   /** Starts the agent if it is queued, and resolves when it has ended and was cleaned up. Never rejects by design. */
   async start(agentId: AgentId): Promise<JobEnd> {
     const adopted = this.adopted.get(agentId);
-    if (adopted !== undefined) return adopted;
+    if (adopted !== undefined) {
+      adopted.hasJob = true;
+      return adopted.ended;
+    }
     const run = this.parts.runs.open(agentId, (it) => this.kill(it));
     if (run === undefined) return { kind: 'failed', code: 'running-already' };
     try {
@@ -71,7 +77,7 @@ export class Spawner {
     const { runs, monitor, launcher, cleanup } = this.parts;
     const { agentId } = claim.plan;
     const run = runs.open(agentId, (it) => this.kill(it));
-    if (run === undefined) throw new Error('it runs here already');
+    if (run === undefined) throw new CannotGoOn('it runs here already');
     run.plan = claim.plan;
     run.goGiven = true;
     const end = async (): Promise<void> => {
@@ -90,7 +96,7 @@ export class Spawner {
       ended.catch((error: unknown) => {
         this.parts.logger.error({ err: error, agentId, msg: 'an adopted agent did not end as it should' });
       });
-      this.adopted.set(agentId, ended);
+      this.adopted.set(agentId, { ended, hasJob: false });
     } catch (error) {
       await end();
       throw error;
@@ -210,14 +216,13 @@ export class Spawner {
       return failure(withRefusal(withOutage(end, launched.gateway.outage()), launched.submits.refused), log);
     try {
       const harvest: HarvestView = await this.parts.harvester.take(run, claim.plan, launched, {
-        ...launched.submits.accepted,
+        ...launched.submits.stand,
         summary: end.summary,
       });
       return { state: 'completed', patch: { harvest } };
     } catch (error) {
       if (error instanceof HarvestStopped) {
-        if (error.wasPushing) log.append('system', PUSH_BROKEN_OFF);
-        return { state: 'killed' };
+        return killedWhilePushing(error, claim.agent.warnings ?? launched.warnings, log);
       }
       this.parts.logger.warn({ err: error, agentId: run.agentId, msg: 'the work was not taken in' });
       return failure(failureOf(error), log);
@@ -287,6 +292,23 @@ function failureOf(error: unknown): AgentEnd & { kind: 'failed' } {
 function failure({ code, sentence }: AgentEnd & { kind: 'failed' }, log: AgentLog): Settled {
   log.append('system', sentence);
   return { state: 'failed', patch: { error: { code, sentence } } };
+}
+
+/** Whether the source has the work, nobody can tell: what it may have is named. @param warnings that the agent has already */
+function killedWhilePushing(
+  { pushing }: HarvestStopped,
+  warnings: readonly WarningView[],
+  log: AgentLog,
+): Settled {
+  if (pushing === undefined) return { state: 'killed' };
+  const { branch, commit } = pushing;
+  const sentence = `It was killed while commit ${commit} was being pushed to ${branch}: look whether the source has it.`;
+  log.append('system', sentence);
+  return {
+    state: 'killed',
+    patch: { warnings: [...warnings, { code: 'push-unknown', sentence }] },
+    detail: { branch, commit, pushed: 'unknown' },
+  };
 }
 
 function jobEnd(settled: Settled): JobEnd {

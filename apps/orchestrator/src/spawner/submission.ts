@@ -8,6 +8,13 @@ export interface Submission {
   by?: 'rebase' | 'merge';
 }
 
+/** On which commit of the source the work stands by now; empty where it is on the one that the agent was given. */
+export type Stand = Pick<Submission, 'onto' | 'by'>;
+
+export function standOf({ onto, by }: Submission): Stand {
+  return { ...(onto === undefined ? {} : { onto }), ...(by === undefined ? {} : { by }) };
+}
+
 const COMMIT = /^[0-9a-f]{40}$/;
 
 /** Reads what an agent sends. @throws Error that says what is wrong */

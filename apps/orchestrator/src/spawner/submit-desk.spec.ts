@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { agentId } from '@capstan/protocol';
 import { Inbox } from './inbox.js';
-import { SubmitDesk } from './submit-desk.js';
+import { SubmitDesk, type Judge } from './submit-desk.js';
 
 describe('the desk at which an agent submits', () => {
   let room: string;
@@ -41,6 +41,35 @@ describe('the desk at which an agent submits', () => {
     expect(await submit()).toEqual({ accepted: true });
     expect(desk.accepted).toEqual({ summary: 'Done' });
     expect(() => write('second')).toThrow(expect.objectContaining({ code: 'agent-ended' }));
+  });
+
+  it('remembers where work stands that is sent back for another reason than a conflict, and what it stood on before', async () => {
+    await desk.close();
+    const answers = ['repository-unavailable', 'merge-conflict', 'internal'];
+    let asked: AbortSignal | undefined;
+    const judged = Promise.withResolvers<undefined>();
+    const judge: Judge = async (_, { signal }) => {
+      const code = answers.shift() ?? '';
+      if (code === 'internal') {
+        asked = signal;
+        judged.resolve(undefined);
+        await once(signal, 'abort');
+      }
+      return { accepted: false, code, sentence: code, text: '', mendable: false };
+    };
+    const [before, onto] = [{ onto: 'a'.repeat(40) }, 'b'.repeat(40)];
+    desk = await SubmitDesk.open(join(room, 's.sock'), 0, judge, inbox, before);
+    expect(desk.stand).toEqual(before);
+    await ask('POST', '/submit', { summary: 'Done', onto, by: 'merge' });
+    expect(desk.stand).toEqual({ onto, by: 'merge' });
+    await ask('POST', '/submit', { summary: 'Done', onto });
+    expect(desk.stand).toEqual({});
+    const refused = desk.refused;
+    const last = ask('POST', '/submit', { summary: 'Done', onto }).catch(() => undefined);
+    await judged.promise;
+    await desk.close();
+    await last;
+    expect([asked?.aborted, desk.stand, desk.refused]).toEqual([true, { onto }, refused]);
   });
 
   it.each(['/messages', '/messages?after=A', '/messages?after=../x', '/submit', '/messages?after=1&after=2'])(

@@ -2,7 +2,7 @@ import { chmod, chown, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
 import type { Inbox, NumberedMessage } from './inbox.js';
-import { parseSubmission, type Submission } from './submission.js';
+import { parseSubmission, standOf, type Stand, type Submission } from './submission.js';
 
 const MOST_BYTES = 64 * 1024;
 const MOST_SUBMISSIONS = 30;
@@ -20,6 +20,8 @@ export interface SubmitRefusal {
   text: string;
   /** Whether the agent can do something about it. */
   mendable: boolean;
+  /** Commit that the work can be brought up to, after a conflict. */
+  onto?: string;
 }
 
 /** No fault of the work, so that nobody is told that the agent has failed by it. */
@@ -58,13 +60,24 @@ export class SubmitDesk {
     private readonly socketPath: string,
     private readonly judge: Judge,
     private readonly inbox: Inbox,
+    private standing: Stand,
   ) {}
 
-  /** Resolves once the agent can connect. @param gid group of the agent. @param inbox what the agent may ask for here */
-  static async open(socketPath: string, gid: number, judge: Judge, inbox: Inbox): Promise<SubmitDesk> {
+  /**
+   * Resolves once the agent can connect.
+   *
+   * @param gid group of the agent. @param inbox what the agent may ask for here. @param stand as it was before
+   */
+  static async open(
+    socketPath: string,
+    gid: number,
+    judge: Judge,
+    inbox: Inbox,
+    stand: Stand = {},
+  ): Promise<SubmitDesk> {
     const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 8 * 1024 });
     server.maxConnections = 4;
-    const desk = new SubmitDesk(server, socketPath, judge, inbox);
+    const desk = new SubmitDesk(server, socketPath, judge, inbox, stand);
     server.on('request', (request, response) => void desk.serve(request, response));
     await rm(socketPath, { force: true });
     server.listen(socketPath);
@@ -77,6 +90,11 @@ export class SubmitDesk {
   /** The last submission that was accepted. */
   get accepted(): Submission | undefined {
     return this.last;
+  }
+
+  /** Where the last submission stands that did not itself conflict, whether or not it was accepted. */
+  get stand(): Stand {
+    return this.standing;
   }
 
   /** Why the last submission was sent back; undefined where it was accepted, or there was none. */
@@ -127,11 +145,14 @@ export class SubmitDesk {
       const submission = parseSubmission(await bodyOf(request));
       this.count += 1;
       this.last = undefined;
+      this.standing = standOf(submission);
       const hold = (reading: Promise<unknown>): void => {
         this.reading = reading.catch(() => undefined);
       };
       const answer = await this.judge(submission, { signal: this.closing.signal, hold });
-      this.refusal = answer.accepted ? undefined : answer;
+      // One that the agent's end breaks off says nothing of the work.
+      if (!this.closing.signal.aborted) this.refusal = answer.accepted ? undefined : answer;
+      if (isConflict(answer)) this.standing = {};
       // Asked once it is judged: from here to the closed inbox nothing can come in between.
       if (answer.accepted && this.inbox.hasWaiting) return [200, UNREAD];
       this.inbox.setClosed(answer.accepted);
@@ -141,6 +162,11 @@ export class SubmitDesk {
       this.isBusy = false;
     }
   }
+}
+
+/** What is said to stand there does not. */
+export function isConflict(answer: SubmitAnswer): boolean {
+  return !answer.accepted && answer.code === 'merge-conflict';
 }
 
 async function bodyOf(request: IncomingMessage): Promise<string> {

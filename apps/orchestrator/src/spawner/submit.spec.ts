@@ -56,7 +56,7 @@ describe('an agent that submits, and hears what is wrong', () => {
       expect(git(execution.remote, 'rev-parse', 'refs/heads/capstan/one')).toBe(agent.harvest?.commit);
       const text = await execution.textOf(second);
       expect(text).toMatch(/does not fit what was pushed to capstan\/one since the agent began: README\.md/);
-      expect(text).toMatch(/line 1:\n<<<<<<< /);
+      expect(text).toMatch(/line 1:\n\| <<<<<<< /);
     }),
   );
 

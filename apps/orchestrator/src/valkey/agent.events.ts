@@ -1,7 +1,10 @@
 import type { Redis } from 'ioredis';
 import { CHANNELS, KEYS } from './keys.js';
 
-/** What an entry of the stream may tell: a changed agent, that one was cleaned up, has stalled or goes on, was written to, has had its conversation summed up. */
+/**
+ * What an entry of the stream may tell: a changed agent, that one was cleaned up, has stalled or goes on, was written to, has had
+ * its conversation summed up.
+ */
 export const EVENT_KINDS = ['agent', 'cleaned', 'stall', 'message', 'compaction'] as const;
 export type AgentEventKind = (typeof EVENT_KINDS)[number];
 

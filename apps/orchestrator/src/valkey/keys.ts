@@ -30,7 +30,10 @@ export const KEYS = {
   spendOfTenant: (tenant: TenantId, day: string) => `orchestrator:spend:tenant:${tenant}:${day}`,
 } as const;
 
-/** Pub/sub channels: an AgentView or a TaskView as JSON on each change; {agentId, cleanedAt} once nothing is left of one; a StallNotice; a MessageNotice; a CompactionNotice. */
+/**
+ * Pub/sub channels: an AgentView or a TaskView as JSON on each change; {agentId, cleanedAt} once nothing is left of one; a
+ * StallNotice; a MessageNotice; a CompactionNotice.
+ */
 export const CHANNELS = {
   agents: 'orchestrator:agents',
   tasks: 'orchestrator:tasks',

@@ -24,6 +24,7 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   'instance-unknown': 404,
   'agent-exists': 409,
   'name-taken': 409,
+  'message-exists': 409,
   'agent-not-running': 409,
   'agent-ended': 409,
   'connection-not-active': 409,

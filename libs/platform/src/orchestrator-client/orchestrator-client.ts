@@ -101,7 +101,8 @@ export class OrchestratorClient {
   /**
    * Resolves once the message waits for the running agent, with its id. A repetition is delivered once.
    *
-   * @throws WireFault `agent-unknown`, `agent-not-running`, `agent-ended`, `messages-unsupported`, `messages-full`
+   * @throws WireFault `agent-unknown`, `agent-not-running`, `agent-ended`, `messages-unsupported`, `messages-full`,
+   *   `message-exists`
    */
   async message(agentId: string, text: string, signal?: AbortSignal): Promise<string> {
     const body = { messageId: newId(), text };

@@ -30,6 +30,7 @@ export interface DockerOptions {
 
 const LABEL = { agent: 'capstan.agent', owner: 'capstan.owner' } as const;
 const END_PATIENCE_MS = 5000;
+const GONE = 'The sandbox was gone before it could be named.';
 /** Docker modes in which the ids inside are not those of the host: an agent could not reach its own work tree. */
 const UNUSABLE = ['name=rootless', 'name=userns'];
 
@@ -85,6 +86,7 @@ export class DockerDriver implements SandboxDriver {
       id = await this.daemon.create(containerOptions({ spec, image, name, labels, uid, gid, gateMounts: gate.mounts }));
       await this.daemon.start(id);
       const handle = await this.handleOf(id);
+      if (handle === undefined) throw new SandboxFault('sandbox-failed', GONE);
       const enforced = enforcedOn(initOf(handle), spec.limits, isRoot);
       const exited = exitOf(this.daemon, id, handle, spec.limits.memoryBytes !== undefined);
       const outputs = await gate.ready(exited);
@@ -100,7 +102,7 @@ export class DockerDriver implements SandboxDriver {
   async adopt(agentId: string, handle: KillHandle): Promise<RunningSandbox | undefined> {
     for (const { id, name } of await this.daemon.find(this.labelsOf(agentId))) {
       // A harvest of the same agent has the same labels: what is registered tells them apart.
-      const found = await this.handleOf(id).catch(() => undefined);
+      const found = await this.handleOf(id);
       if (found === undefined || !isSameHandle(found, handle)) continue;
       const exited = exitOf(this.daemon, id, found, true);
       const { gate, outputs } = Gate.adopt(join(this.room, name));
@@ -157,15 +159,16 @@ export class DockerDriver implements SandboxDriver {
     }
   }
 
-  private async handleOf(id: string): Promise<KillHandle> {
+  /** undefined where the container does not run. @throws SandboxFault `sandbox-failed` where that cannot be told */
+  private async handleOf(id: string): Promise<KillHandle | undefined> {
     const state = await this.daemon.inspect(id);
-    const init = state?.running === true ? readProcess(state.pid) : null;
+    if (state?.running !== true) return undefined;
+    const init = readProcess(state.pid);
     // A process of that number may be another's by now: the container must be running still when we have looked.
-    const after = init === null ? undefined : await this.daemon.inspect(id);
+    const after = await this.daemon.inspect(id);
+    if (after?.running !== true) return undefined;
     const pidNamespace = init?.pidNamespace ?? null;
-    if (init === null || pidNamespace === null || after?.running !== true || after.pid !== init.pid) {
-      throw new SandboxFault('sandbox-failed', 'The sandbox was gone before it could be named.');
-    }
+    if (init === null || pidNamespace === null || after.pid !== init.pid) throw new SandboxFault('sandbox-failed', GONE);
     return {
       driver: 'docker',
       bootId: bootId(),

@@ -19,6 +19,7 @@ CREATE TABLE "kill_epochs" (
 	"epoch" bigint NOT NULL,
 	"armed" boolean NOT NULL,
 	"ordered_by" text NOT NULL,
+	"connection" text NOT NULL,
 	"changed_at" timestamp with time zone NOT NULL,
 	CONSTRAINT "kill_epochs_instance_scope_scope_id_pk" PRIMARY KEY("instance","scope","scope_id")
 );

@@ -44,9 +44,8 @@ export function decodeFrame(area: Buffer, at: number): Frame | null {
 export interface AreaContent {
   generation: number;
   payloads: Buffer[];
-  /** Where the next frame goes, and where the first one ended. */
+  /** Where the next frame goes. */
   end: number;
-  base: number;
   /** Bytes at `end` that are the beginning of a frame that was never whole: a write that a crash cut off. */
   torn: boolean;
 }
@@ -69,7 +68,7 @@ export function readArea(area: Buffer): AreaContent | null {
   const beyond = newestFrame(area, at);
   if (beyond?.generation === generation && beyond.sequence >= payloads.length) throw new FrameLost(at);
   const torn = at + 4 <= area.length && area.readUInt32BE(at) === MAGIC && isOf(area, at, generation);
-  return { generation, payloads, end: at, base: frameBytes(first.payload.length), torn };
+  return { generation, payloads, end: at, torn };
 }
 
 /** The frame of the highest generation and sequence that lies anywhere from `from` on. */

@@ -150,7 +150,39 @@ describe("the register's journal", () => {
     await expect(reopened()).rejects.toMatchObject({ code: 'register-damaged' });
   });
 
-  it('fails loudly when the disk does, and from then on', async () => {
+  it('tries again after a failure, the whole state at once, and is settled only when that is on disk', async () => {
+    let state: Line[] = [{ n: 0, padding: 'x'.repeat(2 * AREA) }];
+    const { journal } = await open(() => state);
+    await expect(journal.append({ n: 1, padding: 'x'.repeat(AREA) })).rejects.toMatchObject({ code: 'register-failed' });
+    await expect(journal.settled()).rejects.toMatchObject({ code: 'register-failed' });
+    state = [{ n: 1 }, { n: 2 }];
+    await journal.settled();
+    expect(journal.isReserved).toBe(false);
+    await journal.append({ n: 3 });
+    expect(numbers(await reopened())).toEqual([1, 2, 3]);
+  });
+
+  it('is crowded, and later reserved, by what its state takes, written or on its way', async () => {
+    const state: Line[] = [];
+    const { journal } = await open(() => state);
+    const add = (n: number): Promise<void> => {
+      const line = { n, padding: 'x'.repeat(AREA / 8) };
+      state.push(line);
+      return journal.append(line);
+    };
+    const writes = [1, 2, 3].map(add);
+    expect([journal.isCrowded, journal.isReserved]).toEqual([false, false]);
+    writes.push(add(4));
+    expect([journal.isCrowded, journal.isReserved]).toEqual([true, false]);
+    writes.push(add(5), add(6));
+    expect([journal.isCrowded, journal.isReserved]).toEqual([true, true]);
+    await Promise.all(writes);
+    state.length = 0;
+    await journal.rewrite();
+    expect([journal.isCrowded, journal.isReserved]).toEqual([false, false]);
+  });
+
+  it('fails loudly when the disk does, as long as it does', async () => {
     const { journal } = await open(() => [{ n: 0, padding: 'x'.repeat(2 * AREA) }]);
     const huge = journal.append({ n: 1, padding: 'x'.repeat(AREA) });
     await expect(huge).rejects.toMatchObject({ code: 'register-failed' });

@@ -23,34 +23,41 @@ interface Position {
   generation: number;
   sequence: number;
   end: number;
-  /** Size of the state at the last rewrite. */
-  base: number;
 }
 
 /** Room for more than two thousand kills. */
 const AREA_BYTES = 4 * 1024 * 1024;
 
-/** Above this share of an area, only what must not fail (kills) is still written; registrations are refused. */
+/** Where the state takes more than this share of an area, registrations are refused: what is left is for deaths. */
 const RESERVED_FROM = 0.75;
+
+/** Where it takes more than this, so are records that anybody can cause without end, without having started an agent. */
+const CROWDED_FROM = 0.5;
 
 /**
  * A file of records that is on disk in full length from the start, so that a full disk cannot stop a kill.
  *
  * Two areas take turns: when one is full, the whole state is written into the other as one frame, which either is
- * there whole or not at all. Appends that come together share one write and one fsync.
+ * there whole or not at all. Appends that come together share one write and one fsync. After a write that failed the
+ * whole state goes into the other area as well, at the next occasion: until that is on disk, nothing is.
  */
 export class Journal<Record> {
-  private waiting: { record: Record; settle: (error?: Error) => void }[] = [];
+  private waiting: { text: string | undefined; settle: (error?: Error) => void }[] = [];
   private flushing: Promise<void> | undefined;
   private failure: Error | undefined;
   private closed = false;
+  /** Bytes that the state takes at most; exact if `isMeasured`. What is on its way to the disk counts. */
+  private stateBytes: number;
+  private isMeasured = false;
 
   private constructor(
     private readonly file: FileHandle,
     private readonly areaBytes: number,
     private readonly snapshot: () => Record[],
     private active: Position,
-  ) {}
+  ) {
+    this.stateBytes = active.end;
+  }
 
   /** Opens or makes the file. Throws LocalFault `register-damaged`: then nothing in it may be trusted. */
   static async open<Record>(file: string, options: JournalOptions<Record>): Promise<OpenedJournal<Record>> {
@@ -64,8 +71,8 @@ export class Journal<Record> {
     }
     try {
       const { area, content } = await currentArea(handle, file, areaBytes);
-      const { generation, payloads, end, base, torn } = content;
-      const active = { area, generation, sequence: payloads.length, end, base };
+      const { generation, payloads, end, torn } = content;
+      const active = { area, generation, sequence: payloads.length, end };
       const records = payloads.flatMap((payload) => JSON.parse(payload.toString('utf8')) as Record[]);
       return { journal: new Journal(handle, areaBytes, options.snapshot, active), records, torn };
     } catch (error) {
@@ -74,36 +81,49 @@ export class Journal<Record> {
     }
   }
 
-  /** Whether so little room is left, even after a rewrite, that it must be kept for kills. */
+  /** Whether so little room is left, whatever a rewrite forgets, that it must be kept for deaths and kill-alls. */
   get isReserved(): boolean {
-    return this.failure !== undefined || this.active.base > this.areaBytes * RESERVED_FROM;
+    return this.failure !== undefined || this.takesMoreThan(RESERVED_FROM);
   }
 
-  /** Resolves when the record is on disk. Rejects with LocalFault `register-failed`, from then on for every record. */
+  /** Whether so little room is left that nothing may be stored that is no start, no death and no kill-all. */
+  get isCrowded(): boolean {
+    return this.takesMoreThan(CROWDED_FROM);
+  }
+
+  /**
+   * Resolves when the record, which the state holds already, is on disk, and all before it. Rejects with LocalFault
+   * `register-failed`; it may be written later all the same, as part of the state.
+   */
   append(record: Record): Promise<void> {
-    const written = new Promise<void>((resolve, reject) => {
-      this.waiting.push({ record, settle: (error) => (error === undefined ? resolve() : reject(error)) });
-    });
-    this.flushing ??= this.flush();
-    return written;
+    const text = JSON.stringify(record);
+    this.stateBytes += Buffer.byteLength(text) + 1;
+    this.isMeasured = false;
+    return this.written(text);
   }
 
-  /** Resolves when everything appended so far is on disk, or has failed. */
+  /**
+   * Resolves when everything appended so far is on disk; where that has failed, it is tried again.
+   *
+   * @throws LocalFault `register-failed`: what the state holds is on no disk, and nobody may be told of it
+   */
   async settled(): Promise<void> {
     await this.flushing;
+    if (this.failure !== undefined) await this.written(undefined);
   }
 
   /** Writes the state anew into the other area: what the state no longer holds is forgotten. */
   async rewrite(): Promise<void> {
     const payload = Buffer.from(JSON.stringify(this.snapshot()));
+    this.stateBytes = frameBytes(payload.length);
+    this.isMeasured = true;
     const generation = this.active.generation + 1;
     const area = this.active.area === 0 ? 1 : 0;
     if (frameBytes(payload.length) > this.areaBytes) {
       throw new LocalFault('register-full', 'The register of the reaper is full.', `${String(payload.length)} bytes`);
     }
     await this.write(area, 0, encodeFrame({ generation, sequence: 0, payload }));
-    const end = frameBytes(payload.length);
-    this.active = { area, generation, sequence: 1, end, base: end };
+    this.active = { area, generation, sequence: 1, end: frameBytes(payload.length) };
   }
 
   async close(): Promise<void> {
@@ -113,6 +133,23 @@ export class Journal<Record> {
     await this.file.close();
   }
 
+  private written(text: string | undefined): Promise<void> {
+    const written = new Promise<void>((resolve, reject) => {
+      this.waiting.push({ text, settle: (error) => (error === undefined ? resolve() : reject(error)) });
+    });
+    this.flushing ??= this.flush();
+    return written;
+  }
+
+  private takesMoreThan(share: number): boolean {
+    const most = this.areaBytes * share;
+    if (this.stateBytes > most && !this.isMeasured) {
+      this.stateBytes = frameBytes(Buffer.byteLength(JSON.stringify(this.snapshot())));
+      this.isMeasured = true;
+    }
+    return this.stateBytes > most;
+  }
+
   private async flush(): Promise<void> {
     // Records that arrive in this turn of the event loop join.
     await Promise.resolve();
@@ -120,11 +157,11 @@ export class Journal<Record> {
       const batch = this.waiting;
       this.waiting = [];
       try {
-        if (this.failure !== undefined) throw this.failure;
-        await this.commit(batch.map(({ record }) => record));
+        await this.commit(batch.flatMap(({ text }) => text ?? []));
+        this.failure = undefined;
         for (const { settle } of batch) settle();
       } catch (error) {
-        this.failure ??= new LocalFault('register-failed', 'The register cannot be written.', undefined, {
+        this.failure = new LocalFault('register-failed', 'The register cannot be written.', undefined, {
           cause: error,
         });
         for (const { settle } of batch) settle(this.failure);
@@ -134,8 +171,11 @@ export class Journal<Record> {
     this.flushing = undefined;
   }
 
-  private async commit(records: Record[]): Promise<void> {
-    const payload = Buffer.from(JSON.stringify(records));
+  private async commit(texts: string[]): Promise<void> {
+    // What was to be written before is in memory alone: only the whole state brings it to disk.
+    if (this.failure !== undefined) return this.rewrite();
+    if (texts.length === 0) return;
+    const payload = Buffer.from(`[${texts.join(',')}]`);
     const { area, generation, sequence, end } = this.active;
     if (end + frameBytes(payload.length) > this.areaBytes) {
       // The state in memory is ahead of the disk, so that a snapshot holds these records already.

@@ -1,4 +1,4 @@
-import { fromBase64 } from '@capstan/protocol';
+import { fromBase64, LocalFault } from '@capstan/protocol';
 import type { Journal } from '../journal/journal.js';
 import type { AgentEntry, Register } from '../register/register.js';
 import type { Cause, Death, Order, RegisterRecord } from '../register/record.js';
@@ -12,15 +12,19 @@ export type Verdict =
 
 export interface DeathsParts {
   register: Register;
-  journal: Pick<Journal<RegisterRecord>, 'append' | 'settled'>;
+  journal: Pick<Journal<RegisterRecord>, 'append' | 'settled' | 'isCrowded'>;
   signer: ObservationSigner;
   world: World;
   report: (error: unknown) => void;
 }
 
+const UNCONFIRMED = { outcome: 'unconfirmed' } as const;
+
 /** Brings agents to their end, and makes the signed record of it: one observation for each order. */
 export class Deaths {
   private readonly watches = new Map<AgentEntry, { watch: DeathWatch; recorded: Promise<void> }>();
+
+  private wasCrowded = false;
 
   constructor(private readonly parts: DeathsParts) {}
 
@@ -38,23 +42,24 @@ export class Deaths {
 
   /**
    * Kills an agent, or forbids its start if it was never seen. The signal is sent before this returns to the event
-   * loop for the disk; a repeated order gets the answer that it got before.
+   * loop for the disk; a repeated order gets the answer that it got before. What no disk has is `unconfirmed`, however
+   * often it is asked for; so is the kill of an agent that was never seen while the register is crowded.
    */
   async kill(agentId: string, order: Order | null, timeoutMs: number): Promise<Verdict> {
     const { register } = this.parts;
     const answered = order && register.answer(order, agentId);
     if (answered) {
-      await this.parts.journal.settled();
-      return verdict(answered);
+      return this.confirmed(answered);
     }
     const entry = register.agent(agentId);
     if (entry === undefined) return this.forbid(agentId, order);
     if (entry.death !== undefined) return this.killAgain(entry, order);
     const written = this.take(entry, order);
     const recorded = this.watching(entry).recorded;
-    if (!(await within(timeoutMs, Promise.all([written, recorded])))) return { outcome: 'unconfirmed' };
+    if (!(await within(timeoutMs, Promise.all([written, recorded])))) return UNCONFIRMED;
     const death = order === null ? register.death(agentId) : register.answer(order, agentId);
-    return death === undefined ? { outcome: 'unconfirmed' } : verdict(death);
+    // Recorded: on disk.
+    return death === undefined ? UNCONFIRMED : verdict(death);
   }
 
   /** Waits, without a signal, until the agent is gone; undefined if it was never registered. */
@@ -63,13 +68,13 @@ export class Deaths {
     const entry = register.agent(agentId);
     if (entry === undefined) {
       const tombstone = register.tombstone(agentId);
-      return tombstone && verdict(tombstone);
+      return tombstone && this.confirmed(tombstone);
     }
     if (entry.death === undefined && !(await within(timeoutMs, this.watching(entry).recorded))) {
-      return { outcome: 'unconfirmed' };
+      return UNCONFIRMED;
     }
     const death = register.death(agentId);
-    return death === undefined ? { outcome: 'unconfirmed' } : verdict(death, causeOf(entry));
+    return death === undefined ? UNCONFIRMED : this.confirmed(death, causeOf(entry));
   }
 
   /** Kills an agent whose lease has ended; whoever ordered its death before that stays the reason of it. */
@@ -86,12 +91,28 @@ export class Deaths {
   }
 
   private take(entry: AgentEntry, order: Order | null, cause?: Cause): Promise<void> {
-    const isNew = !entry.orders.some((taken) => sameOrder(taken.order, order));
+    const isNew = !entry.orders.some((taken) => sameOrder(taken.order, order)) && this.storesOrder(entry);
     const written = isNew
       ? this.write({ kind: 'order', at: Date.now(), agentId: entry.agentId, order, ...(cause && { cause }) })
       : Promise.resolve();
     this.watch(entry).kill();
     return written;
+  }
+
+  /** The first order stops an agent for ever; later ones are kept for the answers to them alone. */
+  private storesOrder({ orders }: AgentEntry): boolean {
+    return orders.length === 0 || !this.isCrowded();
+  }
+
+  /** Orders that come without end, each with another id, must leave room for deaths and kill-alls. */
+  private isCrowded(): boolean {
+    const { isCrowded } = this.parts.journal;
+    if (isCrowded && !this.wasCrowded) {
+      const sentence = 'The register is crowded: agents that were never seen cannot be stopped in advance.';
+      this.parts.report(new LocalFault('register-full', sentence));
+    }
+    this.wasCrowded = isCrowded;
+    return isCrowded;
   }
 
   private isGone({ handle }: AgentEntry): boolean {
@@ -139,7 +160,10 @@ export class Deaths {
     const { register, signer } = this.parts;
     const at = Date.now();
     const before = register.tombstone(agentId);
-    if (before !== undefined && order === null) return verdict(before);
+    if (before !== undefined && order === null) return this.confirmed(before);
+    const isCrowded = this.isCrowded();
+    // Nothing is promised: the order stays open, and ends the agent if it is registered.
+    if (before === undefined && isCrowded) return UNCONFIRMED;
     const seen = {
       outcome: 'tombstoned',
       orderedAtMs: at,
@@ -150,9 +174,9 @@ export class Deaths {
     const death = signer.sign(agentId, order, null, seen);
     const records: RegisterRecord[] = [];
     if (before === undefined) records.push({ kind: 'tombstone', at, agentId, death });
-    if (order !== null) records.push({ kind: 'answer', at, agentId, order, death });
+    if (order !== null && !isCrowded) records.push({ kind: 'answer', at, agentId, order, death });
     // A tombstone that is not on disk would not survive a crash: until then nothing is promised.
-    return (await this.writeAll(records)) ? verdict(death) : { outcome: 'unconfirmed' };
+    return this.written(records, death);
   }
 
   /** An agent that is known to be gone. Nothing is looked at again: its pids may be others' by now. */
@@ -160,16 +184,16 @@ export class Deaths {
     const { register, signer } = this.parts;
     const { agentId, handle } = entry;
     const death = register.death(agentId);
-    if (death === undefined) return { outcome: 'unconfirmed' };
+    if (death === undefined) return UNCONFIRMED;
     const at = Date.now();
-    const ordered: RegisterRecord[] = entry.orders.some((taken) => sameOrder(taken.order, order))
-      ? []
-      : [{ kind: 'order', at, agentId, order }];
-    if (order === null) return (await this.writeAll(ordered)) ? verdict(death) : { outcome: 'unconfirmed' };
+    const isStored = this.storesOrder(entry);
+    const isNew = !entry.orders.some((taken) => sameOrder(taken.order, order));
+    const ordered: RegisterRecord[] = isNew && isStored ? [{ kind: 'order', at, agentId, order }] : [];
+    if (order === null) return this.written(ordered, death);
     const { observation: _, ...seen } = death;
     const answer = signer.sign(agentId, order, handle, { ...seen, outcome: 'already-gone', orderedAtMs: at });
-    const records: RegisterRecord[] = [...ordered, { kind: 'answer', at, agentId, order, death: answer }];
-    return (await this.writeAll(records)) ? verdict(answer) : { outcome: 'unconfirmed' };
+    const answers: RegisterRecord[] = isStored ? [{ kind: 'answer', at, agentId, order, death: answer }] : [];
+    return this.written([...ordered, ...answers], answer);
   }
 
   private write(record: RegisterRecord): Promise<void> {
@@ -177,11 +201,23 @@ export class Deaths {
     return this.parts.journal.append(record);
   }
 
-  private async writeAll(records: RegisterRecord[]): Promise<boolean> {
+  private async written(records: RegisterRecord[], death: Death): Promise<Verdict> {
     const results = await Promise.allSettled(records.map((record) => this.write(record)));
     const failed = results.find((result) => result.status === 'rejected');
-    if (failed !== undefined) this.parts.report(failed.reason);
-    return failed === undefined;
+    if (failed === undefined) return this.confirmed(death);
+    this.parts.report(failed.reason);
+    return UNCONFIRMED;
+  }
+
+  /** What is known of a death, once all of that is on disk. */
+  private async confirmed(death: Death, cause?: Cause): Promise<Verdict> {
+    try {
+      await this.parts.journal.settled();
+    } catch (error) {
+      this.parts.report(error);
+      return UNCONFIRMED;
+    }
+    return verdict(death, cause);
   }
 }
 
