@@ -32,6 +32,7 @@ const LONG = [
     'database/kill-replay.spec',
     'kill-journal/kill-journal.spec',
     'keys/keys.spec',
+    'killswitch/cut-off-kill-all.spec',
     'killswitch/kill-all-statement.spec',
     'killswitch/killswitch.spec',
     'killswitch/new-enrolment.spec',

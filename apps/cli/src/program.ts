@@ -196,7 +196,10 @@ function addAgents(agents: Command, output: Output, context: ContextOf): void {
   withJson(agents.command('message'))
     .description('tell a running agent of an instance on this machine something; it takes it up before its next turn')
     .argument('<agent>')
-    .argument('<text>', '- for what comes on standard input: arguments stand in the process list and the history of the shell')
+    .argument(
+      '<text>',
+      '- for what comes on standard input: arguments stand in the process list and the history of the shell',
+    )
     .requiredOption('--local <dir>', 'the directory of the instance')
     .action(async (id: string, text: string, { local }: { local: string }) =>
       (await import('./commands/agents-message.js')).message(output, local, id, text),

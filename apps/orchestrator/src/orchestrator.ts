@@ -229,6 +229,7 @@ export class Orchestrator implements Drainable {
     // Nobody hears any more what those cost, also where the agent goes on.
     const unheard = await ledger.settleLeft();
     if (unheard > 0) logger.warn({ requests: unheard, msg: 'model requests of the last process count in full' });
+    await this.api.store.missUnread();
     await recovery.recoverAtStart();
     if (runs.all().length === 0) await programs.clear();
     await sweep.applyLimits();

@@ -73,7 +73,9 @@ export const FAULTS = {
   'secret-unreadable': never('A secret is not sealed to this instance, or not meant for this agent.'),
   'lease-older': never('The renewal is older than one that was seen before.'),
   'tree-head': never("The head of the peer's audit log contradicts an earlier one."),
-  'rearm-same-person': never('Whoever ordered the kill may not re-arm the scope.'),
+  'rearm-same-person': never(
+    "Another person than who ordered the kill must re-arm; the token of the hub's file is none.",
+  ),
   // Instances and agents
   'agent-unknown': never('The instance does not know this agent.'),
   'agent-exists': never('An agent with this id exists already.'),

@@ -11,7 +11,11 @@ interface Overlap {
   overlap?: number;
 }
 
-/** Has the spoke of the instance in `dir` put another key in the place of its own. @throws HubProblem; LocalFault `spoke-unreachable` */
+/**
+ * Has the spoke of the instance in `dir` put another key in the place of its own.
+ *
+ * @throws HubProblem; LocalFault `spoke-unreachable`
+ */
 export async function rotateSpokeKey(output: Output, dir: string, { overlap }: Overlap): Promise<void> {
   const key = await new OwnerClient(resolve(dir)).rotateKey(overlap === undefined ? {} : { overlapMs: overlap });
   const { instanceId, keyId, oldUntil, answer } = key;

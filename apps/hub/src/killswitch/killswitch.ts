@@ -142,11 +142,12 @@ export class Killswitch implements OnApplicationBootstrap {
 
   /** Orders anew, with the same number, what was signed with a key that is believed no longer. */
   renew(record: CommandRecord): void {
-    const old = this.issued.get(record.id);
     const ordered = orderedScope(record.envelope);
-    const row = old === undefined ? undefined : this.epochs.of(record.instance, old.scope);
+    const row = ordered === undefined ? undefined : this.epochs.of(record.instance, ordered.scope);
     // What was armed again since is nobody's order any more.
-    if (old === undefined || ordered === undefined || row === undefined || row.armed) return;
+    if (ordered === undefined || row === undefined || row.armed) return;
+    const old = this.issued.get(record.id) ?? this.adopt(record);
+    if (old === undefined) return;
     this.issueAgain({ ...row, epoch: ordered.epoch }, old, 'key-revoked', old.attempt);
   }
 

@@ -2,8 +2,8 @@ import { create, KillEpochSchema, KillScope } from '@capstan/protocol';
 import { proves } from '../../../../test/support/proves.js';
 import { until } from '../../../../test/support/until.js';
 import { TestFederation } from '../../test/test-federation.js';
-import { ConnectionStore } from '../connections/connection.store.js';
 import { type Ordered, readInvite, TestSpoke } from '../../test/test-spoke.js';
+import { ConnectionStore } from '../connections/connection.store.js';
 import { KillEpochs } from './kill-epochs.js';
 import { Stopping } from './stopping.js';
 

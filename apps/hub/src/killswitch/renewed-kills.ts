@@ -6,6 +6,7 @@ import { CommandBook } from '../commands/command.book.js';
 import { CommandDesk } from '../commands/command-desk.js';
 import { type CommandRecord, isPursued } from '../commands/command-record.js';
 import { DroppedCommands } from '../commands/dropped-commands.js';
+import { OTHERS_MS } from '../commands/outbox.js';
 import { HubIdentity } from '../identity/hub-identity.js';
 import { Killswitch } from './killswitch.js';
 
@@ -19,6 +20,8 @@ const LOOK_MS = 1_000;
 export class RenewedKills implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly log = createLogger('hub.killswitch');
   private timer: NodeJS.Timeout | undefined;
+  /** Another replica’s, by command: since when it is outlived, milliseconds of a steady clock. */
+  private readonly outlivedSince = new Map<string, number>();
 
   constructor(
     private readonly identity: HubIdentity,
@@ -31,6 +34,7 @@ export class RenewedKills implements OnApplicationBootstrap, OnApplicationShutdo
 
   onApplicationBootstrap(): void {
     this.timer = setInterval(() => {
+      for (const id of this.outlivedSince.keys()) if (!this.book.isOpen(id)) this.outlivedSince.delete(id);
       this.renew(this.book.allOpen());
     }, LOOK_MS);
   }
@@ -44,10 +48,9 @@ export class RenewedKills implements OnApplicationBootstrap, OnApplicationShutdo
     this.renew(this.book.openOf(instance));
   }
 
-  /** Another replica's are its own to renew, and reach this one as new. */
   private renew(open: readonly CommandRecord[]): void {
     for (const record of open) {
-      if (!isPursued(record) || this.book.isForeign(record.id) || !this.isOutlived(record)) continue;
+      if (!isPursued(record) || !this.isOutlived(record) || this.isLeftToOthers(record.id)) continue;
       try {
         if (record.kind === 'agent.kill-all') this.killswitch.renew(record);
         else this.one(record);
@@ -55,6 +58,14 @@ export class RenewedKills implements OnApplicationBootstrap, OnApplicationShutdo
         this.log.warn({ err, command: record.id, msg: 'a kill could not be ordered anew' });
       }
     }
+  }
+
+  /** Another replica's are its own to renew, and reach this one as new: unless it is gone. */
+  private isLeftToOthers(id: string): boolean {
+    if (!this.book.isForeign(id)) return false;
+    const since = this.outlivedSince.get(id) ?? performance.now();
+    this.outlivedSince.set(id, since);
+    return performance.now() - since < OTHERS_MS;
   }
 
   private one(record: CommandRecord): void {

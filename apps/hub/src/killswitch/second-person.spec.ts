@@ -79,6 +79,11 @@ test.each([
   })(),
 );
 
+test('whoever re-arms what the token of the hub’s file has stopped is told that it is about that token', async () => {
+  const { body } = await as('bob').post('agents/rearm', await stoppedBy('admin'));
+  expect(JSON.stringify(body)).toContain("the token of the hub's file");
+});
+
 test('a token that was taken back since is still the person that it was', async () => {
   const order = await stoppedBy('alice');
   expect((await as('alice-4').remove(`${TOKENS}/alice`)).status).toBe(204);

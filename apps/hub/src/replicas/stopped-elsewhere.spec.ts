@@ -1,3 +1,4 @@
+import { keyRecord, KeyRing } from '@capstan/identity';
 import { create, KillEpochSchema } from '@capstan/protocol';
 import { proves } from '../../../../test/support/proves.js';
 import { until } from '../../../../test/support/until.js';
@@ -6,6 +7,8 @@ import { TestReplicas } from '../../test/test-replicas.js';
 import type { Ordered } from '../../test/test-spoke.js';
 import { Answers } from '../commands/answers.js';
 import type { CommandView } from '../commands/command-view.js';
+import { HubIdentity } from '../identity/hub-identity.js';
+import { HubKeys } from '../keys/hub-keys.js';
 import { KillEpochs } from '../killswitch/kill-epochs.js';
 import { Stopping } from '../killswitch/stopping.js';
 
@@ -117,6 +120,27 @@ test(
     await spoke.offer(spoke.receipt(order, { case: 'refused', value: { code: 'kill-epoch' } }), 'kill');
     const next = await orderedByTheOther(old, 4n);
     expect(next.command.body).toMatchObject({ value: { epoch: 5n } });
+    await spoke.offer(spoke.receipt(next, spoke.killedAll(next, [])), 'kill');
+    await until('the other renews leases', () => !isStopped(second));
+  }),
+);
+
+test(
+  'a kill-all of a replica that is gone is ordered under the hub’s present key by another',
+  proves(['FED-10', 'FED-19'], async () => {
+    const { first, second, spoke } = replicas;
+    const old = await killAll();
+    await spoke.disconnect();
+    await first.stop();
+    const { publicKey } = second.app.get(HubIdentity, { strict: false }).key;
+    const { keyId } = await second.app.get(HubKeys, { strict: false }).rotate('admin', 1);
+    await spoke.connect(spoke.key, new KeyRing([keyRecord('hub', publicKey, ['link', 'command'])]), second);
+    await spoke.acknowledge({ envelope: await until('it has heard of the key', () => spoke.statements[0]) });
+    const next = await until('it was ordered by the other', () =>
+      spoke.ordered.find(({ command }) => command.body.case === 'killAll' && command.header?.id !== old),
+    );
+    expect(next.envelope.signatures.map((signature) => signature.keyId)).toEqual([keyId]);
+    expect(next.command.body).toMatchObject({ value: { epoch: 1n } });
     await spoke.offer(spoke.receipt(next, spoke.killedAll(next, [])), 'kill');
     await until('the other renews leases', () => !isStopped(second));
   }),

@@ -123,7 +123,9 @@ describe('a push, and what has happened to the branch meanwhile', () => {
       );
       await until('it holds its lock', () => existsSync(locked) || undefined);
       const locks = (): string[] =>
-        readdirSync(join(remote, 'refs'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.lock'));
+        readdirSync(join(remote, 'refs'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+          name.endsWith('.lock'),
+        );
       expect(locks()).toEqual(['heads/capstan/one.lock']);
       stop.abort();
       expect(await ended).toBe('broken off');

@@ -197,6 +197,8 @@ export class Killswitch {
     if (outcome === 'unconfirmed') await reaping.kill(agentId);
     const run = runs.get(agentId);
     if (run !== undefined) {
+      // It may have begun since the order came.
+      run.intend({ kind: 'killed' });
       await run.settled;
       return store.find(agentId);
     }

@@ -16,8 +16,9 @@ import { until } from '../../../../test/support/until.js';
 import { planFor } from '../../test/plans.js';
 import { TestApi } from '../../test/test-api.js';
 import { INSTANCE } from '../../test/test-instance.js';
-import type { AgentRun } from '../spawner/agent-run.js';
+import { AgentRuns, type AgentRun } from '../spawner/agent-run.js';
 import type { SpawnPlan } from '../spawner/spawn-plan.js';
+import { Killswitch, type KillswitchParts } from './killswitch.service.js';
 
 describe('the killswitch', () => {
   let api: TestApi;
@@ -89,6 +90,27 @@ describe('the killswitch', () => {
       async () => (await api.store.find(agentId(before.agentId)))?.state === 'killed' || undefined,
     );
     expect((await api.store.find(after))?.state).toBe('queued');
+  });
+
+  it('tells a run that began while the order was carried out, so that nothing more of it goes out', async () => {
+    const runs = new AgentRuns();
+    const plan = planFor();
+    let run: AgentRun | undefined;
+    const killswitch = new Killswitch({
+      runs,
+      reaper: {
+        kill: async () => {
+          run = runs.open(plan.agentId, () => undefined);
+          return { outcome: 'killed', observation: new Uint8Array() };
+        },
+      },
+      store: { find: async () => undefined },
+      audit: { append: async () => undefined },
+    } as Partial<Record<keyof KillswitchParts, unknown>> as KillswitchParts);
+    const killing = killswitch.kill(plan.agentId, '');
+    await until('it is told', () => run?.killed.aborted);
+    run?.close();
+    expect((await killing).outcome).toBe('killed');
   });
 
   it('kills while Valkey does not answer', async () => {

@@ -80,7 +80,8 @@ export class AgentLog {
     const size = LONGEST_TEXT - mark.length;
     for (const part of stripControl(text).split('\n')) {
       const line = this.shown(part);
-      for (let at = 0; at === 0 || at < line.length; at += size) this.appendLine('system', mark + line.slice(at, at + size));
+      for (let at = 0; at === 0 || at < line.length; at += size)
+        this.appendLine('system', mark + line.slice(at, at + size));
     }
     this.onAppend();
   }

@@ -1,5 +1,6 @@
 import { LocalFault, type Logger } from '@capstan/platform';
 import { WireFault } from '@capstan/protocol';
+import { quarantinesOf, salvageDirOf } from '../git/index.js';
 import type { Harvester } from './harvester.js';
 import type { LauncherParts } from './launcher.js';
 import type { SubmitRefusal } from './submit-desk.js';
@@ -27,7 +28,7 @@ export function answeringJudge(harvester: Harvester, logger: Logger): LauncherPa
   };
 }
 
-/** @param hidden path of the host that git may have named. */
+/** @param hidden the repository: a path of the host that git may have named, as it may those beside it. */
 function answerOf(error: unknown, hidden: string): SubmitRefusal {
   if (error instanceof WorkRefused) {
     const { advice, code, onto } = error;
@@ -37,7 +38,7 @@ function answerOf(error: unknown, hidden: string): SubmitRefusal {
   if (error instanceof WireFault) {
     const detail =
       error.code === 'harvest-refused' && error.detail !== undefined
-        ? ` (${error.detail.replaceAll(hidden, 'the repository').slice(0, 1000)})`
+        ? ` (${withoutPaths(error.detail, hidden).slice(0, 1000)})`
         : '';
     return refusal(error, `${error.sentence}${detail}`, error.code === 'harvest-refused');
   }
@@ -45,6 +46,11 @@ function answerOf(error: unknown, hidden: string): SubmitRefusal {
   if (error instanceof LocalFault && TELLABLE.includes(error.code)) return refusal(error, error.sentence, false);
   const sentence = 'The work could not be judged.';
   return refusal({ code: 'internal', sentence }, `${sentence} Submit again.`, false);
+}
+
+function withoutPaths(text: string, repository: string): string {
+  const hidden = [repository, quarantinesOf(repository), salvageDirOf(repository)];
+  return hidden.reduce((left, path) => left.replaceAll(path, 'the repository'), text);
 }
 
 function refusal(

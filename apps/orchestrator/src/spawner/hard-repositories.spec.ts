@@ -67,7 +67,9 @@ describe('an agent on a repository that is not as one would wish', () => {
     proves(['ORC-117', 'ORC-112'], async () => {
       const remote = remoteOf();
       const began = join(execution.instance.directory, 'began');
-      writeFileSync(join(remote, 'hooks', 'pre-receive'), `#!/bin/sh\ntouch ${began}\nexec sleep 60\n`, { mode: 0o755 });
+      writeFileSync(join(remote, 'hooks', 'pre-receive'), `#!/bin/sh\ntouch ${began}\nexec sleep 60\n`, {
+        mode: 0o755,
+      });
       const id = await spawn(remote, 'write');
       await until('it is pushed', () => existsSync(began) || undefined, 120_000);
       await execution.orchestrator.api.killswitch.kill(id, 'enough');

@@ -182,7 +182,9 @@ describe('work that is judged', () => {
         );
         await until('the push has begun', () => existsSync(began));
         killed.intend({ kind: 'killed' });
-        expect(await taking).toMatchObject({ pushing: { branch: expect.stringMatching(/^capstan\//), commit: expect.any(String) } });
+        expect(await taking).toMatchObject({
+          pushing: { branch: expect.stringMatching(/^capstan\//), commit: expect.any(String) },
+        });
         expect(branches()).toBe('');
       }),
     );

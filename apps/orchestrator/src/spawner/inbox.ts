@@ -14,7 +14,7 @@ export interface MessageNotice {
   messageId: string;
   /** ISO 8601. */
   at: string;
-  /** `missed`: the agent has ended without it. */
+  /** `missed`: the agent has ended without it, or its orchestrator has. */
   state: 'waiting' | 'taken' | 'missed';
 }
 

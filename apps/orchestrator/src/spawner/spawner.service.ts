@@ -21,6 +21,7 @@ import { WorkRefused } from './work-refused.js';
 import { StartForbidden, type Launched, type Launcher } from './launcher.js';
 import type { Settled, Settlement } from './settlement.js';
 import type { Supervisor } from './supervisor.js';
+import { timeLeft } from './time-left.js';
 import { UsageRecorder } from './usage-recorder.js';
 
 export interface SpawnerParts {
@@ -169,7 +170,9 @@ export class Spawner {
     for (const { sentence } of launched.warnings) log.append('system', sentence);
     run.progressed();
     using _vitals = vitals.watch(run, launched.sandbox.handle, log);
-    const watched = supervisor.watch(run, launched.sandbox, log, timeLeft(claim)).catch(async (error: unknown) => {
+    const watch = async (): Promise<AgentEnd> =>
+      supervisor.watch(run, launched.sandbox, log, timeLeft(claim, launched.sandbox));
+    const watched = watch().catch(async (error: unknown) => {
       logger.error({ err: error, agentId, msg: 'the agent could not be watched' });
       await reaping.kill(agentId);
       return failed('internal');
@@ -239,12 +242,6 @@ export class Spawner {
   }
 }
 
-/** Of its wall-clock limit, milliseconds; one that was adopted has used up some of it. */
-function timeLeft({ agent, plan }: Claim): number {
-  const usedMs = agent.startedAt === null ? 0 : Date.now() - Date.parse(agent.startedAt);
-  return Math.max(0, plan.timeoutMs - Math.max(0, usedMs));
-}
-
 function endOfUnclaimed(claimed: Exclude<Claimed, { kind: 'claimed' }>): JobEnd {
   if (claimed.kind === 'refused' && claimed.state === 'completed') return { kind: 'completed' };
   return { kind: 'failed', code: claimed.kind === 'refused' ? claimed.state : 'agent-unknown' };
@@ -295,11 +292,7 @@ function failure({ code, sentence }: AgentEnd & { kind: 'failed' }, log: AgentLo
 }
 
 /** Whether the source has the work, nobody can tell: what it may have is named. @param warnings that the agent has already */
-function killedWhilePushing(
-  { pushing }: HarvestStopped,
-  warnings: readonly WarningView[],
-  log: AgentLog,
-): Settled {
+function killedWhilePushing({ pushing }: HarvestStopped, warnings: readonly WarningView[], log: AgentLog): Settled {
   if (pushing === undefined) return { state: 'killed' };
   const { branch, commit } = pushing;
   const sentence = `It was killed while commit ${commit} was being pushed to ${branch}: look whether the source has it.`;

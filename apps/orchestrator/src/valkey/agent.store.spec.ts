@@ -1,4 +1,12 @@
-import { AGENT_TRANSITIONS, newId, taskId, type AgentId, type AgentStateName, type AgentView } from '@capstan/protocol';
+import {
+  AGENT_TRANSITIONS,
+  agentId,
+  newId,
+  taskId,
+  type AgentId,
+  type AgentStateName,
+  type AgentView,
+} from '@capstan/protocol';
 import { closeValkey, connectValkey } from '@capstan/platform';
 import type { Redis } from 'ioredis';
 import { proves } from '../../../../test/support/proves.js';
@@ -7,7 +15,7 @@ import { planFor } from '../../test/plans.js';
 import type { SpawnPlan } from '../spawner/spawn-plan.js';
 import { AgentEvents } from './agent.events.js';
 import { AgentStore } from './agent.store.js';
-import { CHANNELS } from './keys.js';
+import { CHANNELS, KEYS } from './keys.js';
 
 const STATES = Object.keys(AGENT_TRANSITIONS) as AgentStateName[];
 
@@ -166,6 +174,24 @@ describe('AgentStore', () => {
       expect(states).toEqual(['pending', 'pending', 'assigned', 'executing', 'completed']);
     }),
   );
+
+  it('tells of the messages that waited in a former life of its orchestrator that they are missed, once', async () => {
+    const tell = (messageId: string, state: 'waiting' | 'taken') =>
+      store.noticeMessage({ agentId: agentId('one'), messageId, at: new Date().toISOString(), state });
+    await tell('read', 'waiting');
+    await tell('unread', 'waiting');
+    await tell('read', 'taken');
+    await store.missUnread();
+    await store.missUnread();
+    const entries = await client.xrange(KEYS.events, '-', '+');
+    const told = entries.map(([, [, json = '']]) => JSON.parse(json) as { messageId: string; state: string });
+    expect(told.map(({ messageId, state }) => `${messageId} ${state}`)).toEqual([
+      'read waiting',
+      'unread waiting',
+      'read taken',
+      'unread missed',
+    ]);
+  });
 
   it(
     'publishes each change, and streams them all in order from any cursor',

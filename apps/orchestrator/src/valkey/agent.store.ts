@@ -229,7 +229,16 @@ export class AgentStore {
   /** Puts into the stream what has become of an operator's message. */
   async noticeMessage(notice: MessageNotice): Promise<void> {
     const json = JSON.stringify(notice);
-    await this.client.multi().xadd(KEYS.events, '*', 'message', json).publish(CHANNELS.messages, json).exec();
+    const field = `${notice.messageId} ${notice.agentId}`;
+    const step = this.client.multi().xadd(KEYS.events, '*', 'message', json).publish(CHANNELS.messages, json);
+    await (notice.state === 'waiting' ? step.hset(KEYS.unread, field, json) : step.hdel(KEYS.unread, field)).exec();
+  }
+
+  /** At the start of the process, whose memory holds no message: those that waited in its former life are missed. */
+  async missUnread(): Promise<void> {
+    const at = new Date(this.now()).toISOString();
+    for (const json of Object.values(await this.client.hgetall(KEYS.unread)))
+      await this.noticeMessage({ ...(JSON.parse(json) as MessageNotice), at, state: 'missed' });
   }
 
   /** Puts into the stream that an agent's conversation was summed up. */

@@ -20,6 +20,8 @@ export const KEYS = {
   ended: 'orchestrator:ended',
   /** Counter: the last fencing token. */
   fence: 'orchestrator:fence',
+  /** Hash: the last MessageNotice of messages that wait, by the message's id and the agent's. */
+  unread: 'orchestrator:unread',
   /** Stream: every change, in order. */
   events: 'orchestrator:events',
   /** Hash: sums that model requests hold while they run, by the id of the hold. */

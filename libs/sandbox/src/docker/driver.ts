@@ -168,7 +168,8 @@ export class DockerDriver implements SandboxDriver {
     const after = await this.daemon.inspect(id);
     if (after?.running !== true) return undefined;
     const pidNamespace = init?.pidNamespace ?? null;
-    if (init === null || pidNamespace === null || after.pid !== init.pid) throw new SandboxFault('sandbox-failed', GONE);
+    if (init === null || pidNamespace === null || after.pid !== init.pid)
+      throw new SandboxFault('sandbox-failed', GONE);
     return {
       driver: 'docker',
       bootId: bootId(),

@@ -153,7 +153,9 @@ describe("the register's journal", () => {
   it('tries again after a failure, the whole state at once, and is settled only when that is on disk', async () => {
     let state: Line[] = [{ n: 0, padding: 'x'.repeat(2 * AREA) }];
     const { journal } = await open(() => state);
-    await expect(journal.append({ n: 1, padding: 'x'.repeat(AREA) })).rejects.toMatchObject({ code: 'register-failed' });
+    await expect(journal.append({ n: 1, padding: 'x'.repeat(AREA) })).rejects.toMatchObject({
+      code: 'register-failed',
+    });
     await expect(journal.settled()).rejects.toMatchObject({ code: 'register-failed' });
     state = [{ n: 1 }, { n: 2 }];
     await journal.settled();

@@ -23,7 +23,6 @@ const UNCONFIRMED = { outcome: 'unconfirmed' } as const;
 /** Brings agents to their end, and makes the signed record of it: one observation for each order. */
 export class Deaths {
   private readonly watches = new Map<AgentEntry, { watch: DeathWatch; recorded: Promise<void> }>();
-
   private wasCrowded = false;
 
   constructor(private readonly parts: DeathsParts) {}
