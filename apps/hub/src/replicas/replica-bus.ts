@@ -84,9 +84,15 @@ export class ReplicaBus implements OnModuleInit, OnApplicationShutdown {
 
   private async connect(url: string): Promise<void> {
     try {
-      const listener = await this.client(url);
+      const listener = await this.client(url, { autoResubscribe: false });
       listener.on('message', (_channel, text) => this.hear(text));
       await listener.subscribe(this.channel);
+      // The library would do it too, but a Valkey that goes away in that moment is a rejection there that nobody catches.
+      listener.on('ready', () => {
+        listener.subscribe(this.channel).catch(() => {
+          if (!this.isStopped) listener.disconnect(true);
+        });
+      });
       this.sender = await this.client(url);
     } catch (err) {
       if (this.isStopped) return;
@@ -96,9 +102,9 @@ export class ReplicaBus implements OnModuleInit, OnApplicationShutdown {
     }
   }
 
-  private async client(url: string): Promise<Client> {
+  private async client(url: string, options: Parameters<typeof connectValkey>[1] = {}): Promise<Client> {
     // What was not sent while Valkey was away is old news when it is back.
-    const client = await connectValkey(url, { enableOfflineQueue: false, connectTimeout: 2_000 });
+    const client = await connectValkey(url, { enableOfflineQueue: false, connectTimeout: 2_000, ...options });
     this.clients.push(client);
     if (this.isStopped) await closeNow(client);
     return client;
