@@ -4,7 +4,7 @@ import type { AgentId } from '@capstan/protocol';
 import type { KillHandle, SandboxDrivers } from '@capstan/sandbox';
 import { isStopped } from '../killswitch/kill-scope.js';
 import type { AgentStore } from '../valkey/agent.store.js';
-import { CannotGoOn } from './found-agent.js';
+import { CannotGoOn } from './cannot-go-on.js';
 import type { Sessions } from './session.js';
 import type { Spawner } from './spawner.service.js';
 

@@ -7,7 +7,7 @@ import { Sandboxes } from '../../../../test/support/sandboxes.js';
 import { planFor } from '../../test/plans.js';
 import { TestApi } from '../../test/test-api.js';
 import { Adoption } from './adoption.service.js';
-import { CannotGoOn } from './found-agent.js';
+import { CannotGoOn } from './cannot-go-on.js';
 import type { SessionRecord } from './session.js';
 import type { SpawnPlan } from './spawn-plan.js';
 

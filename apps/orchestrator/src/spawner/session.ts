@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { ProgramPolicy } from '@capstan/platform';
 import { LocalFault, type AgentId, type TaskId, type TenantId } from '@capstan/protocol';
 import type { WorktreeRecord } from '../git/index.js';
-import { CannotGoOn } from './found-agent.js';
+import { CannotGoOn } from './cannot-go-on.js';
 import type { Stand } from './submission.js';
 
 const NOTES = 'session.json';
