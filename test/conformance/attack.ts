@@ -12,6 +12,8 @@ export interface Attack<Target> {
   needs?: Need;
   /** Waits for a time limit of the implementation: begun first, beside the others, on sockets of its own. */
   isSlow?: true;
+  /** Uses up what the implementation gives to an address: begun last, when nothing else needs it. */
+  isGreedy?: true;
   run(target: Target): Promise<string>;
 }
 
@@ -28,7 +30,7 @@ export interface Outcome {
   ms: number;
 }
 
-/** Runs attacks one after another, the slow ones beside them. An attack that throws is a mismatch with the error as what came. */
+/** Runs attacks one after another, the slow ones beside them, the greedy ones after all others. An attack that throws is a mismatch with the error as what came. */
 export async function runAttacks<Target>(
   attacks: readonly Attack<Target>[],
   target: Target,
@@ -41,9 +43,12 @@ export async function runAttacks<Target>(
     return outcome;
   };
   const slow = attacks.filter(({ isSlow }) => isSlow).map(run);
+  const quick = attacks.filter(({ isSlow, isGreedy }) => isSlow !== true && isGreedy !== true);
   const outcomes: Outcome[] = [];
-  for (const attack of attacks.filter(({ isSlow }) => isSlow === undefined)) outcomes.push(await run(attack));
-  return [...outcomes, ...(await Promise.all(slow))];
+  for (const attack of quick) outcomes.push(await run(attack));
+  outcomes.push(...(await Promise.all(slow)));
+  for (const attack of attacks.filter(({ isGreedy }) => isGreedy)) outcomes.push(await run(attack));
+  return outcomes;
 }
 
 async function runAttack<Target>(

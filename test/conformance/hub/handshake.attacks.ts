@@ -249,6 +249,7 @@ export const HANDSHAKE: readonly HubAttack[] = [
     id: 'hub.upgrade.many',
     does: 'opens forty sockets from one address and proves nothing on any',
     expect: 'most 32, then http:503',
+    isGreedy: true,
     run: async (hub) => {
       const tried = await Promise.all(
         Array.from({ length: 40 }, async () => {
