@@ -103,24 +103,30 @@ async function refusedUnsigned(hub: HubUnderTest, { envelope, command, link }: O
 
 const refused = (order: Order, code: string): Message => receipt(order, { refused: { code, sentence: 'No.' } });
 
-/** How the hub goes on: with the same order, or with another one that stops the same. */
-async function goesOn({ envelope, link }: Order): Promise<string> {
-  const given = hex(digestOf(envelope));
-  let seen = 0;
-  return link.until(
-    'order after the refusal',
-    () => {
-      const orders = link.messages
-        .map(({ body }) => message(body, 'envelope'))
-        .filter((each) => text(each, 'payload_type').includes('.command.'))
-        .filter((each) => decode('Command', bytes(each, 'payload'))['kill_all'] !== undefined)
-        .map((each) => hex(digestOf(each)));
-      seen = orders.filter((digest) => digest === given).length;
-      if (orders.some((digest) => digest !== given)) return 'ordered anew';
-      return seen > 1 ? 'ordered again' : undefined;
-    },
-    SLOW_MS,
-  );
+/** How often the hub has given the same order on this link, and whether it has given another that stops the same. */
+function given({ envelope, link }: Order): { times: number; isAnother: boolean } {
+  const digest = hex(digestOf(envelope));
+  const orders = link.messages
+    .map(({ body }) => message(body, 'envelope'))
+    .filter((each) => text(each, 'payload_type').includes('.command.'))
+    .filter((each) => decode('Command', bytes(each, 'payload'))['kill_all'] !== undefined)
+    .map((each) => hex(digestOf(each)));
+  return {
+    times: orders.filter((each) => each === digest).length,
+    isAnother: orders.some((each) => each !== digest),
+  };
+}
+
+/** The hub goes on with the same order. */
+function again(order: Order): Promise<string> {
+  const look = (): string | undefined => (given(order).times > 1 ? 'ordered again' : undefined);
+  return order.link.until('the order again', look, SLOW_MS);
+}
+
+/** The hub goes on with another order that stops the same; it may have repeated the first until then. */
+function anew(order: Order): Promise<string> {
+  const look = (): string | undefined => (given(order).isAnother ? 'ordered anew' : undefined);
+  return order.link.until('another order', look, SLOW_MS);
 }
 
 const FORGED = 'rejection:statement-invalid, open, not renewed';
@@ -192,7 +198,7 @@ export const KILL_ALLS: readonly HubAttack[] = [
       alone(hub, async (member, link) => {
         const order = await stopped(hub, member, link);
         const noted = await refusedUnsigned(hub, order, 'expired');
-        const got = [noted, await aftermath(hub, order), await goesOn(order)];
+        const got = [noted, await aftermath(hub, order), await again(order)];
         got.push(await verdict(link, all(order, BOTH, stated(order, BOTH))), await aftermath(hub, order));
         return got.join(', ');
       }),
@@ -207,7 +213,7 @@ export const KILL_ALLS: readonly HubAttack[] = [
       alone(hub, async (member, link) => {
         const order = await stopped(hub, member, link);
         const got = [await verdict(link, refused(order, 'connection-not-active'))];
-        got.push(await aftermath(hub, order), await goesOn(order));
+        got.push(await aftermath(hub, order), await again(order));
         got.push(await verdict(link, all(order, BOTH, stated(order, BOTH))), await aftermath(hub, order));
         return got.join(', ');
       }),
@@ -221,7 +227,7 @@ export const KILL_ALLS: readonly HubAttack[] = [
     run: (hub) =>
       alone(hub, async (member, link) => {
         const order = await stopped(hub, member, link);
-        const got = [await verdict(link, refused(order, 'kill-epoch')), await goesOn(order)];
+        const got = [await verdict(link, refused(order, 'kill-epoch')), await anew(order)];
         return [...got, await aftermath(hub, order)].join(', ');
       }),
   },
