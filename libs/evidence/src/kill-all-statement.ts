@@ -1,10 +1,8 @@
-import { openEnvelope, type KeyRing } from '@capstan/identity';
+import type { KeyRing } from '@capstan/identity';
 import {
   bytesEqual,
   CommandSchema,
-  decodeEnvelope,
   decodeStrict,
-  Direction,
   KillAllStatementSchema,
   killOutcomeName,
   KillScope,
@@ -14,6 +12,7 @@ import {
   type KillAllStatement,
   type Receipt,
 } from '@capstan/protocol';
+import { openReaperWord } from './open-reaper-word.js';
 
 /** Which agents a kill-all covers, as the reaper has signed it. */
 export interface VerifiedKillAll {
@@ -92,23 +91,9 @@ function areDead({ agents }: KillAllResult): boolean {
   return agents.every(({ result }) => result !== undefined && killOutcomeName(result.outcome) !== 'unconfirmed');
 }
 
-/** No clock is asked: what was stopped then was stopped. */
 function open({ instance, result }: KillAllClaim, keys: KeyRing): KillAllStatement {
-  try {
-    const { payload, key } = openEnvelope(decodeEnvelope(result.statement), KillAllStatementSchema, {
-      kind: 'kill-all',
-      purpose: 'observe',
-      keys,
-      audience: instance,
-      direction: Direction.LOCAL,
-      nowMs: 0,
-      expiry: 'exempt',
-    });
-    if (key.owner !== instance) throw new WireFault('wrong-issuer', `stated by ${key.owner}`);
-    return payload;
-  } catch (error) {
-    throw new WireFault('statement-invalid', error instanceof WireFault ? error.code : undefined, { cause: error });
-  }
+  const word = { instance, kind: 'kill-all', bytes: result.statement, code: 'statement-invalid' } as const;
+  return openReaperWord(word, KillAllStatementSchema, keys);
 }
 
 /** The same names, each as often, in whatever order. */

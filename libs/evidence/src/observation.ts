@@ -1,8 +1,6 @@
-import { openEnvelope, type KeyRing } from '@capstan/identity';
+import type { KeyRing } from '@capstan/identity';
 import {
   bytesEqual,
-  decodeEnvelope,
-  Direction,
   killOutcomeName,
   ObservationSchema,
   WireFault,
@@ -10,6 +8,7 @@ import {
   type KillResult,
   type Observation,
 } from '@capstan/protocol';
+import { openReaperWord } from './open-reaper-word.js';
 
 /** What a reaper saw and signed, verified. Times are milliseconds since the epoch, by the reaper's clock. */
 export interface VerifiedObservation {
@@ -60,22 +59,9 @@ export function verifyObservation(claim: KillClaim, keys: KeyRing): VerifiedObse
   return observationView(seen, claimed);
 }
 
-/** The clock is not asked: a death that was observed stays one. */
-function open(claim: KillClaim, keys: KeyRing): Observation {
-  try {
-    const envelope = decodeEnvelope(claim.result.observation);
-    const want = { kind: 'observation', purpose: 'observe', keys, audience: claim.instance } as const;
-    const { payload, key } = openEnvelope(envelope, ObservationSchema, {
-      ...want,
-      direction: Direction.LOCAL,
-      nowMs: 0,
-      expiry: 'exempt',
-    });
-    if (key.owner !== claim.instance) throw new WireFault('wrong-issuer', `observed by ${key.owner}`);
-    return payload;
-  } catch (error) {
-    throw new WireFault('observation-invalid', error instanceof WireFault ? error.code : undefined, { cause: error });
-  }
+function open({ instance, result }: KillClaim, keys: KeyRing): Observation {
+  const word = { instance, kind: 'observation', bytes: result.observation, code: 'observation-invalid' } as const;
+  return openReaperWord(word, ObservationSchema, keys);
 }
 
 function contradiction(claim: KillClaim, claimed: KillOutcomeName, seen: Observation): string | undefined {

@@ -1,13 +1,6 @@
-import { openEnvelope, type KeyRing } from '@capstan/identity';
-import {
-  bytesEqual,
-  decodeEnvelope,
-  Direction,
-  ProbeAnswerSchema,
-  WireFault,
-  type ProbeAnswer,
-  type ProbeResult,
-} from '@capstan/protocol';
+import type { KeyRing } from '@capstan/identity';
+import { bytesEqual, ProbeAnswerSchema, WireFault, type ProbeAnswer, type ProbeResult } from '@capstan/protocol';
+import { openReaperWord } from './open-reaper-word.js';
 
 /** A reaper's word, verified, that it stood where a kill would have reached it. */
 export interface VerifiedProbe {
@@ -46,21 +39,8 @@ export function verifyProbe(claim: ProbeClaim, keys: KeyRing, nonce?: Uint8Array
   return { nonce: answer.nonce, takenAtMs: Number(takenAtMs), bootId, livingAgents };
 }
 
-/** No clock is asked: that the answer is fresh, its nonce says. */
+/** That the answer is fresh, its nonce says. */
 function open({ instance, result }: ProbeClaim, keys: KeyRing): ProbeAnswer {
-  try {
-    const { payload, key } = openEnvelope(decodeEnvelope(result.answer), ProbeAnswerSchema, {
-      kind: 'probe',
-      purpose: 'observe',
-      keys,
-      audience: instance,
-      direction: Direction.LOCAL,
-      nowMs: 0,
-      expiry: 'exempt',
-    });
-    if (key.owner !== instance) throw new WireFault('wrong-issuer', `answered by ${key.owner}`);
-    return payload;
-  } catch (error) {
-    throw new WireFault('observation-invalid', error instanceof WireFault ? error.code : undefined, { cause: error });
-  }
+  const word = { instance, kind: 'probe', bytes: result.answer, code: 'observation-invalid' } as const;
+  return openReaperWord(word, ProbeAnswerSchema, keys);
 }

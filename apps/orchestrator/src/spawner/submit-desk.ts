@@ -52,7 +52,6 @@ export class SubmitDesk {
   private reading: Promise<unknown> = Promise.resolve();
   private count = 0;
   private isBusy = false;
-  private last: Submission | undefined;
   private refusal: SubmitRefusal | undefined;
 
   private constructor(
@@ -85,11 +84,6 @@ export class SubmitDesk {
     if (process.getuid?.() === 0) await chown(socketPath, 0, gid);
     await chmod(socketPath, 0o660);
     return desk;
-  }
-
-  /** The last submission that was accepted. */
-  get accepted(): Submission | undefined {
-    return this.last;
   }
 
   /** Where the last submission stands that did not itself conflict, whether or not it was accepted. */
@@ -144,7 +138,6 @@ export class SubmitDesk {
     try {
       const submission = parseSubmission(await bodyOf(request));
       this.count += 1;
-      this.last = undefined;
       this.standing = standOf(submission);
       const hold = (reading: Promise<unknown>): void => {
         this.reading = reading.catch(() => undefined);
@@ -156,7 +149,6 @@ export class SubmitDesk {
       // Asked once it is judged: from here to the closed inbox nothing can come in between.
       if (answer.accepted && this.inbox.hasWaiting) return [200, UNREAD];
       this.inbox.setClosed(answer.accepted);
-      if (answer.accepted) this.last = submission;
       return [200, answer];
     } finally {
       this.isBusy = false;
