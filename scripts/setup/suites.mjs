@@ -42,7 +42,13 @@ const NEEDED_BY = {
     'libs/sandbox/src/cgroup/',
   ],
   'OpenSSH server': ['apps/orchestrator/src/git/private-repositories.spec.ts'],
-  Docker: ['test/mesh/docker.e2e.ts', 'libs/sandbox/src/docker/', 'apps/orchestrator/src/spawner/docker/'],
+  Docker: [
+    'test/mesh/docker-programs.e2e.ts',
+    'test/mesh/docker.e2e.ts',
+    'test/mesh/execution-docker.e2e.ts',
+    'libs/sandbox/src/docker/',
+    'apps/orchestrator/src/spawner/docker/',
+  ],
 };
 
 /**

@@ -1,11 +1,13 @@
 /** `npm run bench [-- OPTIONS]`: every figure of docs/benchmarks.md, in one run, with its baseline. */
 import { cpus, loadavg } from 'node:os';
+import { BubblewrapDriver } from '@capstan/sandbox';
 import { Bench } from './agents.ts';
 import { type Figure, formatTable } from './figures.ts';
 import { startMesh } from './mesh.ts';
 import { readOptions } from './options.ts';
 import { measureAlternatives } from './sections/alternatives.ts';
 import { measureCommands } from './sections/commands.ts';
+import { measureDocker } from './sections/docker.ts';
 import { killLoad, measureKills, PLACES } from './sections/kills.ts';
 import { measureGateway } from './sections/gateway.ts';
 import { measureLoad } from './sections/load.ts';
@@ -46,7 +48,7 @@ if (['a', 'c', 'd', 'e'].some((letter) => wanted.has(letter))) {
   // Memory first: nothing has run yet. Kills last: they leave a long queue.
   await section('e', () => measureMemory(mesh));
   await section('a', () => measureCommands(bench, samples(4000)));
-  await section('d', () => measureSpawns(bench, upstream, samples(50)));
+  await section('d', () => measureSpawns(bench, upstream, new BubblewrapDriver(), samples(50)));
   await section('c', () => measureKills(bench, killLoad(samples)));
 }
 await section('f', () => measureAlternatives({ nats: samples(20_000), ssh: samples(200) }));
@@ -57,6 +59,7 @@ await section('h', () => measureRouted(samples(8000)));
 await section('i', () => measureGateway(samples(2000)));
 await section('j', () => measureWorktrees(Math.max(3, samples(10))));
 await section('k', async () => [...(await measureLoad(10)), ...(await measureLoad(isQuick ? 25 : 100))]);
+await section('l', () => measureDocker({ spawns: samples(50), kills: samples(100), agents: 10 }));
 if (!isJson) {
   console.log(formatTable(figures.toSorted((a, b) => a.section.localeCompare(b.section))));
   console.log(`\n${machine}`);

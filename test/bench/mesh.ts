@@ -21,7 +21,9 @@ export interface BenchMesh extends AsyncDisposable, MeshPlaces {
 }
 
 /** A fresh mesh over a small repository; nothing is left of either afterwards. */
-export async function startMesh(options: Pick<MeshOptions, 'instances' | 'policy' | 'model'>): Promise<BenchMesh> {
+export async function startMesh(
+  options: Pick<MeshOptions, 'instances' | 'policy' | 'model' | 'sandbox'>,
+): Promise<BenchMesh> {
   const child = await startChild<MeshPlaces>('mesh.program.ts', [JSON.stringify(options)]);
   return {
     ...child.ready,

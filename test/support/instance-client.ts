@@ -43,7 +43,7 @@ export class EventLog implements AsyncDisposable {
     await until(
       `${agentId} is cleaned up`,
       () => this.events.some((event) => event.kind === 'cleaned' && event.data['agentId'] === agentId),
-      60_000,
+      120_000,
     );
   }
 

@@ -11,12 +11,16 @@ export class ModelRally implements AsyncDisposable {
   /** Names of the files of all who were here at once. */
   met: string[] = [];
 
-  private constructor(private readonly count: number) {}
-
   private upstream: Upstream | undefined;
 
-  static async start(count: number): Promise<ModelRally> {
-    const rally = new ModelRally(count);
+  private constructor(
+    private readonly count: number,
+    private readonly whileAllAreHere: () => Promise<void>,
+  ) {}
+
+  /** @param whileAllAreHere awaited once all have asked and before anybody goes on */
+  static async start(count: number, whileAllAreHere = (): Promise<void> => Promise.resolve()): Promise<ModelRally> {
+    const rally = new ModelRally(count, whileAllAreHere);
     rally.upstream = await Upstream.start((response, request) => rally.answer(response, request));
     return rally;
   }
@@ -35,6 +39,10 @@ export class ModelRally implements AsyncDisposable {
     this.waiting.set(fileOf(messages), response);
     if (this.waiting.size < this.count) return;
     this.met = [...this.waiting.keys()];
+    void this.whileAllAreHere().finally(() => this.release());
+  }
+
+  private release(): void {
     for (const [path, each] of this.waiting) call(each, 'edit', { path, content: `Written as ${path}.\n` });
     this.waiting.clear();
   }

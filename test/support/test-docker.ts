@@ -5,7 +5,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hasProcess, readProcess, type ProcessIdentity } from '@capstan/sandbox';
-import { until } from './until.js';
+import { until } from './until.ts';
 
 /**
  * A real Docker of one test: its own daemon, socket, data and containerd in a directory of its own, gone at the end. Without
@@ -15,12 +15,16 @@ export class TestDocker implements AsyncDisposable {
   readonly socketPath: string;
   private daemon: ChildProcess | undefined;
 
-  private constructor(readonly directory: string) {
+  private constructor(
+    readonly directory: string,
+    private readonly more: readonly string[],
+  ) {
     this.socketPath = join(directory, 'docker.sock');
   }
 
-  static async start(): Promise<TestDocker> {
-    const docker = new TestDocker(mkdtempSync(join(tmpdir(), 'capstan-docker-')));
+  /** @param more settings of the daemon */
+  static async start(...more: string[]): Promise<TestDocker> {
+    const docker = new TestDocker(mkdtempSync(join(tmpdir(), 'capstan-docker-')), more);
     try {
       await docker.launch();
       return docker;
@@ -84,6 +88,7 @@ export class TestDocker implements AsyncDisposable {
       ...['--storage-driver=overlay2', '--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false'],
       ...['--ip-masq=false', `--data-root=${at('data')}`, `--exec-root=${at('exec')}`, `--pidfile=${at('pid')}`],
       `--host=unix://${this.socketPath}`,
+      ...this.more,
     ];
     // It ends with us, however we end.
     const daemon = spawn('setpriv', ['--pdeathsig', 'TERM', 'dockerd', ...settings], { stdio: ['ignore', log, log] });

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { AnthropicError, APIConnectionError, APIError, type Anthropic } from '@anthropic-ai/sdk';
+import { AnthropicError, APIConnectionError, APIError } from '@anthropic-ai/sdk/error';
 import type {
   ContentBlock,
   Message,
@@ -9,6 +9,7 @@ import type {
 } from '@anthropic-ai/sdk/resources/messages';
 import { Compaction } from './compaction.js';
 import { Conversation } from './conversation.js';
+import type { ModelClient } from './model-client.js';
 import type { OperatorInbox } from './operator-inbox.js';
 import type { EndReason, Report } from './output.js';
 import { isContextExceeded, isRefusedBudget } from './model-end.js';
@@ -28,7 +29,7 @@ const CUT_OFF_STOPS: readonly string[] = ['max_tokens', 'model_context_window_ex
 const CUT_OFF = 'The reply was cut off at its length limit, so that this call was not made. Take smaller steps.';
 
 export interface LoopParts {
-  client: Anthropic;
+  client: ModelClient;
   task: Task;
   tools: readonly Tool[];
   inbox: OperatorInbox;

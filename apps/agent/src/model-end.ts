@@ -1,4 +1,4 @@
-import { APIError } from '@anthropic-ai/sdk';
+import { APIError } from '@anthropic-ai/sdk/error';
 
 /** What the gateway says, with 402, where the budget does not allow another request; an unpaid account says something else. */
 const BUDGET_REFUSAL = 'agent-budget:';

@@ -1,6 +1,7 @@
-import Anthropic, { AnthropicError } from '@anthropic-ai/sdk';
+import { AnthropicError } from '@anthropic-ai/sdk/error';
 import { AgentLoop } from './agent-loop.js';
 import { openForwarder } from './forwarder.js';
+import { ModelClient } from './model-client.js';
 import { isContextExceeded, isRefusedBudget } from './model-end.js';
 import { OperatorInbox } from './operator-inbox.js';
 import type { EndReason, Report } from './output.js';
@@ -50,7 +51,7 @@ interface LoopPlaces {
 
 /** The built-in loop. */
 async function runLoop(task: Task, { modelUrl, submitSocket, report, signal }: LoopPlaces): Promise<EndReason> {
-  const client = new Anthropic({
+  const client = new ModelClient({
     baseURL: modelUrl,
     // The key is added outside of the sandbox; the SDK insists on one.
     apiKey: 'held-by-the-gateway',

@@ -2,7 +2,6 @@ import { OperatorInbox } from './operator-inbox.js';
 import type { EndReason, Report } from './output.js';
 import type { ProgramWork } from './program-process.js';
 import { programPrompt } from './prompt.js';
-import { openConversation } from './run-acp.js';
 import { Attempts } from './run-command.js';
 import type { Task, TaskProgram } from './task.js';
 import { askDesk } from './tools/submit-desk.js';
@@ -32,7 +31,7 @@ export async function runProgram(parts: ProgramParts): Promise<EndReason> {
   const say = (text: string): void => report({ type: 'log', source: 'agent', text });
   const inbox = new OperatorInbox(submitSocket);
   try {
-    using running = startWork(parts, say);
+    using running = await startWork(parts, say);
     const summary = await workUntilAccepted({
       work: async (again) =>
         (await running.work(again)).slice(-LONGEST_SUMMARY).trim() || `Work on task ${task.taskId}`,
@@ -50,7 +49,13 @@ export async function runProgram(parts: ProgramParts): Promise<EndReason> {
   }
 }
 
-function startWork({ task, program, modelUrl, signal }: ProgramParts, say: (text: string) => void): ProgramWork {
+async function startWork(
+  { task, program, modelUrl, signal }: ProgramParts,
+  say: (text: string) => void,
+): Promise<ProgramWork> {
   const started = { program, directory: task.repositoryDir, prompt: programPrompt(task), modelUrl, signal, say };
-  return program.kind === 'acp' ? openConversation(started) : new Attempts(started);
+  if (program.kind !== 'acp') return new Attempts(started);
+  // Its schemas take longer to set up than all the rest of an agent: whoever does not speak it does not wait for them.
+  const { openConversation } = await import('./run-acp.js');
+  return openConversation(started);
 }

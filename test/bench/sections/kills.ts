@@ -35,6 +35,13 @@ export async function measureKills(bench: Bench, { each, queued }: KillLoad): Pr
   return [...conditions.flatMap(([name, samples]) => figuresOf(name, samples, bare)), overall(all)];
 }
 
+/** Those of the first condition alone. */
+export async function measureIdleKills(bench: Bench, each: number): Promise<Figure[]> {
+  const bare = await measureSigkillToGone(Math.min(each, 100));
+  const samples = await killRunning(bench, each, WORK.idle);
+  return [...figuresOf('idle', samples, bare), overall(samples)];
+}
+
 function figuresOf(name: string, samples: number[], bare: number[]): Figure[] {
   const row = (share: number, label: string): Figure => ({
     section: 'c',

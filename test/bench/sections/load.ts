@@ -2,44 +2,42 @@
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { closeValkey, connectValkey } from '@capstan/platform';
+import type { MeshOptions } from '@capstan/localmesh';
 import { newId, type AgentView } from '@capstan/protocol';
 import { type Figure, percentile } from '../figures.ts';
 import { HttpPeer } from '../http.ts';
-import { type BenchMesh, startMesh, until } from '../mesh.ts';
-import { commandOf, cpuMs, pssMb, treeOf } from '../processes.ts';
+import { startMesh, until } from '../mesh.ts';
+import { Footprint } from '../footprint.ts';
 import { Rally } from '../rally.ts';
 
-/** What belongs to the instance itself; the agents' own processes do not. */
-const OWN = /apps\/(?:spoke|orchestrator)\/src\/|(?:valkey|redis)-server/;
 const PATIENCE_MS = 600_000;
 const GOALS = { spawnMs: 10_000, taskMs: 3_600_000, cpuPercent: 80, memoryMb: 4096 };
 
 /** @param count agents that live at the same time; each with a uid of its own where this runs as root */
-export async function measureLoad(count: number): Promise<Figure[]> {
+export async function measureLoad(count: number, sandbox?: MeshOptions['sandbox']): Promise<Figure[]> {
   await using rally = await Rally.start();
   await using mesh = await startMesh({
     instances: ['harbor'],
     policy: { concurrency: count },
+    ...(sandbox && { sandbox }),
     model: { provider: 'anthropic', apiKey: 'bench', url: rally.url },
   });
   const [instance] = mesh.instances;
   if (instance === undefined) throw new Error('a mesh without an instance');
   const token = readFileSync(join(instance.dir, 'tokens', 'orchestrator.token'), 'utf8').trim();
   using orchestrator = new HttpPeer(instance.orchestratorSocket, token);
-  const own = ownProcesses(mesh);
-  const [cpuBefore, startedAt] = [cpuOf(own), performance.now()];
+  const footprint = new Footprint(mesh.supervisorPid);
   const ids = await Promise.all(Array.from({ length: count }, () => order(orchestrator, mesh.repository)));
   await until(
     `all ${String(count)} agents ask the model`,
     async () => (await here(rally, count, orchestrator, ids)) || undefined,
     PATIENCE_MS,
   );
-  const memoryMb = own.reduce((sum, pid) => sum + pssMb(pid), 0);
-  const connections = await valkeyConnections(own);
+  const memoryMb = footprint.memoryMb();
+  const connections = await footprint.valkeyConnections();
   rally.release();
   const ends = await Promise.all(ids.map((id) => endOf(orchestrator, id)));
-  const cpuPercent = ((cpuOf(own) - cpuBefore) / (performance.now() - startedAt) / cpus().length) * 100;
+  const cpuPercent = (footprint.cores() / cpus().length) * 100;
   return figuresOf(count, ends, { memoryMb, cpuPercent, connections });
 }
 
@@ -104,25 +102,4 @@ function endOf(orchestrator: HttpPeer, id: string): Promise<AgentView> {
 
 function status(orchestrator: HttpPeer, id: string): Promise<AgentView> {
   return orchestrator.call<AgentView>('GET', `/agents/${id}/status`);
-}
-
-function ownProcesses(mesh: BenchMesh): number[] {
-  return treeOf(mesh.supervisorPid).filter((pid) => OWN.test(commandOf(pid)));
-}
-
-function cpuOf(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + cpuMs(pid), 0);
-}
-
-/** As Valkey counts them, without the one that asks. */
-async function valkeyConnections(own: readonly number[]): Promise<number> {
-  const orchestrator = own.find((pid) => commandOf(pid).includes('apps/orchestrator/src/main'));
-  const environment = readFileSync(`/proc/${String(orchestrator)}/environ`, 'utf8').split('\0');
-  const url = environment.find((line) => line.startsWith('CAPSTAN_VALKEY_URL='))?.slice('CAPSTAN_VALKEY_URL='.length);
-  const client = await connectValkey(url ?? '');
-  try {
-    return Number(/^connected_clients:(\d+)/m.exec(await client.info('clients'))?.[1] ?? Number.NaN) - 1;
-  } finally {
-    await closeValkey(client);
-  }
 }

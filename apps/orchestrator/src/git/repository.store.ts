@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, randomUUID } from 'node:crypto';
+import { createHash, createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { access, chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tenantId, WireFault } from '@capstan/protocol';
@@ -21,6 +21,8 @@ interface Advertised {
   head: string | undefined;
   /** Branch that HEAD is on. */
   branch: string | undefined;
+  /** SHA-256 of all that it said: every branch, and the commit that it is on. */
+  digest: string;
 }
 
 /**
@@ -32,6 +34,8 @@ export class RepositoryStore {
   private readonly root: string;
   private readonly credentialsFile: string | undefined;
   private readonly turns = new KeyedMutex();
+  /** Digests of what each source said when its branches were last fetched; nothing else moves those branches here. */
+  private readonly fetched = new Map<string, string>();
   private secret: Promise<Buffer> | undefined;
   private askPass: Promise<string> | undefined;
 
@@ -58,8 +62,12 @@ export class RepositoryStore {
       const env = await this.envOf(source);
       const advertised = await ask(source, config, env);
       const gitDir = `${directory}.git`;
-      await provide(gitDir, config);
-      await this.turns.run(metadataTurn(gitDir), () => update(gitDir, source, config, env, advertised));
+      const isNew = await provide(gitDir, config);
+      if (isNew || this.fetched.get(gitDir) !== advertised.digest) {
+        this.fetched.delete(gitDir);
+        await this.turns.run(metadataTurn(gitDir), () => update(gitDir, source, config, env, advertised));
+        this.fetched.set(gitDir, advertised.digest);
+      }
       return this.repositoryAt(directory, source, advertised.branch);
     });
   }
@@ -173,11 +181,12 @@ async function ask(source: RepositorySource, configFile: string, env: Record<str
   if (lines.length === 0) throw new WireFault('repository-empty', source.url);
   const head = /^([0-9a-f]{40,64})\tHEAD$/m.exec(text)?.[1];
   const branch = /^ref: refs\/heads\/(.+)\tHEAD$/m.exec(text)?.[1];
-  return { head, branch };
+  return { head, branch, digest: createHash('sha256').update(text).digest('hex') };
 }
 
-async function provide(gitDir: string, configFile: string): Promise<void> {
-  if (await isThere(gitDir)) return;
+/** @returns whether it was made now, and is empty */
+async function provide(gitDir: string, configFile: string): Promise<boolean> {
+  if (await isThere(gitDir)) return false;
   const fresh = `${gitDir}.new`;
   await rm(fresh, { recursive: true, force: true });
   await runGit(
@@ -198,6 +207,7 @@ async function provide(gitDir: string, configFile: string): Promise<void> {
     await runGit(['config', '--local', name, value], { gitDir: fresh, configFile });
   }
   await rename(fresh, gitDir);
+  return true;
 }
 
 /** It is made elsewhere and renamed, so that half of one is never there. */
