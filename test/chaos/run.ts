@@ -8,6 +8,8 @@ import { Weather } from './stage/weather.ts';
 /** From the last fault until everything has its outcome: commands expire after 30 s, a link is dialled within 15. */
 const SETTLE_MS = 75_000;
 const LOOK_MS = 100;
+/** An instance repeats an order for another one every 5 s until it is answered: so long, the hub may not know of it yet. */
+const ROUTED_MS = 6_000;
 const READ_MS = 30_000;
 const TERMINAL = new Set(['completed', 'failed', 'killed']);
 
@@ -38,14 +40,14 @@ export async function playRun(stage: ChaosMesh, schedule: Schedule): Promise<Run
     weather.clear();
   }
   const healedAt = Date.now();
-  await settle(stage, orders, schedule);
+  await settle(stage, orders, schedule, before);
   const settledMs = Date.now() - healedAt;
   const history = await readWhenReady(stage);
   return { history, orders: history.orders.slice(before), violations: check(history), settledMs };
 }
 
 /** Arms what was stopped, ends what works on, and waits; what has not settled in time is the checker's to name. */
-async function settle(stage: ChaosMesh, orders: Orders, schedule: Schedule): Promise<void> {
+async function settle(stage: ChaosMesh, orders: Orders, schedule: Schedule, before: number): Promise<void> {
   const deadline = Date.now() + SETTLE_MS;
   const until = async (isDone: () => Promise<boolean>): Promise<void> => {
     while (!(await isDone().catch(() => false)) && Date.now() < deadline) {
@@ -53,13 +55,19 @@ async function settle(stage: ChaosMesh, orders: Orders, schedule: Schedule): Pro
     }
   };
   await until(() => isWhole(stage));
+  const wholeAt = Date.now();
+  const waitMs = stage.orders.slice(before).some(isOnItsWay) ? ROUTED_MS : 0;
   const stopped = schedule.orders.filter(({ kind }) => kind === 'kill-all') as { scope: KillScope }[];
   for (const { scope } of stopped) await until(() => orders.rearm(scope, 0));
   const killed = new Set<string>();
   await until(async () => {
     await endLasting(stage, orders, killed);
-    return isSettled(stage);
+    return Date.now() - wholeAt >= waitMs && (await isSettled(stage));
   });
+}
+
+function isOnItsWay(order: OrderRecord): boolean {
+  return 'origin' in order && order.answer === 'unknown';
 }
 
 /** A part that has only just settled may have a last restart before it. @throws what the last try did */
