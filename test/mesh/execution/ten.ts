@@ -10,8 +10,7 @@ import { git, TestRepository } from '../../support/repository.js';
 import type { StartDriver } from './driver.js';
 
 const AT_ONCE = 10;
-/** ORC-128: from an order to its agent's start, and what the instance's own processes hold meanwhile. */
-const START_MS = 10_000;
+/** ORC-128: what the instance's own processes hold meanwhile. Its times and CPU are the bench's, section (k) and (l). */
 const MEMORY_MB = 4096;
 
 /** Ten who live at the same time, on different tasks of one repository: the same on every sandbox. */
@@ -62,11 +61,6 @@ export function describeTen(startDriver: StartDriver): void {
           expect(git(remote, 'show', `${commit}:${file}`)).toBe(`Written as ${file}.`);
           expect(git(remote, 'rev-parse', `${commit}^`)).toBe(git(remote, 'rev-parse', 'main'));
         }
-        const starts = agents.map(({ agentId }) => {
-          const { queuedAt, startedAt } = log.of(agentId).at(-1) ?? {};
-          return Date.parse(startedAt ?? '') - Date.parse(queuedAt ?? '');
-        });
-        expect(Math.max(...starts)).toBeLessThan(START_MS);
         expect(seen.memoryMb).toBeLessThan(MEMORY_MB);
         // Whoever runs as an agent has none.
         expect(seen.connections).toBe(connections);
