@@ -23,8 +23,11 @@ import { SecretScanner, type ScannerOptions } from './secret-scan/index.js';
 import { AgentSecrets } from './secrets/agent-secrets.js';
 import { answeringJudge } from './spawner/answering-judge.js';
 import { Admission } from './spawner/admission.service.js';
+import { AdoptedAgents } from './spawner/adopted-agents.js';
 import { Adoption } from './spawner/adoption.service.js';
+import { AgentLife } from './spawner/agent-life.js';
 import { AgentRuns } from './spawner/agent-run.js';
+import { AgentSockets } from './spawner/agent-sockets.js';
 import { Cleanup } from './spawner/cleanup.service.js';
 import { DEFAULT_AUTHOR, Harvester } from './spawner/harvester.js';
 import { Launcher } from './spawner/launcher.js';
@@ -139,11 +142,21 @@ export class Orchestrator implements Drainable {
     });
     const programs = new ProgramStore(paths.programs, () => files.policy());
     const judge = answeringJudge(harvester, logger);
+    const sockets = new AgentSockets({
+      sessions,
+      gateway,
+      judge,
+      tell: (notice) =>
+        void store.noticeMessage(notice).catch((error: unknown) => {
+          logger.error({ err: error, ...notice, msg: 'what became of a message could not be told' });
+        }),
+      logger,
+    });
     const launcher = new Launcher({
       sessions,
       programs,
       repositories,
-      gateway,
+      sockets,
       driver,
       reaper,
       reaping,
@@ -151,11 +164,6 @@ export class Orchestrator implements Drainable {
       runtimeDir,
       agentLimits,
       compaction: async () => (await files.policy()).compaction ?? DEFAULT_COMPACTION,
-      tell: (notice) =>
-        void store.noticeMessage(notice).catch((error: unknown) => {
-          logger.error({ err: error, ...notice, msg: 'what became of a message could not be told' });
-        }),
-      judge,
     });
     const supervisor = new Supervisor(
       reaping,
@@ -169,27 +177,36 @@ export class Orchestrator implements Drainable {
       notify: (notice) => store.noticeStall(notice),
       logger,
     });
-    const spawner = new Spawner({
+    const life = new AgentLife({
       runs,
       store,
-      launcher,
       supervisor,
       harvester,
       settlement,
       cleanup,
-      monitor,
       reaping,
       leases: new LeaseWatch(reaper, logger),
       vitals,
+      logger,
+    });
+    const adopted = new AdoptedAgents({ life, sessions, repositories, sockets, cleanup, monitor, logger });
+    const spawner = new Spawner({
+      store,
+      launcher,
+      life,
+      adopted,
+      settlement,
+      cleanup,
+      monitor,
       secrets,
       scanner,
       logger,
     });
-    const adoption = new Adoption({ store, sessions, reaper, driver, spawner, logger });
+    const adoption = new Adoption({ store, sessions, reaper, driver, adopted, logger });
     const recovery = new Recovery({ runs, store, reaper, reaping, settlement, cleanup, orphans, adoption, logger });
     const worker = new AgentWorker(valkeyUrl, concurrency, (agentId) => spawner.start(agentId), logger);
     const killswitch = new Killswitch({ reaper, reaping, runs, sessions, store, queue, settlement, audit, logger });
-    const sweep = new Sweep({ store, queue, worker, spawner, recovery, killswitch, monitor, files, logger, keepDays });
+    const sweep = new Sweep({ store, queue, worker, adopted, recovery, killswitch, monitor, files, logger, keepDays });
     const admission = new Admission({
       files,
       reaper,

@@ -23,6 +23,12 @@ const behaviours = {
     writeFileSync('half.md', 'half of it\n');
     say({ type: 'submit', summary: 'Write huge' });
   },
+  // Writes for as long as it is let, a file of a megabyte at a time; it takes its work with it.
+  fill() {
+    writeFileSync('half.md', 'half of it\n');
+    const files = { count: 0 };
+    setInterval(() => writeFileSync(`noise${String(files.count++)}`, randomBytes(1 << 20)), 100);
+  },
   names() {
     for (const name of ['line\nend', Buffer.from('caf\xe9', 'latin1'), '-option', 'tab\t"quote"']) {
       writeFileSync(name, 'x\n');

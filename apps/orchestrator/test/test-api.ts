@@ -46,6 +46,8 @@ export class TestApi implements AsyncDisposable {
   private constructor(
     readonly instance: TestInstance,
     readonly socket: string,
+    /** Every route that it has, as `GET /agents/:id/status`. */
+    readonly routes: readonly string[],
     readonly store: AgentStore,
     readonly queue: AgentQueue,
     readonly monitor: Monitor,
@@ -113,7 +115,7 @@ export class TestApi implements AsyncDisposable {
     configureApi(app, await loadOrCreateToken(paths.token));
     const socket = join(instance.directory, 'run', 'orchestrator.sock');
     await listen(app, { path: socket });
-    return new TestApi(instance, socket, store, queue, monitor, reaper, runs, async () => {
+    return new TestApi(instance, socket, routesOf(app), store, queue, monitor, reaper, runs, async () => {
       await app.close();
       stopped.abort();
       reaper.close();
@@ -154,6 +156,16 @@ export class TestApi implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
+}
+
+function routesOf(app: INestApplication): string[] {
+  interface Layer {
+    route?: { path: string; methods: Record<string, boolean> };
+  }
+  const { router } = app.getHttpAdapter().getInstance() as { router: { stack: Layer[] } };
+  return router.stack.flatMap(({ route }) =>
+    route === undefined ? [] : Object.keys(route.methods).map((method) => `${method.toUpperCase()} ${route.path}`),
+  );
 }
 
 /** A spawn of the owner's own. */

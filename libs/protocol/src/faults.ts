@@ -117,6 +117,7 @@ export const FAULTS = {
   'agent-context': never("The agent's conversation outgrew the context of its model."),
   'agent-no-change': never('The agent submitted no change.'),
   'agent-memory': never('The agent used up its memory.'),
+  'agent-disk': never('The agent filled more of the disk than it may.'),
   'agent-crashed': never('The agent ended by itself with an error.'),
   'model-unavailable': later('The model cannot be reached.'),
   'harvest-refused': never("The agent's work tree holds what cannot be taken into the repository."),

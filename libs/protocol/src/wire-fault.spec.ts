@@ -92,6 +92,7 @@ const PINNED: Record<string, 'never' | 'later'> = {
   'agent-context': 'never',
   'agent-no-change': 'never',
   'agent-memory': 'never',
+  'agent-disk': 'never',
   'agent-crashed': 'never',
   'model-unavailable': 'later',
   'harvest-refused': 'never',

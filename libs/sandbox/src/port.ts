@@ -15,8 +15,13 @@ export interface SandboxLimits {
   pids?: number;
   /** Processors' worth of time, e.g. 1.5. */
   cpus?: number;
-  /** Bytes that it may add to what it can write on the host's disk. No driver enforces it yet: see `Enforcement.disk`. */
+  /**
+   * Bytes on the host's disk that its writable mounts may hold above what they held before GO. The kernel lets no single file
+   * grow larger; all together are measured in intervals, and the sandbox is ended where they are more.
+   */
   diskBytes?: number;
+  /** Files, directories and links that its writable mounts may hold above what they held before GO; measured likewise. */
+  diskEntries?: number;
 }
 
 /** What runs inside, as whom, and what it sees; its standard input is at its end. Everything that is not named here is absent inside. */
@@ -45,7 +50,7 @@ export interface Enforcement {
   memory: boolean;
   pids: boolean;
   cpus: boolean;
-  /** How much it may write into its mounts. Neither driver can: a bind mount has no quota of its own. */
+  /** What its writable mounts hold is watched, and bounded but for what it writes between two measurements. */
   disk: boolean;
   /** Denial of kernel interfaces that an agent has no use for. */
   seccomp: boolean;
@@ -62,6 +67,22 @@ export interface SandboxExit {
   signal: string | null;
   /** The kernel ended something in it because the sandbox had used all its memory. */
   outOfMemory: boolean;
+  /** It was ended because it had more on the disk than it may. */
+  overDisk?: DiskBreach;
+}
+
+/** What lies in the directories that an agent may write. */
+export interface DiskUse {
+  /** Allocated on the disk: a hole in a file is not counted, what is still open without a name is. */
+  bytes: number;
+  /** Files, directories and links. */
+  entries: number;
+}
+
+export interface DiskBreach {
+  /** At least so much was there. */
+  use: DiskUse;
+  bound: DiskUse;
 }
 
 /** A sandbox that its agent runs in. */
@@ -72,6 +93,8 @@ export interface RunningSandbox {
   readonly stderr: Readable;
   /** Never rejects. Says only that the launcher ended: that nothing is left is for the reaper to observe. */
   readonly exited: Promise<SandboxExit>;
+  /** What it had on the disk when that was measured last; undefined before, and where nobody measures it. */
+  readonly diskUse: DiskUse | undefined;
   /** Removes the control group; call it once the agent was observed gone. Rejects with `sandbox-busy` if it is not. */
   dispose(): Promise<void>;
 }

@@ -88,6 +88,16 @@ export class Environment {
   @IsPositive()
   CAPSTAN_AGENT_CPUS: number = 2;
 
+  /** Bytes on the disk that one agent may add to its work tree; a build with its dependencies fits into the default. */
+  @IsInt()
+  @Min(1024 * 1024)
+  CAPSTAN_AGENT_DISK_BYTES: number = 10 * 1024 * 1024 * 1024;
+
+  /** Files, directories and links that one agent may add to its work tree. */
+  @IsInt()
+  @Min(1000)
+  CAPSTAN_AGENT_DISK_ENTRIES: number = 1_000_000;
+
   /** `docker` lets Docker run agents, and take in their work, where the policy names it; `bubblewrap` stays for those that ask for it. */
   @IsIn(['bubblewrap', 'docker'])
   CAPSTAN_SANDBOX: 'bubblewrap' | 'docker' = 'bubblewrap';

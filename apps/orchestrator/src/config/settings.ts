@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { loadConfig, parseListenTarget, parseValkeyUrl, type ListenTarget } from '@capstan/platform';
+import type { SandboxLimits } from '@capstan/sandbox';
 import { Environment } from './environment.js';
 
 /** The orchestrator's configuration, read once. It holds the model key: it is never logged. */
@@ -14,7 +15,7 @@ export interface Settings {
   agentUidBase: number | undefined;
   /** undefined where agents run in bubblewrap only. */
   docker: { socketPath: string; image?: string } | undefined;
-  agentLimits: { memoryBytes: number; pids: number; cpus: number };
+  agentLimits: SandboxLimits;
   keepDays: number;
   queueLimit: number;
   coordinatorUrl: string | undefined;
@@ -63,6 +64,8 @@ export function loadSettings(env: Readonly<Record<string, string | undefined>>):
       memoryBytes: read.CAPSTAN_AGENT_MEMORY_BYTES,
       pids: read.CAPSTAN_AGENT_PIDS,
       cpus: read.CAPSTAN_AGENT_CPUS,
+      diskBytes: read.CAPSTAN_AGENT_DISK_BYTES,
+      diskEntries: read.CAPSTAN_AGENT_DISK_ENTRIES,
     },
     keepDays: read.CAPSTAN_KEEP_DAYS,
     queueLimit: read.CAPSTAN_QUEUE_LIMIT,

@@ -4,7 +4,7 @@ import type { InstanceFiles } from '../config/instance-files.js';
 import type { Killswitch } from '../killswitch/killswitch.service.js';
 import type { Monitor } from '../monitor/monitor.service.js';
 import type { Recovery } from '../spawner/recovery.service.js';
-import type { Spawner } from '../spawner/spawner.service.js';
+import type { AdoptedAgents } from '../spawner/adopted-agents.js';
 import type { AgentStore } from '../valkey/agent.store.js';
 import type { AgentQueue } from './agent.queue.js';
 import type { AgentWorker } from './agent.worker.js';
@@ -17,7 +17,7 @@ export interface SweepParts {
   store: AgentStore;
   queue: AgentQueue;
   worker: Pick<AgentWorker, 'setConcurrency'>;
-  spawner: Pick<Spawner, 'jobless'>;
+  adopted: Pick<AdoptedAgents, 'jobless'>;
   recovery: Recovery;
   killswitch: Pick<Killswitch, 'noticedKillAll'>;
   monitor: Monitor;
@@ -66,9 +66,9 @@ export class Sweep {
 
   /** How many may start and run, as the owner's policy has it now. */
   async applyLimits(): Promise<void> {
-    const { worker, spawner, queue, files } = this.parts;
+    const { worker, adopted, queue, files } = this.parts;
     const { concurrency, startsPerMinute } = (await files.policy()).spawn;
-    worker.setConcurrency(concurrency, spawner.jobless);
+    worker.setConcurrency(concurrency, adopted.jobless);
     await queue.limitRate(startsPerMinute);
   }
 

@@ -6,7 +6,7 @@ import { isStopped } from '../killswitch/kill-scope.js';
 import type { AgentStore } from '../valkey/agent.store.js';
 import { CannotGoOn } from './cannot-go-on.js';
 import type { Sessions } from './session.js';
-import type { Spawner } from './spawner.service.js';
+import type { AdoptedAgents } from './adopted-agents.js';
 
 /** For so long is tried again what a fault has kept from being done: Docker, say, may be starting too. */
 const PATIENCE_MS = 30_000;
@@ -17,7 +17,7 @@ export interface AdoptionParts {
   sessions: Pick<Sessions, 'recall'>;
   reaper: ReaperClient;
   driver: Pick<SandboxDrivers, 'adopt'>;
-  spawner: Pick<Spawner, 'adopt'>;
+  adopted: Pick<AdoptedAgents, 'adopt'>;
   logger: Logger;
 }
 
@@ -58,7 +58,7 @@ export class Adoption {
 
   /** @returns why it cannot go on; undefined where it does. */
   private async adopt(agentId: AgentId): Promise<string | undefined> {
-    const { store, sessions, reaper, driver, spawner } = this.parts;
+    const { store, sessions, reaper, driver, adopted } = this.parts;
     const [agent, plan] = [await store.find(agentId), await store.findPlan(agentId)];
     if (agent?.state !== 'running' || plan === undefined) return 'it was being started';
     if ((plan.secretNames ?? []).length > 0) return 'its secrets are lost';
@@ -75,7 +75,7 @@ export class Adoption {
       // From here on whoever still holds an older claim can write nothing.
       const claim = await store.adopt(agentId);
       if (claim === undefined) return 'it has ended meanwhile';
-      await spawner.adopt(claim, { record, sandbox });
+      await adopted.adopt(claim, { record, sandbox });
       isAdopted = true;
       return undefined;
     } finally {

@@ -1,79 +1,64 @@
+import { renameSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { createLogger } from '@capstan/platform';
 import type { KillEpoch } from '@capstan/protocol';
-import type { KillHandle, RunningSandbox } from '@capstan/sandbox';
+import type { KillHandle, PreparedSandbox, RunningSandbox } from '@capstan/sandbox';
 import { proves } from '../../../../test/support/proves.js';
-import { Sandboxes } from '../../../../test/support/sandboxes.js';
-import { planFor } from '../../test/plans.js';
+import { AdoptionRoom } from '../../test/adoption-room.js';
 import { TestApi } from '../../test/test-api.js';
 import { Adoption } from './adoption.service.js';
-import { CannotGoOn } from './cannot-go-on.js';
-import type { SessionRecord } from './session.js';
 import type { SpawnPlan } from './spawn-plan.js';
+import type { WorkPlace } from './work-place.js';
+
+jest.setTimeout(120_000);
 
 const logger = createLogger('test', { level: 'silent' });
 
 describe('an agent that has outlived its orchestrator', () => {
   let api: TestApi;
-  let sandboxes: Sandboxes;
-  let plan: SpawnPlan;
-  let record: SessionRecord | undefined;
+  let room: AdoptionRoom;
+  let place: WorkPlace;
   let asked: [string, KillHandle][];
 
   beforeAll(async () => (api = await TestApi.start()));
   afterAll(() => api[Symbol.asyncDispose]());
-  beforeEach(() => {
+  beforeEach(async () => {
     asked = [];
-    sandboxes = new Sandboxes();
-    plan = planFor();
-    const { agentId, taskId } = plan;
-    const worktree = { agentId, taskId, dir: '/w', adminDir: '/a', commit: 'c' };
-    record = { agentId, uid: 1, gid: 1, worktree, targetRef: 'refs/heads/main' };
+    room = await AdoptionRoom.start(api);
+    place = await room.settleIn();
   });
-  afterEach(() => sandboxes[Symbol.asyncDispose]());
-
-  async function runs(): Promise<void> {
-    await api.store.create(plan, 'digest', 100);
-    await api.store.claim(plan.agentId);
-    await api.store.change(plan.agentId, { state: 'running' });
-  }
+  afterEach(() => room[Symbol.asyncDispose]());
 
   /** An agent that runs, as its orchestrator has left it. */
-  async function left(over: Partial<SpawnPlan> = {}, registeredUnder: KillEpoch[] = []): Promise<void> {
-    plan = { ...plan, ...over };
-    await runs();
-    const { handle } = await sandboxes.prepare({ agentId: plan.agentId });
-    const { agentId, tenant } = plan;
-    const answer = await api.reaper.register({ agentId, tenant, handle, killEpochs: registeredUnder, killAfterMs: 0n });
-    expect(answer).toEqual({ ok: true });
+  async function left(over: Partial<SpawnPlan> = {}, registeredUnder: KillEpoch[] = []): Promise<PreparedSandbox> {
+    room.plan = { ...room.plan, ...over };
+    await room.runs();
+    return room.launch(registeredUnder);
   }
 
   /** @param find what the driver finds: unless told nothing, because whether it is asked at all is what counts */
   async function attempt(
     find: () => Promise<RunningSandbox | undefined> = async () => undefined,
-    { spawner = async () => undefined, patienceMs }: { spawner?: () => Promise<void>; patienceMs?: number } = {},
+    patienceMs?: number,
   ): Promise<boolean> {
-    const adoption = new Adoption(
-      {
-        store: api.store,
-        sessions: { recall: async () => record },
-        reaper: api.reaper,
-        driver: {
-          adopt: async (id, handle) => {
-            asked.push([id, handle]);
-            return find();
-          },
-        },
-        spawner: { adopt: spawner },
-        logger,
+    const { store, reaper } = api;
+    const { sessions, adopted } = room;
+    const driver = {
+      adopt: async (id: string, handle: KillHandle): Promise<RunningSandbox | undefined> => {
+        asked.push([id, handle]);
+        return find();
       },
-      patienceMs,
-    );
-    return adoption.attempt(plan.agentId);
+    };
+    const adoption = new Adoption({ store, sessions, reaper, driver, adopted, logger }, patienceMs);
+    return adoption.attempt(room.plan.agentId);
   }
 
-  const sandbox = (): RunningSandbox =>
-    ({ stdout: new PassThrough(), stderr: new PassThrough() }) as Partial<RunningSandbox> as RunningSandbox;
+  /** As a driver that finds a sandbox again opens its pipes anew. */
+  const withPipesOfItsOwn = (sandbox: PreparedSandbox): RunningSandbox => {
+    const [stdout, stderr] = [sandbox.stdout, sandbox.stderr].map((it) => it.pipe(new PassThrough()));
+    return Object.assign(Object.create(sandbox) as RunningSandbox, { stdout, stderr });
+  };
+  const isOpen = ({ stdout, stderr }: RunningSandbox): boolean => !stdout.destroyed && !stderr.destroyed;
 
   it(
     'is looked for as the reaper has registered it, and is lost where it is not found',
@@ -81,72 +66,79 @@ describe('an agent that has outlived its orchestrator', () => {
       await left();
       expect(await attempt()).toBe(false);
       const { agents } = await api.reaper.describe();
-      const registered = agents.find(({ agentId }) => agentId === plan.agentId)?.handle;
-      expect(asked).toEqual([[plan.agentId, registered]]);
+      const registered = agents.find(({ agentId }) => agentId === room.plan.agentId)?.handle;
+      expect(asked).toEqual([[room.plan.agentId, registered]]);
     }),
   );
 
   it(
-    'is tried again where a fault may pass, and not where it cannot go on',
+    'is tried again where a fault may pass: at the driver, and at its sockets',
     proves('ORC-109', async () => {
-      await left();
-      const faults = [new Error('Docker does not answer'), new Error('nor now')];
+      const sandbox = await left();
+      const { runDirectory } = place.session;
+      const elsewhere = `${runDirectory}.elsewhere`;
+      const [missing, there] = [() => renameSync(runDirectory, elsewhere), () => renameSync(elsewhere, runDirectory)];
+      const fault = (): void => {
+        throw new Error('Docker does not answer');
+      };
+      const steps = [fault, fault, missing, there];
       const found: RunningSandbox[] = [];
       const find = async (): Promise<RunningSandbox> => {
-        const fault = faults.pop();
-        if (fault !== undefined) throw fault;
-        found.push(sandbox());
-        return found.at(-1) ?? sandbox();
+        steps.shift()?.();
+        const again = withPipesOfItsOwn(sandbox);
+        found.push(again);
+        return again;
       };
-      const spawner = async (): Promise<void> => {
-        if (found.length === 1) throw new Error('no socket yet');
-      };
-      expect(await attempt(find, { spawner })).toBe(true);
+      expect(await attempt(find)).toBe(true);
       expect(asked).toHaveLength(4);
-      expect(found.map(({ stdout, stderr }) => [stdout.destroyed, stderr.destroyed])).toEqual([
-        [true, true],
-        [false, false],
-      ]);
-      const cannot = async (): Promise<void> => {
-        throw new CannotGoOn('its repository is gone');
-      };
-      expect(await attempt(find, { spawner: cannot })).toBe(false);
-      expect(asked).toHaveLength(5);
+      expect(found.map(isOpen)).toEqual([false, true]);
+      expect(api.runs.get(room.plan.agentId)).toBeDefined();
+    }),
+  );
+
+  it(
+    'is not tried again where it cannot go on, nor for ever',
+    proves('ORC-109', async () => {
+      const sandbox = await left();
+      renameSync(place.repository.dir, `${place.repository.dir}.elsewhere`);
+      expect(await attempt(async () => sandbox)).toBe(false);
+      expect(asked).toHaveLength(1);
+      expect(isOpen(sandbox)).toBe(false);
       const never = async (): Promise<undefined> => {
         throw new Error('Docker is gone');
       };
-      expect(await attempt(never, { patienceMs: 0 })).toBe(false);
-      expect(asked).toHaveLength(6);
+      expect(await attempt(never, 0)).toBe(false);
+      expect(asked).toHaveLength(2);
+      expect(api.runs.get(room.plan.agentId)).toBeUndefined();
     }),
   );
 
   it('that has ended meanwhile leaves no pipe open', async () => {
-    await left();
-    const found = sandbox();
+    const sandbox = await left();
     const find = async (): Promise<RunningSandbox> => {
-      await api.store.change(plan.agentId, { state: 'killed' });
-      return found;
+      await api.store.change(room.plan.agentId, { state: 'killed' });
+      return sandbox;
     };
     expect(await attempt(find)).toBe(false);
-    expect([found.stdout.destroyed, found.stderr.destroyed]).toEqual([true, true]);
+    expect(isOpen(sandbox)).toBe(false);
   });
 
   it.each<[string, () => Promise<unknown>]>([
-    ['was still being started', async () => api.store.create(plan, 'digest', 100)],
+    ['was still being started', async () => api.store.create(room.plan, 'digest', 100)],
     ['had sealed secrets', () => left({ secretNames: ['TOKEN'] })],
     [
       'has left no notes',
       async () => {
-        record = undefined;
         await left();
+        await room.sessions.remove(room.plan.agentId);
       },
     ],
-    ['is not held by the reaper', () => runs()],
+    ['is not held by the reaper', () => room.runs()],
     [
       'was seen dead by the reaper',
       async () => {
         await left();
-        await api.reaper.kill({ agentId: plan.agentId, timeoutMs: 5000 });
+        await api.reaper.kill({ agentId: room.plan.agentId, timeoutMs: 5000 });
       },
     ],
     [

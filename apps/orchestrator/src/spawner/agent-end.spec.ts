@@ -4,6 +4,11 @@ function facts(over: Partial<EndFacts> = {}): EndFacts {
   return { outcome: 'already-gone', intent: undefined, exitCode: 0, submitted: undefined, reason: undefined, ...over };
 }
 
+const FULL: EndFacts['overDisk'] = {
+  use: { bytes: 12 << 20, entries: 70 },
+  bound: { bytes: 10 << 20, entries: 1000 },
+};
+
 describe('the end of an agent', () => {
   it('is its work, where it submitted and ended well', () => {
     expect(endOfAgent(facts({ submitted: 'done' }))).toEqual({ kind: 'submitted', summary: 'done' });
@@ -14,6 +19,8 @@ describe('the end of an agent', () => {
     ['it crashed', { exitCode: 1 }, 'agent-crashed'],
     ['it used up its memory', { exitCode: 137, outOfMemory: true }, 'agent-memory'],
     ['a part of it used up the memory, and it ended well', { outOfMemory: true }, 'agent-no-submit'],
+    ['it filled the disk', { exitCode: null, overDisk: FULL, reason: 'agent-budget' }, 'agent-disk'],
+    ['it filled the disk, and had ended well before anybody acted', { overDisk: FULL }, 'agent-no-submit'],
     ['it was ended by a signal', { exitCode: null }, 'agent-crashed'],
     ['it crashed after it had submitted', { exitCode: 1, submitted: 'done' }, 'agent-crashed'],
     ['it used its iterations', { exitCode: 3, reason: 'agent-iterations' }, 'agent-iterations'],
@@ -34,6 +41,16 @@ describe('the end of an agent', () => {
     ['the orchestrator stopped', { outcome: 'killed', intent: { kind: 'lost' }, exitCode: null }, 'orchestrator-lost'],
   ] as [string, Partial<EndFacts>, string][])('is a failure with a code where %s', (_, over, code) => {
     expect(endOfAgent(facts(over))).toMatchObject({ kind: 'failed', code, sentence: expect.stringMatching(/\.$/) });
+  });
+
+  it('says how much of the disk it had, and might have had', () => {
+    expect(endOfAgent(facts({ exitCode: 137, overDisk: FULL }))).toMatchObject({
+      sentence:
+        'The agent filled more of the disk than it may: 12.0 MiB in 70 entries at least, of 10.0 MiB in 1000 entries.',
+    });
+    expect(endOfAgent(facts({ exitCode: null, overDisk: FULL, intent: { kind: 'killed' } }))).toEqual({
+      kind: 'killed',
+    });
   });
 
   it('is a death where somebody ordered it, whatever the agent said', () => {

@@ -1,10 +1,21 @@
-import { faultSentence, isFaultCode } from '@capstan/protocol';
+import { LocalFault } from '@capstan/platform';
+import { faultSentence, isFaultCode, WireFault } from '@capstan/protocol';
+import { SandboxFault, type DiskBreach } from '@capstan/sandbox';
+import { diskFault, PushFault } from '../git/index.js';
 import type { DeathOutcome } from '../killswitch/reaping.js';
 import type { EndIntent } from './agent-run.js';
+import type { SubmitRefusal } from './submit-desk.js';
+import { WorkRefused } from './work-refused.js';
+
+/** An end that is nobody's order, with the sentence that people are told. */
+export interface Failure {
+  kind: 'failed';
+  code: string;
+  sentence: string;
+}
 
 /** How an agent that was given GO came to its end, before anything is made of its work. */
-export type AgentEnd =
-  { kind: 'submitted'; summary: string } | { kind: 'failed'; code: string; sentence: string } | { kind: 'killed' };
+export type AgentEnd = { kind: 'submitted'; summary: string } | Failure | { kind: 'killed' };
 
 export interface EndFacts {
   /** What the reaper observed. */
@@ -15,11 +26,15 @@ export interface EndFacts {
   exitCode: number | null;
   /** The kernel ended something of it for want of memory. */
   outOfMemory?: boolean;
+  /** Its sandbox was ended for what it had on the disk. */
+  overDisk?: DiskBreach | undefined;
   /** Last summary that the agent submitted. */
   submitted: string | undefined;
   /** Why the agent said that it ends. */
   reason: string | undefined;
 }
+
+const MEBIBYTE = 1 << 20;
 
 /** Codes that an agent may give as the reason of its own end; anything else from it is a crash. */
 const OWN_REASONS: readonly string[] = [
@@ -42,12 +57,50 @@ export function endOfAgent(facts: EndFacts): AgentEnd {
   }
   if (intent === undefined && outcome !== 'already-gone') return { kind: 'killed' };
   if (facts.submitted !== undefined && facts.exitCode === 0) return { kind: 'submitted', summary: facts.submitted };
+  if (facts.overDisk !== undefined && facts.exitCode !== 0) return diskFilled(facts.overDisk);
   if (facts.reason !== undefined && OWN_REASONS.includes(facts.reason)) return failed(facts.reason);
   if (facts.exitCode === 0) return failed('agent-no-submit');
   return failed(facts.outOfMemory === true ? 'agent-memory' : 'agent-crashed');
 }
 
+function diskFilled({ use, bound }: DiskBreach): Failure {
+  const { code, sentence } = failed('agent-disk');
+  const text = ({ bytes, entries }: DiskBreach['use']): string =>
+    `${(bytes / MEBIBYTE).toFixed(1)} MiB in ${String(entries)} entries`;
+  return {
+    kind: 'failed',
+    code,
+    sentence: `${sentence.replace(/\.$/, '')}: ${text(use)} at least, of ${text(bound)}.`,
+  };
+}
+
 /** A failure with the public sentence of its code. */
-export function failed(code: string): AgentEnd & { kind: 'failed' } {
+export function failed(code: string): Failure {
   return { kind: 'failed', code: isFaultCode(code) ? code : 'internal', sentence: faultSentence(code) };
+}
+
+/** Ends that an agent comes to when its model is away; a program that is not ours has no word for it. */
+const ENDS_OF_OUTAGES: readonly string[] = ['model-unavailable', 'agent-crashed', 'agent-no-submit'];
+
+/** @param outage what the gateway saw of the last request. */
+export function withOutage(end: Failure, outage: string | undefined): Failure {
+  if (outage === undefined || !ENDS_OF_OUTAGES.includes(end.code)) return end;
+  const { code, sentence } = failed('model-unavailable');
+  return { kind: 'failed', code, sentence: `${sentence.replace(/\.$/, '')}: ${outage}.` };
+}
+
+/** An agent that gave up after its work was sent back has failed for that reason. */
+export function withRefusal(end: Failure, refused: SubmitRefusal | undefined): Failure {
+  if (refused === undefined || !['agent-no-submit', 'agent-iterations'].includes(end.code)) return end;
+  return { kind: 'failed', code: refused.code, sentence: refused.sentence };
+}
+
+/** A failure that comes of a fault of the start, the harvest or the push. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof WireFault) return failed(error.code);
+  if (error instanceof WorkRefused) return { kind: 'failed', code: error.code, sentence: error.sentence };
+  if (error instanceof PushFault) return { kind: 'failed', code: 'push-rejected', sentence: error.sentence };
+  if (error instanceof SandboxFault) return failed('sandbox-failed');
+  const local = error instanceof LocalFault ? error : diskFault(error);
+  return local === undefined ? failed('internal') : { ...failed(local.code), sentence: local.sentence };
 }

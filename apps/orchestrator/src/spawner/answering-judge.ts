@@ -1,8 +1,9 @@
 import { LocalFault, type Logger } from '@capstan/platform';
 import { WireFault } from '@capstan/protocol';
 import { quarantinesOf, salvageDirOf } from '../git/index.js';
+import type { SocketParts } from './agent-sockets.js';
 import type { Harvester } from './harvester.js';
-import type { LauncherParts } from './launcher.js';
+
 import type { SubmitRefusal } from './submit-desk.js';
 import { WorkRefused } from './work-refused.js';
 
@@ -16,7 +17,7 @@ const TELLABLE: readonly string[] = [
 ];
 
 /** Judges a submission and puts whatever comes of it into words for the agent. */
-export function answeringJudge(harvester: Harvester, logger: Logger): LauncherParts['judge'] {
+export function answeringJudge(harvester: Harvester, logger: Logger): SocketParts['judge'] {
   return async (plan, place, submission, trial) => {
     try {
       await harvester.try(plan, place, submission, trial);

@@ -19,9 +19,12 @@ describe('a limit that the owner demands', () => {
     proves('ORC-106', async () => {
       const repositories = [`${execution.instance.directory}/*`];
       await execution.instance.writePolicy({ repositories, demandLimits: ['disk'] });
+      await execution.restart(true, undefined, { agentLimits: {} });
       const id = await execution.spawn('write');
       expect(await execution.agentIn(id, 'failed')).toMatchObject({ error: { code: 'policy-limits' } });
       expect(await execution.textOf(id)).toContain('The instance cannot enforce a limit that its owner demands.');
+      await execution.restart(true);
+      await execution.agentIn(await execution.spawn('write'), 'completed');
     }),
   );
 });

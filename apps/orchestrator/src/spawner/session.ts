@@ -39,6 +39,10 @@ export interface SessionRecord {
   earlierTrees?: Readonly<Record<string, string>>;
   /** Where the last submission stands. */
   stand?: Stand;
+  /** How often it has submitted. */
+  submissions?: number;
+  /** As in the work place, once something was submitted. */
+  trialBytes?: number;
   /** The agent's control group; empty where it has none. */
   cgroup?: string;
 }
@@ -96,7 +100,7 @@ export class Sessions {
   }
 
   /** Changes what is noted of an agent, if anything is. @throws LocalFault as `recall` */
-  async amend(agentId: AgentId, changes: Pick<SessionRecord, 'earlierTrees' | 'stand'>): Promise<void> {
+  async amend(agentId: AgentId, changes: Partial<Omit<SessionRecord, 'agentId'>>): Promise<void> {
     const record = await this.recall(agentId);
     if (record !== undefined) await this.remember({ ...record, ...changes });
   }

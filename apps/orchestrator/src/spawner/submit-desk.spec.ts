@@ -57,7 +57,7 @@ describe('the desk at which an agent submits', () => {
       return { accepted: false, code, sentence: code, text: '', mendable: false };
     };
     const [before, onto] = [{ onto: 'a'.repeat(40) }, 'b'.repeat(40)];
-    desk = await SubmitDesk.open(join(room, 's.sock'), 0, judge, inbox, before);
+    desk = await SubmitDesk.open(join(room, 's.sock'), 0, judge, inbox, { stand: before });
     expect(desk.stand).toEqual(before);
     await ask('POST', '/submit', { summary: 'Done', onto, by: 'merge' });
     expect(desk.stand).toEqual({ onto, by: 'merge' });

@@ -33,8 +33,11 @@ const UNREAD: SubmitRefusal = {
   mendable: true,
 };
 
-/** What judges a submission: as it will be judged at the agent's end, but nothing is committed. */
-export type Judge = (submission: Submission, trial: Trial) => Promise<SubmitAnswer>;
+/**
+ * What judges a submission: as it will be judged at the agent's end, but nothing is committed. It is told how many there were,
+ * this one among them.
+ */
+export type Judge = (submission: Submission, trial: Trial, submissions: number) => Promise<SubmitAnswer>;
 
 export interface Trial {
   /** Aborted when the agent's end is there. */
@@ -50,7 +53,6 @@ export interface Trial {
 export class SubmitDesk {
   private readonly closing = new AbortController();
   private reading: Promise<unknown> = Promise.resolve();
-  private count = 0;
   private isBusy = false;
   private refusal: SubmitRefusal | undefined;
 
@@ -60,23 +62,24 @@ export class SubmitDesk {
     private readonly judge: Judge,
     private readonly inbox: Inbox,
     private standing: Stand,
+    private count: number,
   ) {}
 
   /**
    * Resolves once the agent can connect.
    *
-   * @param gid group of the agent. @param inbox what the agent may ask for here. @param stand as it was before
+   * @param gid group of the agent. @param inbox what the agent may ask for here. @param before how far it had come
    */
   static async open(
     socketPath: string,
     gid: number,
     judge: Judge,
     inbox: Inbox,
-    stand: Stand = {},
+    { stand = {}, submissions = 0 }: { stand?: Stand; submissions?: number } = {},
   ): Promise<SubmitDesk> {
     const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 8 * 1024 });
     server.maxConnections = 4;
-    const desk = new SubmitDesk(server, socketPath, judge, inbox, stand);
+    const desk = new SubmitDesk(server, socketPath, judge, inbox, stand, submissions);
     server.on('request', (request, response) => void desk.serve(request, response));
     await rm(socketPath, { force: true });
     server.listen(socketPath);
@@ -142,7 +145,7 @@ export class SubmitDesk {
       const hold = (reading: Promise<unknown>): void => {
         this.reading = reading.catch(() => undefined);
       };
-      const answer = await this.judge(submission, { signal: this.closing.signal, hold });
+      const answer = await this.judge(submission, { signal: this.closing.signal, hold }, this.count);
       // One that the agent's end breaks off says nothing of the work.
       if (!this.closing.signal.aborted) this.refusal = answer.accepted ? undefined : answer;
       if (isConflict(answer)) this.standing = {};

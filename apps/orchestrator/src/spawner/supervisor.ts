@@ -48,13 +48,13 @@ export class Supervisor {
         return { type: 'log', source: 'agent', text: line };
       }),
     ]);
-    const { exitCode, outOfMemory } = await sandbox.exited;
+    const { exitCode, outOfMemory, overDisk } = await sandbox.exited;
     clearTimeout(limit);
     const { outcome, cause } = await this.reaping.untilGone(run.agentId);
     // Everybody who could write is gone, so that the streams end.
     await reading;
     const { submitted, reason } = said;
-    return endOfAgent({ outcome, cause, intent: run.intent, exitCode, outOfMemory, submitted, reason });
+    return endOfAgent({ outcome, cause, intent: run.intent, exitCode, outOfMemory, overDisk, submitted, reason });
   }
 }
 

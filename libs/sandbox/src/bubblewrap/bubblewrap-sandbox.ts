@@ -1,8 +1,9 @@
 import { PassThrough, type Readable } from 'node:stream';
 import { removeControlGroups } from '../cgroup/agent-groups.js';
 import { hasRunOutOfMemory } from '../cgroup/out-of-memory.js';
+import type { DiskWatch } from '../disk/disk-watch.js';
 import { isGone, signalHandle, waitGone, type KillHandle } from '../kill/handle.js';
-import type { Enforcement, PreparedSandbox, SandboxExit } from '../port.js';
+import type { DiskUse, Enforcement, PreparedSandbox, SandboxExit } from '../port.js';
 import { SandboxFault } from '../sandbox-fault.js';
 import type { Launched } from './launch.js';
 
@@ -21,17 +22,26 @@ export class BubblewrapSandbox implements PreparedSandbox {
     readonly enforced: Enforcement,
     /** Its control groups; any one names them all. */
     private readonly groups: readonly string[],
+    private readonly disk: DiskWatch | undefined,
   ) {
     const { stdout, stderr } = launched.child;
     if (stdout === null || stderr === null) throw new SandboxFault('sandbox-failed', 'The sandbox has no output.');
     // Node throws away what a child has written and nobody has begun to read when it ends; a harvest may end that fast.
     this.stdout = stdout.pipe(new PassThrough());
     this.stderr = stderr.pipe(new PassThrough());
-    this.exited = launched.exited.then((exit) => ({ ...exit, outOfMemory: hasRunOutOfMemory(groups) }));
+    this.exited = launched.exited.then((exit) => ({
+      ...exit,
+      outOfMemory: hasRunOutOfMemory(groups),
+      ...disk?.end(),
+    }));
     void this.exited.then(() => {
       if (this.gate === 'shut') this.gate = 'gone';
       launched.gate.destroy();
     });
+  }
+
+  get diskUse(): DiskUse | undefined {
+    return this.disk?.last;
   }
 
   async go(): Promise<void> {
@@ -47,6 +57,7 @@ export class BubblewrapSandbox implements PreparedSandbox {
         else resolve();
       });
     });
+    this.disk?.begin();
   }
 
   async abort(): Promise<void> {

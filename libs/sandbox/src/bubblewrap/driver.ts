@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { agentsWithGroups, makeGroups, removeControlGroups, type AgentGroups } from '../cgroup/agent-groups.js';
 import type { ControlGroupKind } from '../cgroup/hierarchy.js';
 import { removeLeftovers } from '../cgroup/leftovers.js';
+import { diskTermsOf, DiskWatch } from '../disk/disk-watch.js';
 import type { KillHandle } from '../kill/handle.js';
 import { bootId, readProcess } from '../kill/process.js';
 import type { PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from '../port.js';
@@ -96,20 +97,40 @@ export class BubblewrapDriver implements SandboxDriver {
     const isRoot = process.getuid?.() === 0;
     const uid = isRoot ? spec.uid : (process.getuid?.() ?? spec.uid);
     const gid = isRoot ? spec.gid : (process.getgid?.() ?? spec.gid);
+    // Meanwhile: nothing of the agent's runs before GO.
+    const measured = diskTermsOf(spec);
     const filter = seccompFilter();
     const files = identityFiles(spec, uid, gid);
     const data = files.map(({ target }, index) => ({ target, fd: FD.firstData + index }));
     const filterFd = FD.firstData + files.length;
     const launched = await launch({
       groups: groups.all,
-      prefix: [...['nice', '-n', String(this.niceness)], ...(isRoot ? setpriv(uid, gid) : []), 'bwrap'],
+      prefix: [
+        ...['nice', '-n', String(this.niceness)],
+        ...fileSize(spec),
+        ...(isRoot ? setpriv(uid, gid) : []),
+        'bwrap',
+      ],
       options: bubblewrapArguments(spec, { info: FD.info, data, ...(filter && { seccomp: filterFd }) }),
       argv: spec.argv,
       data: [...files.map(({ text }) => text), ...(filter ? [filter] : [])],
     });
-    const enforced = { ...groups.enforced, disk: false, seccomp: filter !== undefined, ownUid: isRoot };
-    return new BubblewrapSandbox(launched, await handleOf(launched, groups), enforced, groups.all);
+    const terms = await measured;
+    const enforced = {
+      ...groups.enforced,
+      disk: terms !== undefined && spec.limits.diskBytes !== undefined,
+      seccomp: filter !== undefined,
+      ownUid: isRoot,
+    };
+    const handle = await handleOf(launched, groups);
+    const disk = terms && new DiskWatch(terms, handle);
+    return new BubblewrapSandbox(launched, handle, enforced, groups.all, disk);
   }
+}
+
+/** Without the capability to raise it, no process inside ever has another limit. */
+function fileSize({ limits: { diskBytes } }: SandboxSpec): string[] {
+  return diskBytes === undefined ? [] : ['prlimit', `--fsize=${String(Math.floor(diskBytes))}`];
 }
 
 /** bubblewrap then sets its parent-death signal itself, after the change of ids that would have cleared one. */

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { isGone, waitGone, type KillHandle } from '../kill/handle.js';
-import type { RunningSandbox } from '../port.js';
+import type { RunningSandbox, SandboxLimits } from '../port.js';
 import type { ContractRoom } from './room.js';
 import { until } from './support.js';
 
@@ -25,8 +25,8 @@ echo early; wait_for alone; echo between; echo said > /room/said; wait_for adopt
  */
 export function adoptionContract(room: ContractRoom, outlives: boolean, options: () => object): void {
   /** A sandbox whose owner, a process of its own, has been killed after the agent had said its first word. */
-  const orphaned = async (agentId: string): Promise<KillHandle> => {
-    const order = { driver: room.driver.name, options: options(), spec: room.spec(SCRIPT, { agentId }) };
+  const orphaned = async (agentId: string, limits: SandboxLimits = {}): Promise<KillHandle> => {
+    const order = { driver: room.driver.name, options: options(), spec: room.spec(SCRIPT, { agentId, limits }) };
     const owner = spawn(process.execPath, ['--import', LOADER, OWNER, JSON.stringify(order)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -71,6 +71,15 @@ export function adoptionContract(room: ContractRoom, outlives: boolean, options:
       await adopted.dispose();
       expect(await room.driver.agentsWithSandboxes()).not.toContain(agentId);
     }, 60_000);
+
+    it('may have no more on the disk than before', async () => {
+      const agentId = `orphan-${randomUUID()}`;
+      const handle = await orphaned(agentId, { diskBytes: 4 << 20 });
+      for (const name of ['one', 'two']) writeFileSync(join(room.path, name), Buffer.alloc(3 << 20, 1));
+      const { overDisk } = await (await adopt(agentId, handle)).exited;
+      expect(overDisk?.use.bytes).toBeGreaterThan(6 << 20);
+      expect(overDisk?.bound.bytes).toBeLessThan(5 << 20);
+    }, 120_000);
 
     it('is killed and seen gone like any other', async () => {
       const agentId = `orphan-${randomUUID()}`;

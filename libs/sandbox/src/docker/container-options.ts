@@ -29,7 +29,7 @@ export interface ContainerOrder {
 /** What Docker is told of a sandbox: everything that confines it is in here. */
 export function containerOptions(order: ContainerOrder): ContainerCreateOptions {
   const { spec, image, name, labels, uid, gid, gateMounts } = order;
-  const { memoryBytes, pids, cpus } = spec.limits;
+  const { memoryBytes, pids, cpus, diskBytes } = spec.limits;
   if (spec.argv.some((argument) => argument.includes('\0'))) throw badSpec('argument', 'a NUL byte');
   const profile = dockerProfile();
   const tmpfs = ['/tmp', ...(spec.tmpfs ?? [])];
@@ -72,7 +72,13 @@ export function containerOptions(order: ContainerOrder): ContainerCreateOptions 
       // The same with swap: it would stretch the limit.
       ...(memoryBytes !== undefined && { Memory: Math.floor(memoryBytes), MemorySwap: Math.floor(memoryBytes) }),
       ...(pids !== undefined && { PidsLimit: pids }),
+      ...(diskBytes !== undefined && { Ulimits: [fileSize(diskBytes)] }),
       ...(cpus !== undefined && { NanoCpus: Math.round(cpus * 1e9) }),
     },
   };
+}
+
+/** Without the capability to raise it, no process inside ever has another limit. */
+function fileSize(bytes: number): { Name: string; Soft: number; Hard: number } {
+  return { Name: 'fsize', Soft: Math.floor(bytes), Hard: Math.floor(bytes) };
 }

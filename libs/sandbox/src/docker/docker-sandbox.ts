@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Readable } from 'node:stream';
+import type { DiskWatch } from '../disk/disk-watch.js';
 import { isGone, signalHandle, waitGone, type KillHandle } from '../kill/handle.js';
 import { hasProcess } from '../kill/process.js';
-import type { Enforcement, PreparedSandbox, RunningSandbox, SandboxExit } from '../port.js';
+import type { DiskUse, Enforcement, PreparedSandbox, RunningSandbox, SandboxExit } from '../port.js';
 import { SandboxFault } from '../sandbox-fault.js';
 import type { Daemon } from './daemon.js';
 import type { Gate } from './gate.js';
@@ -29,14 +30,19 @@ export class DockerSandbox implements PreparedSandbox {
     readonly enforced: Enforcement,
     outputs: { stdout: Readable; stderr: Readable },
     exited: Promise<SandboxExit>,
+    private readonly disk: DiskWatch | undefined,
   ) {
     this.stdout = outputs.stdout;
     this.stderr = outputs.stderr;
     this.exited = exited.then((exit) => {
       if (this.state === 'shut') this.state = 'gone';
       gate.shut();
-      return exit;
+      return { ...exit, ...disk?.end() };
     });
+  }
+
+  get diskUse(): DiskUse | undefined {
+    return this.disk?.last;
   }
 
   async go(): Promise<void> {
@@ -48,6 +54,7 @@ export class DockerSandbox implements PreparedSandbox {
     } catch (cause) {
       throw tooLate('', cause);
     }
+    this.disk?.begin();
   }
 
   async abort(): Promise<void> {
@@ -69,6 +76,7 @@ export class DockerSandbox implements PreparedSandbox {
 export class AdoptedContainer implements RunningSandbox {
   readonly stdout: Readable;
   readonly stderr: Readable;
+  readonly exited: Promise<SandboxExit>;
 
   constructor(
     private readonly daemon: Daemon,
@@ -76,10 +84,17 @@ export class AdoptedContainer implements RunningSandbox {
     private readonly gate: Gate,
     readonly handle: KillHandle,
     outputs: { stdout: Readable; stderr: Readable },
-    readonly exited: Promise<SandboxExit>,
+    exited: Promise<SandboxExit>,
+    private readonly disk: DiskWatch | undefined,
   ) {
     this.stdout = outputs.stdout;
     this.stderr = outputs.stderr;
+    disk?.begin();
+    this.exited = exited.then((exit) => ({ ...exit, ...disk?.end() }));
+  }
+
+  get diskUse(): DiskUse | undefined {
+    return this.disk?.last;
   }
 
   async dispose(): Promise<void> {

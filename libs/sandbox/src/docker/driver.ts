@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { diskTermsOf, DiskWatch, type DiskTerms } from '../disk/disk-watch.js';
 import { waitGone, signalHandle, type KillHandle } from '../kill/handle.js';
 import { bootId, readProcess } from '../kill/process.js';
 import type { PreparedSandbox, RunningSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from '../port.js';
@@ -28,7 +29,7 @@ export interface DockerOptions {
   owner?: string;
 }
 
-const LABEL = { agent: 'capstan.agent', owner: 'capstan.owner' } as const;
+const LABEL = { agent: 'capstan.agent', owner: 'capstan.owner', disk: 'capstan.disk' } as const;
 const END_PATIENCE_MS = 5000;
 const GONE = 'The sandbox was gone before it could be named.';
 /** Docker modes in which the ids inside are not those of the host: an agent could not reach its own work tree. */
@@ -76,21 +77,24 @@ export class DockerDriver implements SandboxDriver {
     const isRoot = process.getuid?.() === 0;
     const uid = isRoot ? spec.uid : (process.getuid?.() ?? spec.uid);
     const gid = isRoot ? spec.gid : (process.getgid?.() ?? spec.gid);
+    const measured = diskTermsOf(spec);
     const image = await this.provideImage();
     await mkdir(this.room, { recursive: true, mode: 0o700 });
     const name = `${this.prefix(spec.agentId)}${randomBytes(4).toString('hex')}`;
     const gate = await Gate.make(join(this.room, name), spec, uid, gid);
     let id: string | undefined;
     try {
-      const labels = this.labelsOf(spec.agentId);
+      const terms = await measured;
+      const labels = { ...this.labelsOf(spec.agentId), ...(terms && { [LABEL.disk]: JSON.stringify(terms) }) };
       id = await this.daemon.create(containerOptions({ spec, image, name, labels, uid, gid, gateMounts: gate.mounts }));
       await this.daemon.start(id);
       const handle = await this.handleOf(id);
       if (handle === undefined) throw new SandboxFault('sandbox-failed', GONE);
-      const enforced = enforcedOn(initOf(handle), spec.limits, isRoot);
+      const enforced = enforcedOn(initOf(handle), spec.limits, { ownUid: isRoot, isWatched: terms !== undefined });
       const exited = exitOf(this.daemon, id, handle, spec.limits.memoryBytes !== undefined);
       const outputs = await gate.ready(exited);
-      return new DockerSandbox(this.daemon, id, gate, spec.env, handle, enforced, outputs, exited);
+      const disk = terms && new DiskWatch(terms, handle);
+      return new DockerSandbox(this.daemon, id, gate, spec.env, handle, enforced, outputs, exited, disk);
     } catch (error) {
       // What a daemon that hangs has made all the same waits for a GO that never comes, until it is swept by its label.
       if (id !== undefined) await this.daemon.remove(id).catch(() => undefined);
@@ -100,13 +104,15 @@ export class DockerDriver implements SandboxDriver {
   }
 
   async adopt(agentId: string, handle: KillHandle): Promise<RunningSandbox | undefined> {
-    for (const { id, name } of await this.daemon.find(this.labelsOf(agentId))) {
+    for (const { id, name, labels } of await this.daemon.find(this.labelsOf(agentId))) {
       // A harvest of the same agent has the same labels: what is registered tells them apart.
       const found = await this.handleOf(id);
       if (found === undefined || !isSameHandle(found, handle)) continue;
       const exited = exitOf(this.daemon, id, found, true);
       const { gate, outputs } = Gate.adopt(join(this.room, name));
-      return new AdoptedContainer(this.daemon, id, gate, found, outputs, exited);
+      const terms = labels[LABEL.disk];
+      const disk = terms === undefined ? undefined : new DiskWatch(JSON.parse(terms) as DiskTerms, found);
+      return new AdoptedContainer(this.daemon, id, gate, found, outputs, exited, disk);
     }
     return undefined;
   }
