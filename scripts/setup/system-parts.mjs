@@ -38,6 +38,20 @@ export const OPENSSH = {
   packages: (manager) => (manager === 'apt-get' || manager === 'dnf' ? ['openssh-server'] : ['openssh']),
 };
 
+/** What `npm run images` needs where somebody else's Docker builds. */
+export const DOCKER_CLIENT = { ...DOCKER, name: 'the client of Docker', programs: ['docker'] };
+
+/** What only the check of the images needs; a `docker compose` is taken first where there is one. */
+export const COMPOSE = { name: 'docker-compose', programs: ['docker-compose'], packages: () => ['docker-compose'] };
+
+/** What only stand-ins of base images need, see scripts/images. */
+export const DEBOOTSTRAP = {
+  name: 'debootstrap',
+  programs: ['debootstrap'],
+  onlyOn: 'linux',
+  packages: () => ['debootstrap'],
+};
+
 const MANAGERS = {
   'apt-get': { install: ['install', '-y', '--no-install-recommends'], refresh: ['update'] },
   dnf: { install: ['install', '-y'] },

@@ -197,7 +197,30 @@ describe.each(['hub', 'instance', 'agent'])('deploy/%s/Dockerfile', (name) => {
     }
   });
 
+  it('has nothing setuid', () => {
+    const stage = lines.filter((line) => line.startsWith('RUN ')).at(-1);
+    expect(stage).toContain('find / -xdev -perm /6000 -type f -exec chmod a-s {} +');
+  });
+
   it('installs no secret and fetches nothing by hand', () => {
     expect(lines.join('\n')).not.toMatch(/\b(?:curl|wget|ADD http|ARG \w*(?:TOKEN|KEY|PASSWORD))/);
+  });
+});
+
+describe('what the images of hub and instance are built of', () => {
+  it.each(['hub', 'instance'])(
+    '%s gets the compilers’ binaries, which are optional packages, and loses them again',
+    (name) => {
+      const dockerfile = text(`deploy/${name}/Dockerfile`);
+      expect(dockerfile).toMatch(/^RUN npm ci .*--include=optional$/m);
+      expect(dockerfile).toContain('npm prune --omit=dev --omit=optional');
+    },
+  );
+
+  it('the files that a build does not compile, where their readers look for them', () => {
+    const copied = (name: string, path: string): boolean =>
+      text(`deploy/${name}/Dockerfile`).includes(`COPY --from=build /src/${path} ${path}\n`);
+    expect(copied('hub', 'apps/hub/src/database/migrations')).toBe(true);
+    expect(copied('instance', 'apps/orchestrator/src/gateway/playbooks')).toBe(true);
   });
 });

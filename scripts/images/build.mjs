@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from '../setup/paths.mjs';
+import { runQuietly, SetupFault, timed } from '../setup/run.mjs';
+
+export const IMAGES = ['agent', 'hub', 'instance'];
+
+/**
+ * Docker's client, on the daemon that DOCKER_HOST names or its own default.
+ * @throws SetupFault with the end of what it printed
+ */
+export async function docker(args) {
+  const { code, text } = await runQuietly('docker', args, { cwd: root, env: await environment() });
+  if (code !== 0) throw new SetupFault(`docker ${args[0]} ended with ${code}:\n${text.trim().slice(-3000)}`);
+  return text;
+}
+
+/** Builds the images of deploy/, each named `capstan-NAME:VERSION`. @param network of the steps; without a bridge, `host` */
+export async function buildImages(network) {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  for (const name of IMAGES) {
+    const tag = `capstan-${name}:${version}`;
+    const file = join('deploy', name, 'Dockerfile');
+    await timed(`Building ${tag}`, () => docker(['build', '--network', network, '--file', file, '--tag', tag, '.']));
+  }
+}
+
+/** Docker's client of some systems comes without BuildKit's part, and then must be told to do without. */
+async function environment() {
+  const { code } = await runQuietly('docker', ['buildx', 'version']);
+  return code === 0 ? process.env : { ...process.env, DOCKER_BUILDKIT: '0' };
+}
