@@ -80,6 +80,7 @@ const LONG = [
     'bad-models.e2e',
     'canary.e2e',
     'delivery.e2e',
+    'dev.e2e',
     'docker-programs.e2e',
     'docker.e2e',
     'ends.e2e',

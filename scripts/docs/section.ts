@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 
@@ -22,15 +23,27 @@ export interface Section {
 export async function putSections(sections: readonly Section[], isCheck: boolean): Promise<string[]> {
   const stale: string[] = [];
   for (const page of new Set(sections.map((section) => section.page))) {
-    const file = fileURLToPath(new URL(page, ROOT));
-    const before = readFileSync(file, 'utf8');
+    const before = readFileSync(new URL(page, ROOT), 'utf8');
     const written = sections.filter((section) => section.page === page).reduce(put, before);
-    const after = await format(written, { ...(await resolveConfig(file)), filepath: file });
-    if (after === before) continue;
-    stale.push(page);
-    if (!isCheck) writeFileSync(file, after);
+    if (await putFile(page, written, isCheck)) stale.push(page);
   }
   return stale;
+}
+
+/**
+ * Writes a whole file, formatted as the tree is.
+ *
+ * @param path from the root of the checkout. @param isCheck writes nothing
+ * @returns whether it was not as it is now
+ */
+export async function putFile(path: string, text: string, isCheck: boolean): Promise<boolean> {
+  const file = fileURLToPath(new URL(path, ROOT));
+  const after = await format(text, { ...(await resolveConfig(file)), filepath: file });
+  if (existsSync(file) && readFileSync(file, 'utf8') === after) return false;
+  if (isCheck) return true;
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, after);
+  return true;
 }
 
 function put(text: string, { page, name, content }: Section): string {

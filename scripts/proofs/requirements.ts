@@ -14,7 +14,7 @@ interface Row {
 }
 
 /** Slices up to this one are done: a row of theirs without a proof is a fault. */
-const DONE = 2;
+const DONE = 3;
 
 const rows = parse(readFileSync('test/requirements.yaml', 'utf8')) as Record<string, Row>;
 const tests = new Map<string, number>();

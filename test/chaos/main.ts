@@ -1,5 +1,5 @@
 /**
- * `npm run chaos -- --runs N --seed S [--lanes L] [--json] [--run I]`: real meshes, random orders and faults, and a reading of
+ * `npm run chaos -- --runs N --seed S [--from I] [--lanes L] [--json] [--run I]`: real meshes, random orders and faults, and a reading of
  * everything that is left behind. Ends with 1 where a promise was broken; then the seed, the smallest schedule that still
  * fails and the place of the logs are printed.
  */
@@ -22,6 +22,8 @@ const { values } = parseArgs({
   options: {
     runs: { type: 'string', default: '25' },
     seed: { type: 'string' },
+    /** The first run that is played: goes on with what was broken off. */
+    from: { type: 'string', default: '0' },
     /** Plays this one run of the seed alone. */
     run: { type: 'string' },
     /** Meshes at the same time. */
@@ -29,12 +31,12 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
   },
 });
-const [runs, lanes] = [Number(values.runs), Number(values.lanes)];
+const [runs, lanes, from] = [Number(values.runs), Number(values.lanes), Number(values.from)];
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
-if (![runs, lanes].every((count) => Number.isSafeInteger(count) && count >= 1) || !Number.isSafeInteger(seed)) {
-  throw new Error('--runs, --lanes and --seed are whole numbers');
+if (![runs, lanes].every((count) => Number.isSafeInteger(count) && count >= 1) || ![seed, from].every((it) => Number.isSafeInteger(it) && it >= 0)) {
+  throw new Error('--runs, --lanes, --seed and --from are whole numbers');
 }
-const chosen = values.run === undefined ? Array.from({ length: runs }, (_, index) => index) : [Number(values.run)];
+const chosen = values.run === undefined ? Array.from({ length: runs }, (_, index) => from + index) : [Number(values.run)];
 
 /** Ctrl-C lets the runs that are under way end, and takes their meshes down in order. */
 let isInterrupted = false;

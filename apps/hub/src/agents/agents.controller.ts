@@ -1,5 +1,5 @@
 import { Body, Controller, Get, HttpCode, HttpStatus, Param, Post, Query, Res } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiAcceptedResponse, ApiBearerAuth, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Caller } from '@capstan/platform';
 import { WireFault } from '@capstan/protocol';
 import { Queries } from '../queries/queries.js';
@@ -55,6 +55,8 @@ export class AgentsController {
   }
 
   @ApiOperation({ summary: 'Kill an agent: 200 with the proof, or 202 while its death is not observed' })
+  @ApiOkResponse({ description: 'The instance has answered, with the proof' })
+  @ApiAcceptedResponse({ description: 'The death is not observed yet' })
   @Post(':agentId/kill')
   async kill(
     @Param('agentId', AgentIdPipe) agentId: string,

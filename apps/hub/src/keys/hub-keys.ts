@@ -12,6 +12,15 @@ import { insertStatement, readStatements } from './statement-rows.js';
 /** Statements are evidence, and the way on for a spoke that was long away. */
 const LIFETIME_MS = 10 * 365 * 24 * 3_600_000;
 
+/** A hub's key that has taken another's place. */
+export interface RotatedKey {
+  keyId: string;
+  epoch: number;
+  oldKeyId: string;
+  /** Until when the old one is believed too, ISO 8601. */
+  oldUntil: string;
+}
+
 type Listener = (statement: Envelope, oldKeyId: string) => void;
 
 /**
@@ -75,16 +84,13 @@ export class HubKeys implements OnModuleInit {
    *
    * @throws LocalFault `database-unavailable`, `key-file-…`
    */
-  rotate(by: string, overlapMs: number): Promise<{ keyId: string; epoch: number; oldKeyId: string; oldUntil: string }> {
+  rotate(by: string, overlapMs: number): Promise<RotatedKey> {
     const rotated = this.rotating.then(() => this.rotateNow(by, overlapMs));
     this.rotating = rotated.catch(() => undefined);
     return rotated;
   }
 
-  private async rotateNow(
-    by: string,
-    overlapMs: number,
-  ): Promise<{ keyId: string; epoch: number; oldKeyId: string; oldUntil: string }> {
+  private async rotateNow(by: string, overlapMs: number): Promise<RotatedKey> {
     const { hubId, ring, key: before, epoch } = this.identity;
     const old = ring.get(before.keyId);
     if (old === undefined) throw new LocalFault('hub-key-missing', 'The hub does not know its own key.');

@@ -4,7 +4,7 @@ import { Caller, Open } from '@capstan/platform';
 import { decodeEnvelope, encodeEnvelope, fromBase64, toBase64 } from '@capstan/protocol';
 import { DatabaseService } from '../database/database.service.js';
 import { RateLimit } from '../rate-limit.js';
-import { HubKeys } from './hub-keys.js';
+import { HubKeys, type RotatedKey } from './hub-keys.js';
 import { InstanceKeys } from './instance-keys.js';
 import { KeyStatementDto, RotateKeyDto } from './keys.dto.js';
 import { readStatements } from './statement-rows.js';
@@ -37,7 +37,7 @@ export class KeysController {
   @ApiOperation({ summary: 'Another key for this hub; every instance is told by a statement that the old one signs' })
   @HttpCode(200)
   @Post('instance/rotate-key')
-  rotate(@Caller() by: string, @Body() body?: RotateKeyDto): ReturnType<HubKeys['rotate']> {
+  rotate(@Caller() by: string, @Body() body?: RotateKeyDto): Promise<RotatedKey> {
     return this.hub.rotate(by, body?.overlapMs ?? OVERLAP_MS);
   }
 

@@ -1,5 +1,5 @@
 import { Body, Controller, Headers, HttpCode, Post, Res } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiProduces, ApiTags } from '@nestjs/swagger';
 import { Caller } from '@capstan/platform';
 import { type KillAllLine, type KillAllTotals, totalsOf } from './kill-all-line.js';
 import { ScopeDto, scopeOrderOf, WAIT_MS } from './killswitch.dto.js';
@@ -36,6 +36,7 @@ export class KillswitchController {
       'Kill every agent of a scope and let none start in it: one line for each instance as it answers, then totals',
   })
   @ApiProduces(STREAM, 'application/json')
+  @ApiOkResponse({ description: 'A line for each instance, then totals; or one object, where JSON is asked for' })
   @Post('kill-all')
   async killAll(
     @Body() body: ScopeDto,

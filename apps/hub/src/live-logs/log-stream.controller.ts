@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { Controller, Get, Headers, Param, Query, Res } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiOperation, ApiProduces, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
 import { Caller } from '@capstan/platform';
 import { IsOptional, Matches } from 'class-validator';
 import { AgentIdPipe } from '../agents/agent-id.pipe.js';
@@ -29,6 +29,7 @@ export class LogStreamController {
   ) {}
 
   @ApiOperation({ summary: "An agent's log as it grows, as server-sent events" })
+  @ApiProduces('text/event-stream')
   @Get(':agentId/logs/stream')
   stream(
     @Param('agentId', AgentIdPipe) agentId: string,

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { Controller, Get, Headers, Query, Res } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiOperation, ApiProduces, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
 import { IsOptional, Matches } from 'class-validator';
 import { EventStore } from './event.store.js';
 import type { EventStream } from './event-stream.js';
@@ -34,6 +34,7 @@ export class EventsController {
   ) {}
 
   @ApiOperation({ summary: 'What happens to agents, commands, receipts and connections, as server-sent events' })
+  @ApiProduces('text/event-stream')
   @Get()
   stream(
     @Query() { after }: EventsQuery,

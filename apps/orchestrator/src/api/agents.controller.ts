@@ -42,6 +42,13 @@ export class AgentsController implements OnModuleDestroy {
     private readonly messages: Messages,
   ) {}
 
+  /**
+   * Queue an agent of the owner's own. The same order, repeated with its `agentId`, gets the same agent.
+   *
+   * @throws {WireFault} `policy-runtime`, `policy-repository`, `policy-tenant`, `policy-sandbox`, `policy-budget`,
+   *   `policy-timeout`, `sandbox-missing`, `disarmed`, `agent-exists`, `queue-unavailable`
+   * @throws LocalFault `reaper-unavailable`
+   */
   @Post('spawn')
   @HttpCode(202)
   async spawn(@Body() body: SpawnAgentDto): Promise<{ agentId: string }> {
@@ -49,7 +56,11 @@ export class AgentsController implements OnModuleDestroy {
     return { agentId: agent.agentId };
   }
 
-  /** The newest first; `after` goes on behind an agent of the page before. */
+  /**
+   * Agents, the newest first. `after` goes on behind an agent of the page before.
+   *
+   * @throws {WireFault} `agent-unknown` (it was forgotten since), `queue-unavailable`
+   */
   @Get()
   async list(@Query() { after, limit }: ListQuery): Promise<AgentView[]> {
     const agents = await inTime(this.store.list(limit, after === undefined ? undefined : agentId(after)));
@@ -57,6 +68,11 @@ export class AgentsController implements OnModuleDestroy {
     return agents.map((agent) => this.withVitals(agent));
   }
 
+  /**
+   * One agent as it is now.
+   *
+   * @throws {WireFault} `agent-unknown`, `id-malformed`, `queue-unavailable`
+   */
   @Get(':id/status')
   async status(@Param('id') id: string): Promise<AgentView> {
     const agent = await inTime(this.store.find(agentId(id)));
@@ -64,12 +80,21 @@ export class AgentsController implements OnModuleDestroy {
     return this.withVitals(agent);
   }
 
-  /** What the agent has used lately, every two seconds; empty where it does not run. */
+  /**
+   * What the agent has used lately, every two seconds; empty where it does not run.
+   *
+   * @throws {WireFault} `agent-unknown`, `id-malformed`, `queue-unavailable`
+   */
   @Get(':id/samples')
   async samples(@Param('id') id: string): Promise<readonly Sample[]> {
     return this.vitals.samplesOf((await this.status(id)).agentId);
   }
 
+  /**
+   * A page of the agent's log. With `waitMs` it waits for a line where there is none yet.
+   *
+   * @throws {WireFault} `agent-unknown`, `id-malformed`, `queue-unavailable`
+   */
   @Get(':id/logs')
   async logs(@Param('id') id: string, @Query() { after, limit, mostBytes, waitMs }: LogQuery): Promise<LogPageView> {
     const agent = await this.status(id);
@@ -78,7 +103,12 @@ export class AgentsController implements OnModuleDestroy {
     return this.monitor.nextPage(agentId(agent.agentId), after, { limit, mostBytes }, signal);
   }
 
-  /** The agent takes it up before it asks its model again. */
+  /**
+   * Tell a running agent something. It takes it up before it asks its model again.
+   *
+   * @throws {WireFault} `agent-unknown`, `agent-not-running`, `agent-ended`, `messages-unsupported`, `messages-full`,
+   *   `message-exists`, `id-malformed`, `queue-unavailable`
+   */
   @Post(':id/messages')
   @HttpCode(202)
   async message(@Param('id') id: string, @Body() body: MessageDto): Promise<{ messageId: string }> {
@@ -96,7 +126,12 @@ export class AgentsController implements OnModuleDestroy {
     this.closing.abort();
   }
 
-  /** Answers once the reaper has; an agent that was never seen gets a tombstone. */
+  /**
+   * Kill one agent. Answers once the reaper has; an agent that was never seen gets a tombstone.
+   *
+   * @throws {WireFault} `id-malformed`
+   * @throws LocalFault `reaper-unavailable`, `reaper-silent`: the order stands, and is followed
+   */
   @Post(':id/kill')
   @HttpCode(200)
   async kill(@Param('id') id: string, @Body() body?: KillDto): Promise<KillReply & { agent: AgentView | null }> {
@@ -104,6 +139,11 @@ export class AgentsController implements OnModuleDestroy {
     return { outcome, observation: toBase64(observation), agent };
   }
 
+  /**
+   * Kill every agent of the instance, or of one tenant here. None starts there until it is re-armed.
+   *
+   * @throws LocalFault `reaper-unavailable`, `reaper-silent`: the order stands for those that run
+   */
   @Post('kill-all')
   @HttpCode(200)
   async killAll(@Body() body?: KillAllDto): Promise<{ epoch: string; agents: (KillReply & { agentId: string })[] }> {
@@ -114,21 +154,33 @@ export class AgentsController implements OnModuleDestroy {
     };
   }
 
-  /** After a kill-all: agents may be spawned again. */
+  /**
+   * Let agents start again after a kill-all.
+   *
+   * @throws LocalFault `reaper-unavailable`, `reaper-silent`
+   */
   @Post('rearm')
   @HttpCode(204)
   async rearm(@Body() body?: KillAllDto): Promise<void> {
     await this.killswitch.rearm(tenantOf(body));
   }
 
-  /** Kill epochs were raised at the reaper, by its socket: whoever was admitted before ends, and his work goes nowhere. */
+  /**
+   * Tell that kill epochs were raised at the reaper's own socket. Whoever was admitted before ends, and his work goes nowhere.
+   *
+   * @throws LocalFault `reaper-unavailable`, `reaper-silent`
+   */
   @Post('noticed-kill-all')
   @HttpCode(204)
   async noticedKillAll(): Promise<void> {
     await this.killswitch.noticedKillAll();
   }
 
-  /** The spoke tells that it killed by the reaper; null where the agent is unknown or its state is not known yet. */
+  /**
+   * Tell that an agent was killed at the reaper's own socket. `agent` is null where it is unknown, or its state is not known yet.
+   *
+   * @throws {WireFault} `id-malformed`
+   */
   @Post(':id/noticed-kill')
   @HttpCode(200)
   async noticedKill(@Param('id') id: string): Promise<{ agent: AgentView | null }> {

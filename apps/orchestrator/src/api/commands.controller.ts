@@ -10,7 +10,17 @@ import { inTime } from './in-time.js';
 export class CommandsController {
   constructor(private readonly admission: Admission) {}
 
-  /** The same order, repeated, gets the same agent. */
+  /**
+   * Take a signed spawn from the spoke. It is verified again; the same order, repeated, gets the same agent.
+   *
+   * @throws {WireFault} `envelope-malformed`, `payload-malformed`, `payload-type-unknown`, `unknown-field`, `id-malformed`,
+   *   `signature-missing`, `signature-invalid`, `key-unknown`, `key-revoked`, `key-purpose`, `wrong-audience`,
+   *   `wrong-direction`, `wrong-issuer`, `wrong-tenant`, `expired`, `admission-missing`, `admission-invalid`,
+   *   `grant-invalid`, `grant-widened`, `grant-exceeded`, `secret-unreadable`, `policy-runtime`, `policy-repository`,
+   *   `policy-tenant`, `policy-sandbox`, `policy-budget`, `policy-timeout`, `policy-operator`, `policy-peer`,
+   *   `policy-secret`, `sandbox-missing`, `disarmed`, `kill-epoch`, `agent-exists`, `queue-unavailable`
+   * @throws LocalFault `reaper-unavailable`
+   */
   @Post()
   @HttpCode(202)
   take(@Body() { envelope, admission, secrets = [] }: CommandDto): Promise<AgentView> {
@@ -25,12 +35,21 @@ export class CommandsController {
 export class QueueController {
   constructor(private readonly queue: AgentQueue) {}
 
+  /**
+   * How many agents wait and run, and whether they may be started.
+   *
+   * @throws {WireFault} `queue-unavailable`
+   */
   @Get()
   view(): Promise<QueueView> {
     return inTime(this.queue.view());
   }
 
-  /** Nothing is started until it is resumed; what runs goes on. */
+  /**
+   * Start nothing until it is resumed; what runs goes on.
+   *
+   * @throws {WireFault} `queue-unavailable`
+   */
   @Post('pause')
   @HttpCode(200)
   async pause(): Promise<QueueView> {
@@ -38,6 +57,11 @@ export class QueueController {
     return this.view();
   }
 
+  /**
+   * Start agents again.
+   *
+   * @throws {WireFault} `queue-unavailable`
+   */
   @Post('resume')
   @HttpCode(200)
   async resume(): Promise<QueueView> {
@@ -45,7 +69,11 @@ export class QueueController {
     return this.view();
   }
 
-  /** How many agents wait, run, have completed, have not. */
+  /**
+   * How many agents wait, run, have completed, have not.
+   *
+   * @throws {WireFault} `queue-unavailable`
+   */
   @Get('counts')
   counts(): Promise<QueueCounts> {
     return inTime(this.queue.counts());

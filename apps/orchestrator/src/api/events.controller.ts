@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Controller, Get, Query, Req, Res, type OnModuleDestroy } from '@nestjs/common';
+import { ApiProduces } from '@nestjs/swagger';
 import { WireFault } from '@capstan/protocol';
 import { AgentEvents, CURSOR, type AgentEvent, type EventGap } from '../valkey/agent.events.js';
 import { EventsQuery } from './dto/requests.dto.js';
@@ -23,7 +24,12 @@ export class EventsController implements OnModuleDestroy {
 
   constructor(private readonly events: AgentEvents) {}
 
-  /** @throws {WireFault} `too-many-connections` */
+  /**
+   * Every change as server-sent events, in order. `Last-Event-ID` goes on behind an event, as `after` does, which it overrides.
+   *
+   * @throws {WireFault} `too-many-connections`
+   */
+  @ApiProduces('text/event-stream')
   @Get('events')
   async stream(
     @Query() query: EventsQuery,

@@ -6,7 +6,7 @@ import { SandboxCheck, type SandboxState } from '../spawner/sandbox-check.js';
 export class SandboxesController {
   constructor(private readonly sandboxes: SandboxCheck) {}
 
-  /** The default first; what does not work now comes with the reason. */
+  /** What agents can run in, the default first. What does not work now comes with the reason. */
   @Get()
   list(): Promise<SandboxState[]> {
     return this.sandboxes.states();

@@ -14,7 +14,11 @@ export class TasksController {
     private readonly killswitch: Killswitch,
   ) {}
 
-  /** @throws {WireFault} `not-found` */
+  /**
+   * One task as it is now.
+   *
+   * @throws {WireFault} `not-found`, `id-malformed`, `queue-unavailable`
+   */
   @Get(':id')
   async task(@Param('id') id: string): Promise<TaskView> {
     const task = await inTime(this.store.findTask(taskId(id)));
@@ -23,8 +27,11 @@ export class TasksController {
   }
 
   /**
-   * Kills every agent of the task, the waiting ones included. Agents that are ordered later may start. Where it is not
+   * Kill every agent of the task, the waiting ones included. Agents that are ordered later may start. Where it is not
    * `complete`, it is not known who waits: some may start, until a repetition is complete.
+   *
+   * @throws {WireFault} `id-malformed`
+   * @throws LocalFault `reaper-unavailable`, `reaper-silent`
    */
   @Post(':id/kill')
   @HttpCode(200)

@@ -29,7 +29,11 @@ export class HealthController {
     };
   }
 
-  /** Every part that this process needs answers; 503 while one does not. `degraded`: it serves less, for want of these. */
+  /**
+   * Every part that this process needs answers. `degraded`: it serves less, for want of these.
+   *
+   * @throws LocalFault `not-ready`: one does not answer
+   */
   @Get('ready')
   async ready(): Promise<{ status: 'ready' } | { status: 'degraded'; degraded: string[] }> {
     const probes = Object.values(this.checks).map((probe) => withinTime(probe()));
