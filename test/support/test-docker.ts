@@ -12,13 +12,14 @@ import { until } from './until.ts';
  * networks: it needs neither a bridge nor iptables.
  */
 export class TestDocker implements AsyncDisposable {
+  readonly directory: string;
   readonly socketPath: string;
+  private readonly more: readonly string[];
   private daemon: ChildProcess | undefined;
 
-  private constructor(
-    readonly directory: string,
-    private readonly more: readonly string[],
-  ) {
+  private constructor(directory: string, more: readonly string[]) {
+    this.directory = directory;
+    this.more = more;
     this.socketPath = join(directory, 'docker.sock');
   }
 
