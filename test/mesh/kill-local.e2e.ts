@@ -55,9 +55,10 @@ describe('capstan kill --local', () => {
     return { agentId, place: await until('it is registered', () => placeOf(quay(), agentId)) };
   }
 
-  /** Orchestrator, spoke and Valkey of the instance stand still meanwhile. */
+  /** Orchestrator, spoke and Valkey of the instance, and its hub, stand still meanwhile. */
   async function whileAllStandStill<T>(body: () => Promise<T>): Promise<T> {
     const [valkey = 0] = processesIn(join(quay().dir, 'valkey'));
+    mesh.hub.process.kill('SIGSTOP');
     quay().orchestrator.kill('SIGSTOP');
     quay().spoke.kill('SIGSTOP');
     process.kill(valkey, 'SIGSTOP');
@@ -67,11 +68,12 @@ describe('capstan kill --local', () => {
       process.kill(valkey, 'SIGCONT');
       quay().spoke.kill('SIGCONT');
       quay().orchestrator.kill('SIGCONT');
+      mesh.hub.process.kill('SIGCONT');
     }
   }
 
   it(
-    'kills one agent, and those of a task, while orchestrator, spoke and Valkey stand still',
+    'kills one agent, and those of a task, while orchestrator, spoke, Valkey and hub stand still',
     proves(['ORC-117', 'ORC-L2'], async () => {
       const taskId = newId();
       const [one, mate, other] = [await running(), await running({ taskId }), await running()];

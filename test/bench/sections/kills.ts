@@ -1,4 +1,7 @@
 /** (c) From the order at the hub's API to the death that the reaper has observed and signed. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Bench } from '../agents.ts';
 import { measureSigkillToGone } from '../baselines/sigkill.ts';
 import { type Figure, percentile } from '../figures.ts';
@@ -9,7 +12,9 @@ import { WORK } from '../upstream.ts';
 /** Agents that run at once; the mesh's policy allows no more. */
 export const PLACES = 4;
 const QUEUED = 10_000;
-const GOALS = { aboveBareMs: 50, p99Ms: 250 };
+const GOALS = { aboveBareMs: 50, p99Ms: 250, localMs: 1000 };
+const LOCAL_KILLS = 20;
+const run = promisify(execFile);
 
 export interface KillLoad {
   /** Kills in each of the three conditions. */
@@ -25,6 +30,7 @@ export const killLoad = (samples: (count: number) => number): KillLoad => ({
 
 export async function measureKills(bench: Bench, { each, queued }: KillLoad): Promise<Figure[]> {
   const bare = await measureSigkillToGone(Math.min(each, 100));
+  const local = await killLocally(bench, Math.min(each, LOCAL_KILLS));
   const conditions: [name: string, samples: number[]][] = [
     ['idle', await killRunning(bench, each, WORK.idle)],
     [`${String(PLACES)} CPU-bound agents`, await killRunning(bench, each, WORK.busy)],
@@ -32,7 +38,7 @@ export async function measureKills(bench: Bench, { each, queued }: KillLoad): Pr
     [`${String(queued)} jobs queued`, await killBesideQueue(bench, each, queued)],
   ];
   const all = conditions.flatMap(([, samples]) => samples);
-  return [...conditions.flatMap(([name, samples]) => figuresOf(name, samples, bare)), overall(all)];
+  return [...conditions.flatMap(([name, samples]) => figuresOf(name, samples, bare)), overall(all), ...local];
 }
 
 /** Those of the first condition alone. */
@@ -78,6 +84,42 @@ async function killRunning(bench: Bench, count: number, work: string): Promise<n
     agents.push(next);
   }
   return samples;
+}
+
+/** By the command on the instance's own machine, from its start to its end, while the hub stands still. */
+async function killLocally(bench: Bench, count: number): Promise<Figure[]> {
+  const { hubPid, instances } = bench.mesh;
+  const program = join(import.meta.dirname, '../../../dist/apps/cli/src/main.js');
+  const samples: number[] = [];
+  while (samples.length < count) {
+    const agentId = await bench.spawn(WORK.idle);
+    await bench.running(agentId);
+    process.kill(hubPid, 'SIGSTOP');
+    try {
+      const started = performance.now();
+      const { stdout } = await run(process.execPath, [
+        program,
+        'kill',
+        agentId,
+        '--local',
+        instances[0]?.dir ?? '',
+        '--json',
+      ]);
+      samples.push(performance.now() - started);
+      if (!(JSON.parse(stdout) as { confirmed: boolean }).confirmed) throw new Error(`${agentId} is not confirmed`);
+    } finally {
+      process.kill(hubPid, 'SIGCONT');
+    }
+  }
+  const figure = (share: number): Figure => ({
+    section: 'c',
+    name: `capstan kill --local, hub stopped: p${String(share * 100)}`,
+    value: percentile(samples, share),
+    unit: 'ms',
+    samples: count,
+  });
+  const p99 = figure(0.99);
+  return [figure(0.5), { ...p99, goal: { text: 'under 1 s', met: p99.value < GOALS.localMs } }];
 }
 
 /** The queue gives the place of whoever is killed to the next in line. */

@@ -65,6 +65,7 @@ export function describeLife(startDriver: StartDriver): void {
           expect(await receiptOf(mesh, agentId, 'finished')).toMatchObject({ verified: true });
           expect(agentDirectories()).toEqual([]);
         }
+        await driver.leftNothing();
       }),
     );
 
@@ -101,6 +102,7 @@ export function describeLife(startDriver: StartDriver): void {
           expect(await client.kill(other.agentId)).toMatchObject({ outcome: 'killed' });
           await isGone(other, log);
           expect(agentDirectories()).toEqual([]);
+          await driver.leftNothing();
         }),
       );
 
@@ -154,6 +156,7 @@ export function describeLife(startDriver: StartDriver): void {
           );
           for (const victim of victims) await isGone(victim, log);
           expect(agentDirectories()).toEqual([]);
+          await driver.leftNothing();
           await new InstanceApi(quay()).call('POST', '/agents/rearm', {});
           const { agentId } = await spawnAgent(mesh, 'quay');
           await completed(mesh, agentId);

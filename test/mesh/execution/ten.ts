@@ -66,6 +66,7 @@ export function describeTen(startDriver: StartDriver): void {
         expect(seen.connections).toBe(connections);
         expect(new Set(agents.map(({ agentId }) => log.of(agentId).at(-1)?.harvest?.branch)).size).toBe(AT_ONCE);
         expect(readdirSync(join(mesh.instance('quay').dir, 'agents'))).toEqual([]);
+        await driver.leftNothing();
       }),
     );
   });
