@@ -59,7 +59,7 @@ await section('h', () => measureRouted(samples(8000)));
 await section('i', () => measureGateway(samples(2000)));
 await section('j', () => measureWorktrees(Math.max(3, samples(10))));
 await section('k', async () => [...(await measureLoad(10)), ...(await measureLoad(isQuick ? 25 : 100))]);
-await section('l', () => measureDocker({ spawns: samples(50), kills: samples(100), agents: 10 }));
+await section('l', () => measureDocker({ spawns: samples(30), kills: samples(30), agents: 10 }));
 if (!isJson) {
   console.log(formatTable(figures.toSorted((a, b) => a.section.localeCompare(b.section))));
   console.log(`\n${machine}`);
