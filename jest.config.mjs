@@ -42,6 +42,7 @@ const LONG = [
     'leases/leases.spec',
     'link/half-sent.spec',
     'live-logs/live-logs.spec',
+    'openapi.spec',
     'replicas/bus-stranger.spec',
     'replicas/forwarded-kills.spec',
     'replicas/replica-trust.spec',

@@ -8,26 +8,32 @@ export function projectOf(file: string): string | undefined {
   return /^(?:apps|libs)\/([a-z]+)\/src\//.exec(file)?.[1];
 }
 
-/** Whether an app runs what these projects hold: itself, or a library. The agent is started by the next spawn anyway. */
+/** Whether an app runs what these projects hold: itself, or a library. The agent is what the next spawn runs. */
 export function builtBy(app: AppName, projects: readonly string[]): boolean {
   const others: readonly string[] = [...APPS, 'agent', 'cli'];
   return projects.some((project) => project === app || !others.includes(project));
 }
 
-/** Work that runs once at a time; what comes meanwhile is gathered for the next turn. */
-export function inTurn(work: (files: ReadonlySet<string>) => Promise<void>): {
+/** Work that runs once at a time; what comes meanwhile is gathered for the next turn. A turn that throws is told of. */
+export function inTurn(
+  work: (files: ReadonlySet<string>) => Promise<void>,
+  failed: (error: unknown) => void,
+): {
   (file: string): void;
   settled: () => Promise<void>;
 } {
   const waiting = new Set<string>();
   let running: Promise<void> | undefined;
   const run = async (): Promise<void> => {
-    while (waiting.size > 0) {
-      const files = new Set(waiting);
-      waiting.clear();
-      await work(files);
+    try {
+      while (waiting.size > 0) {
+        const files = new Set(waiting);
+        waiting.clear();
+        await work(files).catch(failed);
+      }
+    } finally {
+      running = undefined;
     }
-    running = undefined;
   };
   const add = (file: string): void => {
     waiting.add(file);

@@ -8,7 +8,7 @@
  *   --instances A,B
  */
 import { once } from 'node:events';
-import { parseArgs } from 'node:util';
+import { inspect, parseArgs } from 'node:util';
 import { checkoutRoot, defaultStateDir, Mesh } from '@capstan/localmesh';
 import { LocalFault } from '@capstan/protocol';
 import { build } from './build.ts';
@@ -41,19 +41,30 @@ async function dev(): Promise<void> {
     signal: interrupted.signal,
     onRestart: (name) => say(`${name} has ended and is being started again.`),
   });
-  const follow = inTurn(async (files) => {
-    const startedAt = performance.now();
-    const projects = [...new Set([...files].flatMap((file) => projectOf(file) ?? []))];
-    if (projects.length === 0) return;
-    if (!(await build(projects))) return say('The build has failed; what runs goes on.');
-    for (const app of watched.filter((it) => builtBy(it, projects))) await startAnew(mesh, app, say);
-    say(`${projects.join(', ')}: built and running after ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
-  });
+  const follow = inTurn(
+    async (files) => {
+      const startedAt = performance.now();
+      const projects = [...new Set([...files].flatMap((file) => projectOf(file) ?? []))];
+      if (projects.length === 0) return;
+      const isBuilt = await build(projects, interrupted.signal);
+      if (interrupted.signal.aborted) return;
+      if (!isBuilt) return say('The build has failed; what runs goes on.');
+      await mesh.renewRuntime();
+      const anew = watched.filter((app) => builtBy(app, projects));
+      for (const app of anew) await startAnew(mesh, app, say);
+      const what = anew.length === 0 ? 'built for the next spawn' : 'built and running';
+      say(`${projects.join(', ')}: ${what} after ${((performance.now() - startedAt) / 1000).toFixed(1)} s`);
+    },
+    (error) => say(`What was saved could not be taken up: ${inspect(error)}`),
+  );
   const sources = [...watched.map((app) => `apps/${app}/src`), 'apps/agent/src', 'libs'];
-  await using watching = watchSources(sources, follow);
-  await watching.ready;
-  say(`Hub ${mesh.hub.url}, logs in ${mesh.stateDir}/logs. Watching ${watched.join(', ')}. Ctrl-C ends it.`);
-  if (!interrupted.signal.aborted) await once(interrupted.signal, 'abort');
+  {
+    await using watching = watchSources(sources, follow);
+    await watching.ready;
+    say(`Hub ${mesh.hub.url}, logs in ${mesh.stateDir}/logs. Watching ${watched.join(', ')}. Ctrl-C ends it.`);
+    if (!interrupted.signal.aborted) await once(interrupted.signal, 'abort');
+  }
+  // Nothing new comes in: what is under way ends before the mesh does.
   await follow.settled();
   say('Taking the mesh down.');
 }

@@ -2,8 +2,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../setup/paths.mjs';
 import { runQuietly, SetupFault, timed } from '../setup/run.mjs';
+import { BUILD, NODE } from './bases.mjs';
+import { isStandIn } from './stand-ins.mjs';
 
 export const IMAGES = ['agent', 'hub', 'instance'];
+/** Those that npm installs something for. */
+const BUILT_BY_NPM = ['hub', 'instance'];
 
 /**
  * Docker's client, on the daemon that DOCKER_HOST names or its own default.
@@ -18,10 +22,12 @@ export async function docker(args) {
 /** Builds the images of deploy/, each named `capstan-NAME:VERSION`. @param network of the steps; without a bridge, `host` */
 export async function buildImages(network) {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const base = (await isStandIn(docker, NODE)) ? ['--build-arg', `BUILD_BASE=${BUILD}`] : [];
   for (const name of IMAGES) {
     const tag = `capstan-${name}:${version}`;
     const file = join('deploy', name, 'Dockerfile');
-    await timed(`Building ${tag}`, () => docker(['build', '--network', network, '--file', file, '--tag', tag, '.']));
+    const options = ['--network', network, ...(BUILT_BY_NPM.includes(name) ? base : [])];
+    await timed(`Building ${tag}`, () => docker(['build', ...options, '--file', file, '--tag', tag, '.']));
   }
 }
 

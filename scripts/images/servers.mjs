@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { timed } from '../setup/run.mjs';
+import { demandFree, labelOf } from './stand-ins.mjs';
 
 /** As the image of a registry: a first start makes the cluster, every start serves it on the network. */
 const POSTGRES_START = `#!/bin/sh
@@ -45,14 +46,18 @@ CMD ["valkey-server"]
   },
 };
 
-/** Makes stand-ins of the servers that deploy/compose.yaml runs, on the stand-in of their base. */
+/**
+ * Makes stand-ins of the servers that deploy/compose.yaml runs, on the stand-in of their base.
+ * @throws SetupFault where that Docker has other images of their names
+ */
 export async function makeServers(docker, network) {
+  await demandFree(docker, Object.keys(SERVERS));
   for (const [name, files] of Object.entries(SERVERS)) {
     const context = mkdtempSync(join(tmpdir(), 'capstan-servers-'));
     try {
       for (const [file, content] of Object.entries(files)) writeFileSync(join(context, file), content);
       await timed(`Making ${name} of Debian's packages`, () =>
-        docker(['build', '--network', network, '--tag', name, context]),
+        docker(['build', '--network', network, '--label', labelOf(name), '--tag', name, context]),
       );
     } finally {
       rmSync(context, { recursive: true, force: true });

@@ -178,7 +178,13 @@ describe.each(['hub', 'instance', 'agent'])('deploy/%s/Dockerfile', (name) => {
     proves('ORC-119', () => {
       const bases = lines.filter((line) => line.startsWith('FROM '));
       expect(bases.length).toBeGreaterThan(1);
-      for (const base of bases) expect(base).toMatch(/^FROM (?:[a-z]+:(?:\d+-)?bookworm-slim|scratch)(?: AS \w+)?$/);
+      const byDefault = lines.find((line) => line.startsWith('ARG BUILD_BASE='))?.slice('ARG BUILD_BASE='.length) ?? '';
+      for (const base of bases)
+        expect(base.replace('${BUILD_BASE}', byDefault)).toMatch(
+          /^FROM (?:[a-z]+:(?:\d+-)?bookworm-slim|scratch)(?: AS \w+)?$/,
+        );
+      // What npm is told for the build is in no image.
+      expect(last[0]).not.toContain('$');
       expect(last.filter((line) => line.startsWith('USER ')).at(-1)).toMatch(/^USER (?:node|65534:65534)$/);
       expect(last.some((line) => line.startsWith('HEALTHCHECK '))).toBe(true);
     }),
@@ -214,6 +220,7 @@ describe('what the images of hub and instance are built of', () => {
       const dockerfile = text(`deploy/${name}/Dockerfile`);
       expect(dockerfile).toMatch(/^RUN npm ci .*--include=optional$/m);
       expect(dockerfile).toContain('npm prune --omit=dev --omit=optional');
+      expect(dockerfile).toMatch(/rm -rf .*node_modules\/\.package-lock\.json/);
     },
   );
 

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { X509Certificate } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,25 +23,31 @@ export async function docker(host: string, ...args: string[]): Promise<string> {
 }
 
 /**
- * Hub and instance of deploy/compose.yaml under one Docker, as docs/how-to/docker.md starts them; on ports of the loopback
- * that Docker chooses. Gone at the end.
+ * Hub and instance of deploy/compose.yaml under one Docker, as docs/how-to/docker.md starts them, in a project of its own, so
+ * that it never meets another Capstan there; on ports of the loopback that Docker chooses. Gone at the end.
  */
 export class Composed implements AsyncDisposable {
-  readonly directory = mkdtempSync(join(tmpdir(), 'capstan-composed-'));
-  readonly instanceDir = join(this.directory, 'instance');
-  private readonly file = join(this.directory, 'deploy', 'compose.yaml');
+  readonly project = `capstan-check-${randomBytes(6).toString('hex')}`;
+  readonly directory: string;
+  readonly instanceDir: string;
+  private readonly file: string;
 
   /** @param socket of the daemon, for the orchestrator */
   constructor(
     private readonly host: string,
     socket: string,
   ) {
+    const text = replaceEach(readFileSync(join(ROOT, 'deploy/compose.yaml'), 'utf8'), [
+      ['\nname: capstan\n', `\nname: ${this.project}\n`],
+      ["'7400:7400'", "'127.0.0.1::7400'"],
+      ["'127.0.0.1:3001:3001'", "'127.0.0.1::3001'"],
+      ['/var/run/docker.sock:/var/run/docker.sock', `${socket}:/var/run/docker.sock`],
+    ]);
+    this.directory = mkdtempSync(join(tmpdir(), 'capstan-composed-'));
+    this.instanceDir = join(this.directory, 'instance');
+    this.file = join(this.directory, 'deploy', 'compose.yaml');
     chmodSync(this.directory, 0o711);
     for (const name of ['deploy', 'instance']) mkdirSync(join(this.directory, name), { mode: 0o711 });
-    const text = readFileSync(join(ROOT, 'deploy/compose.yaml'), 'utf8')
-      .replace("'7400:7400'", "'127.0.0.1::7400'")
-      .replace("'127.0.0.1:3001:3001'", "'127.0.0.1::3001'")
-      .replace('/var/run/docker.sock:/var/run/docker.sock', `${socket}:/var/run/docker.sock`);
     writeFileSync(this.file, text);
   }
 
@@ -65,9 +71,16 @@ export class Composed implements AsyncDisposable {
 
   /** What `docker inspect` says of a service's container. */
   async inspect(service: string): Promise<Inspected> {
-    const labels = [`service=${service}`, 'oneoff=False'].map((label) => `--filter=label=com.docker.compose.${label}`);
+    const words = [`project=${this.project}`, `service=${service}`, 'oneoff=False'];
+    const labels = words.map((word) => `--filter=label=com.docker.compose.${word}`);
     const id = (await docker(this.host, 'ps', '--all', '--quiet', ...labels)).trim();
     return (JSON.parse(await docker(this.host, 'inspect', id)) as [Inspected])[0];
+  }
+
+  /** What a service has logged since its last start. */
+  async log(service: string): Promise<string> {
+    const { Id, State } = await this.inspect(service);
+    return docker(this.host, 'logs', '--since', State.StartedAt, Id);
   }
 
   /** Waits until its health check says so. */
@@ -79,8 +92,15 @@ export class Composed implements AsyncDisposable {
     );
   }
 
+  /** @throws Error where Docker did not remove all of it: the files stay too, for whoever removes the rest by hand */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.compose('hub', '--profile', 'instance', 'down', '--volumes', '--timeout', '20').catch(() => undefined);
+    try {
+      await this.compose('hub', '--profile', 'instance', 'down', '--volumes', '--timeout', '20');
+    } catch (cause) {
+      throw new Error(`Compose's project ${this.project} could not be removed; its files: ${this.directory}`, {
+        cause,
+      });
+    }
     rmSync(this.directory, { recursive: true, force: true });
   }
 
@@ -89,7 +109,7 @@ export class Composed implements AsyncDisposable {
       ...process.env,
       ...PASSWORDS,
       DOCKER_HOST: this.host,
-      COMPOSE_PROJECT_NAME: 'capstan',
+      COMPOSE_PROJECT_NAME: this.project,
       CAPSTAN_HUB_PUBLIC_URL: 'https://hub:7400',
       CAPSTAN_INSTANCE_DIR: this.instanceDir,
       CAPSTAN_VALKEY_USERS: join(this.directory, 'valkey-users.acl'),
@@ -104,9 +124,18 @@ export class Composed implements AsyncDisposable {
   }
 }
 
+/** @throws Error where one of them is not there exactly once */
+function replaceEach(text: string, pairs: [from: string, to: string][]): string {
+  return pairs.reduce((all, [from, to]) => {
+    const parts = all.split(from);
+    if (parts.length !== 2) throw new Error(`deploy/compose.yaml has not one ${from.trim()}`);
+    return parts.join(to);
+  }, text);
+}
+
 export interface Inspected {
   Id: string;
-  State: { Status: string; ExitCode: number; OOMKilled: boolean; Health?: { Status: string } };
+  State: { Status: string; StartedAt: string; OOMKilled: boolean; Health?: { Status: string } };
   HostConfig: { ReadonlyRootfs: boolean; CapDrop: string[]; SecurityOpt: string[]; PidsLimit: number };
   NetworkSettings: { Ports: Record<string, { HostPort: string }[] | null> };
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { chmodSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { HubClient, loadContext } from '@capstan/localmesh';
 import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 import { until } from '../support/until.js';
@@ -39,13 +40,32 @@ describe('npm run dev:orchestrator', () => {
   });
 
   const log = (): string => readFileSync(join(state, 'logs', 'quay-orchestrator.log'), 'utf8');
-  const change = (text: string): void => {
-    const file = join(checkout, 'apps/orchestrator/src/main.ts');
-    const before = readFileSync(file, 'utf8');
-    writeFileSync(
-      file,
-      before.replace(/^ {2}const settings =.*$/m, (line) => `${text}\n${line}`),
-    );
+  /** Puts a line before the one that begins so. */
+  const change = (source: string, before: string, text: string): void => {
+    const file = join(checkout, source);
+    const lines = readFileSync(file, 'utf8').split('\n');
+    const at = lines.findIndex((line) => line.startsWith(before));
+    expect({ source, before, isThere: at >= 0 }).toEqual({ source, before, isThere: true });
+    writeFileSync(file, lines.toSpliced(at, 0, text).join('\n'));
+  };
+  const changeOrchestrator = (text: string): void =>
+    change('apps/orchestrator/src/main.ts', '  const settings =', text);
+  const printedByNextAgent = async (): Promise<string[]> => {
+    const { hubUrl, tokenFile } = await loadContext(join(state, 'context.json'));
+    const client = new HubClient(hubUrl, readFileSync(tokenFile, 'utf8').trim());
+    const [remote = ''] = readdirSync(join(state, 'remotes'));
+    const { agentId } = await client.spawn({
+      instance: 'quay',
+      agentType: 'worker',
+      context: { repository: join(state, 'remotes', remote), workItems: ['Map this repository.'] },
+      options: { playbook: 'repository-map' },
+    });
+    const hasEnded = async (): Promise<boolean> => {
+      const agent = await client.agent(agentId).catch(() => undefined);
+      return agent !== undefined && ['completed', 'failed', 'killed'].includes(agent.state);
+    };
+    await until(`agent ${agentId} has ended`, hasEnded, LONG_MS);
+    return (await client.logs(agentId)).lines.map(({ text }) => text);
   };
   const orchestrators = (): number[] =>
     (JSON.parse(readFileSync(join(state, 'processes.json'), 'utf8')) as { name: string; pid: number }[])
@@ -89,14 +109,19 @@ describe('npm run dev:orchestrator', () => {
       await says('Watching orchestrator');
       const before = orchestrators();
 
-      change("  logger.info({ msg: 'this line is new' });");
+      changeOrchestrator("  logger.info({ msg: 'this line is new' });");
       await says('orchestrator: built and running');
       expect(log()).toContain('this line is new');
       const after = orchestrators();
       expect([before.length, after.length]).toEqual([1, 1]);
       expect(after).not.toEqual(before);
 
-      change('  const = ;');
+      change('apps/agent/src/main.ts', 'const RUN =', "process.stderr.write('this agent is new\\n');");
+      await says('agent: built for the next spawn');
+      expect(orchestrators()).toEqual(after);
+      expect(await printedByNextAgent()).toContain('this agent is new');
+
+      changeOrchestrator('  const = ;');
       await says('The build has failed; what runs goes on.');
       expect(orchestrators()).toEqual(after);
 

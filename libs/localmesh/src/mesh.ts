@@ -116,6 +116,11 @@ export class Mesh implements AsyncDisposable {
     return addRemote(source, join(this.stateDir, 'remotes'));
   }
 
+  /** Gives the next spawns of every instance the agent that is built now; agents that run keep theirs. */
+  async renewRuntime(): Promise<void> {
+    await provideRuntime(this.runtimeDir, join(stateRoot(), 'runtime'));
+  }
+
   /** Kills the agents, ends every process in order, and frees the state directory. Safe to call twice. */
   stop(): Promise<void> {
     this.stopping ??= this.takeDown();
@@ -138,11 +143,11 @@ export class Mesh implements AsyncDisposable {
       register: this.register,
     });
     const ports = await freePorts(options.hubPort ?? 0, options.hubs ?? 1);
-    const runtimeDir = join(stateDir, 'runtime');
+    const runtimeDir = this.runtimeDir;
     const hubs = this.startHubs(ports);
     await allOf([
       hubs,
-      this.step('agent runtime', () => provideRuntime(runtimeDir, join(stateRoot(), 'runtime'))),
+      this.step('agent runtime', () => this.renewRuntime()),
       options.repository === undefined ? undefined : this.takeRepository(options.repository),
       ...ids.map((id, index) =>
         this.startInstance(id, index, hubs, dialled(ports, index, options.dials?.[id]), runtimeDir),
@@ -288,6 +293,10 @@ export class Mesh implements AsyncDisposable {
     await this.guardian?.dismiss();
     this.lock[Symbol.dispose]();
     if (this.isTemporary) rmSync(this.stateDir, { recursive: true, force: true });
+  }
+
+  private get runtimeDir(): string {
+    return join(this.stateDir, 'runtime');
   }
 
   private env(): Record<string, string> {

@@ -2,12 +2,18 @@ import { STATUS_CODES } from 'node:http';
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import type { Answers, Schema } from './answers.ts';
+import { checkedProperty, checkedSchema, type Class, parametersOf } from './checks.ts';
 import type { RouteSource } from './routes.ts';
 
 const PROBLEM = 'application/problem+json';
 const METHODS = ['get', 'post', 'put', 'patch', 'delete'] as const;
 
 type Operation = NonNullable<OpenAPIObject['paths'][string]['get']>;
+interface Parameter {
+  in: string;
+  name: string;
+  schema?: unknown;
+}
 interface Response {
   description: string;
   content?: Record<string, { schema: Schema }>;
@@ -19,6 +25,8 @@ export interface DocumentParts {
   description: string;
   routes: ReadonlyMap<string, RouteSource>;
   answers: Answers;
+  /** Controllers and requests by name. */
+  classes: ReadonlyMap<string, Class>;
   /** The HTTP status that a code is answered with. @throws Error where there is no such code */
   statusOf: (fault: RouteSource['faults'][number]) => number;
 }
@@ -45,7 +53,11 @@ export function documentOf(app: INestApplication, parts: DocumentParts): OpenAPI
       if (operation !== undefined) path[method] = described(name, operation, parts);
     }
   }
-  const schemas = { ...document.components?.schemas, ...parts.answers.named } as Record<string, Schema>;
+  const requests = Object.entries(document.components?.schemas ?? {}).map(([name, schema]): [string, Schema] => {
+    const type = parts.classes.get(name);
+    return [name, type === undefined ? { ...schema } : checkedSchema({ ...schema }, type)];
+  });
+  const schemas = { ...Object.fromEntries(requests), ...parts.answers.named };
   const own: Partial<OpenAPIObject['info']> = document.info;
   delete own.contact;
   return {
@@ -62,12 +74,15 @@ function described(path: string, operation: Operation, parts: DocumentParts): Op
   const words = isSaid ? [route.summary, route.description].filter((it) => it !== '').join('. ') : route.description;
   if (!isSaid && route.summary === '') throw new Error(`${operationId} says nothing about itself`);
   const [controller = '', method = ''] = operationId.split('.');
+  const type = parts.classes.get(controller);
+  if (type === undefined) throw new Error(`${controller} is not exported`);
+  const taken = parametersOf(type, method);
   return {
     summary: isSaid ? summary : route.summary,
     ...(words === '' ? {} : { description: words }),
     ...rest,
     operationId: `${controller.replace(/Controller$/, '').replace(/^./, (first) => first.toLowerCase())}.${method}`,
-    parameters: parameters.map((each) => ('in' in each ? parameterOf(path, each) : each)),
+    parameters: parameters.map((each) => ('in' in each ? parameterOf(path, each, taken) : each)),
     ...(requestBody === undefined || '$ref' in requestBody
       ? {}
       : { requestBody: { ...requestBody, required: !route.isBodyOptional } }),
@@ -77,7 +92,8 @@ function described(path: string, operation: Operation, parts: DocumentParts): Op
 }
 
 /** What has a default may be left out; an id in the path is that of what stands before it. */
-function parameterOf<P extends { in: string; name: string; schema?: unknown }>(path: string, parameter: P): P {
+function parameterOf<P extends Parameter>(path: string, bare: P, taken: readonly Class[]): P {
+  const parameter = bare.in === 'query' ? { ...bare, schema: checkedIn(taken, bare) } : bare;
   const { schema } = parameter;
   if (typeof schema === 'object' && schema !== null && 'default' in schema) return { ...parameter, required: false };
   if (parameter.in !== 'path') return parameter;
@@ -86,11 +102,18 @@ function parameterOf<P extends { in: string; name: string; schema?: unknown }>(p
   return { ...parameter, description: thing === 'name' ? 'Its name' : `Id of the ${thing}` };
 }
 
+function checkedIn(taken: readonly Class[], { name, schema }: Parameter): Schema {
+  return taken.reduce((known, type) => checkedProperty(known, type, name), { ...(schema as Schema | undefined) });
+}
+
 function succeeding(operation: Operation, route: RouteSource, answers: Answers): Record<string, Response> {
-  const schema = answers.of(route.method);
+  const schema = route.written === undefined ? answers.of(route.method) : answers.schemaOf(route.written);
   const types =
     route.produces.length > 0 ? route.produces : [schema?.['type'] === 'string' ? 'text/plain' : 'application/json'];
-  const content = Object.fromEntries(types.map((type) => [type, { schema: schema ?? { type: 'string' } }]));
+  // Of what a route writes itself, only JSON is a value that a schema can say more of.
+  const content = Object.fromEntries(
+    types.map((type) => [type, { schema: (type === 'application/json' ? schema : undefined) ?? { type: 'string' } }]),
+  );
   const isEmpty = schema === undefined && route.produces.length === 0;
   return Object.fromEntries(
     Object.entries(operation.responses).map(([status, response]) => {
@@ -107,6 +130,7 @@ function failing(operation: Operation, route: RouteSource, { statusOf }: Documen
   const faults = [
     ...(route.isOpen ? [] : [{ code: 'unauthorized', isWire: true }]),
     ...(hasInput ? [{ code: 'validation', isWire: true }] : []),
+    ...(operation.requestBody === undefined ? [] : [{ code: 'envelope-too-large', isWire: true }]),
     ...route.faults,
   ];
   const byStatus = Map.groupBy(faults, statusOf);

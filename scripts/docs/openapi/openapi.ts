@@ -3,6 +3,7 @@ import type { INestApplication, Type } from '@nestjs/common';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import ts from 'typescript';
 import { Answers } from './answers.ts';
+import { classesOf } from './checks.ts';
 import { documentOf, type DocumentParts } from './document.ts';
 import { type RouteSource, routeSources } from './routes.ts';
 import { sourcesFrom } from './sources.ts';
@@ -27,21 +28,21 @@ export async function apiDocuments(): Promise<ApiDocument[]> {
   const program = sourcesFrom([ORCHESTRATOR, HUB]);
   const problem = declared(program, PROBLEM, 'Problem');
   const statusOf = await statuses();
-  const partsOf = (app: string): Pick<DocumentParts, 'routes' | 'answers' | 'statusOf'> => {
+  const partsOf = async (app: string): Promise<Pick<DocumentParts, 'routes' | 'answers' | 'classes' | 'statusOf'>> => {
     const answers = new Answers(program);
     answers.schemaOf(problem);
-    return { routes: routeSources(program, app), answers, statusOf };
+    return { routes: routeSources(program, app), answers, classes: await classesOf(program, app), statusOf };
   };
   const { OrchestratorModule } = (await import(urlOf(ORCHESTRATOR))) as { OrchestratorModule: Registered };
   const { HubModule } = (await import(urlOf(HUB))) as { HubModule: Registered };
   const orchestrator = documentOf(await preview(OrchestratorModule.register?.({})), {
-    ...partsOf('orchestrator'),
+    ...(await partsOf('orchestrator')),
     title: 'Capstan orchestrator',
     description:
       'The execution plane of one instance, for its owner and its spoke: a unix socket, and the token of `tokens/orchestrator.token`.',
   });
   const hub = documentOf(await preview(HubModule.with?.({})), {
-    ...partsOf('hub'),
+    ...(await partsOf('hub')),
     title: 'Capstan hub',
     description: 'The record and the orders of a mesh, for its operators; a token of `POST /api/v1/auth/tokens`.',
   });

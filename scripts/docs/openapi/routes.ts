@@ -15,9 +15,15 @@ export interface RouteSource {
   isBodyOptional: boolean;
   /** Media types of what it writes itself. */
   produces: readonly string[];
+  /** What it writes itself where that is JSON: the interface of its `@returns {…}`, which stands in the same file. */
+  written: ts.InterfaceDeclaration | undefined;
 }
 
-/** Every route of the controllers of an app and of the libraries, by `Class.method`. */
+/**
+ * Every route of the controllers of an app and of the libraries, by `Class.method`.
+ *
+ * @throws Error where a `@returns` names what the file does not declare
+ */
 export function routeSources(program: ts.Program, app: string): Map<string, RouteSource> {
   // It is what tells the nodes their parents.
   program.getTypeChecker();
@@ -55,7 +61,17 @@ function routeSource(owner: ts.ClassDeclaration, method: ts.MethodDeclaration): 
     isOpen: [owner, method].some((node) => argumentsOf(node, 'Open') !== undefined),
     isBodyOptional: body?.questionToken !== undefined,
     produces: (argumentsOf(method, 'ApiProduces') ?? []).flatMap((argument) => wordOf(argument, method)),
+    written: writtenBy(method),
   };
+}
+
+function writtenBy(method: ts.MethodDeclaration): ts.InterfaceDeclaration | undefined {
+  const name = ts.getJSDocReturnTag(method)?.typeExpression?.type.getText();
+  if (name === undefined) return undefined;
+  const interfaces = method.getSourceFile().statements.filter(ts.isInterfaceDeclaration);
+  const found = interfaces.find((each) => each.name.text === name);
+  if (found === undefined) throw new Error(`${method.name.getText()} writes ${name}, which its file does not declare`);
+  return found;
 }
 
 /** A literal, or a constant of the same file that is one. */

@@ -23,6 +23,11 @@ export class AgentsController {
     private readonly queries: Queries,
   ) {}
 
+  /**
+   * @throws {WireFault} `instance-unknown`, `connection-not-active`, `disarmed`, `policy-probe`, `agent-exists`,
+   *   `queue-unavailable`, `replica-stale`
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'Order an agent; the command is on disk when this answers, not yet delivered' })
   @HttpCode(202)
   @Post('spawn')
@@ -40,6 +45,7 @@ export class AgentsController {
     return this.agents.list();
   }
 
+  /** @throws {WireFault} `id-malformed`, `agent-unknown` */
   @ApiOperation({ summary: 'One agent as last reported, with its receipts' })
   @Get(':agentId')
   async get(@Param('agentId', AgentIdPipe) agentId: string): Promise<ReportedAgentView & { receipts: ReceiptView[] }> {
@@ -48,12 +54,18 @@ export class AgentsController {
     return { ...agent, receipts };
   }
 
+  /**
+   * @throws {WireFault} `id-malformed`, `agent-unknown`, `instance-unknown`, `connection-not-active`, `instance-away`,
+   *   `queue-unavailable`, `replica-stale`, `receipt-mismatch`, and why the instance refuses
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'Ask the instance now: the answer is signed by it, and verified here' })
   @Get(':agentId/status')
   status(@Param('agentId', AgentIdPipe) agentId: string, @Caller() by: string): Promise<StatusAnswer> {
     return this.orders.status(agentId, by);
   }
 
+  /** @throws {WireFault} `id-malformed`, `agent-unknown`, `instance-unknown`, `connection-not-active` */
   @ApiOperation({ summary: 'Kill an agent: 200 with the proof, or 202 while its death is not observed' })
   @ApiOkResponse({ description: 'The instance has answered, with the proof' })
   @ApiAcceptedResponse({ description: 'The death is not observed yet' })
@@ -69,6 +81,10 @@ export class AgentsController {
     return answer;
   }
 
+  /**
+   * @throws {WireFault} `id-malformed`, `agent-unknown`, `instance-unknown`, `connection-not-active`, `instance-away`,
+   *   `queue-unavailable`, `replica-stale`, `receipt-mismatch`, `payload-malformed`, and why the instance refuses
+   */
   @ApiOperation({ summary: "A page of the agent's log, from its instance" })
   @Get(':agentId/logs')
   async logs(

@@ -31,24 +31,37 @@ export class AuditController {
     return this.audit.entries(after ?? 0, limit ?? 100);
   }
 
+  /** @throws LocalFault `audit-damaged` */
   @ApiOperation({ summary: 'The Merkle tree head over the whole record, signed by the hub (RFC 6962)' })
   @Get('head')
   head(): Promise<AuditHeadView> {
     return this.audit.head();
   }
 
+  /**
+   * @throws {WireFault} `not-found`
+   * @throws LocalFault `audit-damaged`
+   */
   @ApiOperation({ summary: 'Proof that an entry is in the tree of a size' })
   @Get('proof/inclusion')
   async inclusion(@Query() { sequence, size }: InclusionQuery): Promise<{ hashes: string[] }> {
     return { hashes: await this.audit.inclusion(sequence, size) };
   }
 
+  /**
+   * @throws {WireFault} `not-found`
+   * @throws LocalFault `audit-damaged`
+   */
   @ApiOperation({ summary: 'Proof that the record has only grown from one size to another' })
   @Get('proof/consistency')
   async consistency(@Query() { from, to }: ConsistencyQuery): Promise<{ hashes: string[] }> {
     return { hashes: await this.audit.consistency(from, to) };
   }
 
+  /**
+   * @throws {WireFault} `not-found`
+   * @throws LocalFault `audit-damaged`
+   */
   @ApiOperation({
     summary: 'The roots of the perfect subtrees over the first entries: what stands for them in an export',
   })
@@ -57,6 +70,7 @@ export class AuditController {
     return { hashes: await this.audit.compactRange(size) };
   }
 
+  /** @throws {WireFault} `id-malformed` */
   @ApiOperation({ summary: "Heads of an instance's own log that this hub keeps, as the instance signed them" })
   @Get('heads/:instance')
   async heads(@Param('instance') instance: string): Promise<{ heads: KeptHeadView[] }> {
@@ -70,6 +84,10 @@ export class AuditController {
     return { heads };
   }
 
+  /**
+   * @throws {WireFault} `id-malformed`, `instance-unknown`
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({
     summary: "Take an instance's log as it is now: forgets the kept heads, and the contradiction with them",
   })

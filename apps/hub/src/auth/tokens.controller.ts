@@ -23,12 +23,20 @@ export class TokensController {
     return this.tokens.all();
   }
 
+  /**
+   * @throws {WireFault} `name-taken`
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'Make a token for another admin; it is told once, here' })
   @Post()
   make(@Body() { name }: MakeTokenDto, @Caller() by: string): Promise<TokenView & { token: string }> {
     return this.tokens.make(name, by);
   }
 
+  /**
+   * @throws {WireFault} `not-found`, `forbidden`: the one of the file
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'Take a token back: it opens nothing from now on' })
   @HttpCode(204)
   @Delete(':name')

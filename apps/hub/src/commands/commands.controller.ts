@@ -19,6 +19,7 @@ export class CommandsController {
     private readonly answers: Answers,
   ) {}
 
+  /** @throws {WireFault} `not-found` */
   @ApiOperation({ summary: 'A command and its receipts; waitMs waits for the first receipt or the end without one' })
   @Get(':id')
   async get(@Param('id') id: string, @Query() { waitMs }: WaitQuery): Promise<CommandView> {

@@ -38,6 +38,13 @@ export class ConnectionsController {
     return this.connections.all().map((each) => this.view(each, nowMs));
   }
 
+  /**
+   * @throws {WireFault} `envelope-malformed`, `payload-malformed`, `payload-type-unknown`, `unknown-field`, `id-malformed`,
+   *   `signature-missing`, `signature-invalid`, `key-unknown`, `key-revoked`, `key-purpose`, `wrong-audience`,
+   *   `wrong-direction`, `wrong-issuer`, `connection-transition`
+   * @throws HttpException `too-many-connections`: who fails too often
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'The wish of an owner whose instance holds no link; its signature is what admits it' })
   @Open()
   @HttpCode(200)
@@ -49,6 +56,10 @@ export class ConnectionsController {
     return { state };
   }
 
+  /**
+   * @throws {WireFault} `not-found`, `connection-transition`
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'Admit an instance that has enrolled: PENDING becomes ACTIVE' })
   @HttpCode(200)
   @Post(':id/approve')
@@ -56,6 +67,10 @@ export class ConnectionsController {
     return this.move(id, 'ACTIVE', by, body, 'PENDING');
   }
 
+  /**
+   * @throws {WireFault} `not-found`, `connection-transition`
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'Let nothing through but kills and probes; the link stays' })
   @HttpCode(200)
   @Post(':id/suspend')
@@ -63,6 +78,10 @@ export class ConnectionsController {
     return this.move(id, 'SUSPENDED', by, body);
   }
 
+  /**
+   * @throws {WireFault} `not-found`, `connection-transition`
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'Lift the admin’s suspension; the owner’s own stays until he lifts it' })
   @HttpCode(200)
   @Post(':id/resume')
@@ -70,6 +89,10 @@ export class ConnectionsController {
     return this.move(id, 'ACTIVE', by, body, 'SUSPENDED');
   }
 
+  /**
+   * @throws {WireFault} `not-found`, `connection-transition`
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'Close the link and fail what waits; the instance enrols again to return' })
   @HttpCode(200)
   @Post(':id/disconnect')
@@ -77,6 +100,10 @@ export class ConnectionsController {
     return this.move(id, 'DISCONNECTED', by, body);
   }
 
+  /**
+   * @throws {WireFault} `not-found`, `connection-transition`
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'Shut the instance and its keys out for ever' })
   @HttpCode(200)
   @Post(':id/revoke')

@@ -15,6 +15,7 @@ import { connections } from '../database/schema.js';
 export class EnrollmentStatementController {
   constructor(private readonly database: DatabaseService) {}
 
+  /** @throws {WireFault} `not-found` */
   @ApiOperation({ summary: 'The enrolment statement as the instance signed it: base64 of its envelope' })
   @Get(':id/enrollment')
   async statement(@Param('id') id: string): Promise<{ enrollment: string }> {

@@ -21,6 +21,7 @@ export class EnrollmentController {
     private readonly writer: RecordWriter,
   ) {}
 
+  /** @throws LocalFault `database-unavailable` */
   @ApiOperation({ summary: 'Make a single-use invitation that pins the hub key' })
   @ApiBearerAuth()
   @Post()
@@ -31,6 +32,14 @@ export class EnrollmentController {
     return this.enrollments.invite(body, by);
   }
 
+  /**
+   * @throws {WireFault} `enrollment-token`, `enrollment-expired`, `enrollment-mismatch`, `envelope-malformed`,
+   *   `payload-malformed`, `payload-type-unknown`, `unknown-field`, `id-malformed`, `signature-missing`, `signature-invalid`,
+   *   `key-unknown`, `key-purpose`, `key-weak`, `wrong-audience`, `wrong-direction`, `wrong-issuer`, `clock-skew`, `expired`,
+   *   `handshake-version`
+   * @throws HttpException `too-many-connections`: who fails too often
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'Redeem an invitation: the spoke proves possession of its keys' })
   @Open()
   @HttpCode(200)

@@ -34,6 +34,10 @@ export class KeysController {
     private readonly database: DatabaseService,
   ) {}
 
+  /**
+   * @throws {WireFault} `key-statement`: another replica has just done it
+   * @throws LocalFault `database-unavailable`, `key-file-open`, `key-file-malformed`
+   */
   @ApiOperation({ summary: 'Another key for this hub; every instance is told by a statement that the old one signs' })
   @HttpCode(200)
   @Post('instance/rotate-key')
@@ -54,6 +58,13 @@ export class KeysController {
     }));
   }
 
+  /**
+   * @throws {WireFault} `envelope-malformed`, `payload-malformed`, `payload-type-unknown`, `unknown-field`, `id-malformed`,
+   *   `key-unknown`, `key-revoked`, `key-weak`, `key-statement`, `key-fork`, `wrong-audience`, `wrong-direction`,
+   *   `wrong-issuer`, `clock-skew`, `expired`
+   * @throws HttpException `too-many-connections`: who fails too often
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'The statement of an instance that holds no link; its signatures are what admits it' })
   @Open()
   @HttpCode(200)

@@ -17,7 +17,7 @@ interface StreamedResponse {
 }
 
 /** The whole answer where one object was asked for. */
-interface KillAllAnswer {
+export interface KillAllAnswer {
   instances: KillAllLine[];
   totals: KillAllTotals;
 }
@@ -31,6 +31,11 @@ export class KillswitchController {
     private readonly rearming: Rearming,
   ) {}
 
+  /**
+   * @returns {KillAllAnswer}
+   *
+   * @throws {WireFault} `instance-unknown`, `connection-not-active`
+   */
   @ApiOperation({
     summary:
       'Kill every agent of a scope and let none start in it: one line for each instance as it answers, then totals',
@@ -61,6 +66,10 @@ export class KillswitchController {
     response.end();
   }
 
+  /**
+   * @throws {WireFault} `not-found`: nothing is disarmed there; `rearm-same-person`
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: 'Let agents start again in a scope; by another admin than the one who stopped it' })
   @HttpCode(200)
   @Post('rearm')

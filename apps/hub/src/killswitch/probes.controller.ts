@@ -29,6 +29,10 @@ export class ProbesController {
     private readonly connections: ConnectionStore,
   ) {}
 
+  /**
+   * @throws {WireFault} `instance-unknown`, `connection-not-active`, `instance-away`, `observation-invalid`, and why the
+   *   instance refuses
+   */
   @ApiOperation({ summary: 'Prove now that a kill would reach the reaper; by connection or by instance' })
   @HttpCode(200)
   @Post(':id/probe')

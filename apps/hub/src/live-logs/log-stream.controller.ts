@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { Controller, Get, Headers, Param, Query, Res } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiProduces, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiHeader, ApiOperation, ApiProduces, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
 import { Caller } from '@capstan/platform';
 import { IsOptional, Matches } from 'class-validator';
 import { AgentIdPipe } from '../agents/agent-id.pipe.js';
@@ -28,7 +28,12 @@ export class LogStreamController {
     private readonly follower: LogFollower,
   ) {}
 
+  /**
+   * @throws {WireFault} `too-many-connections`, `id-malformed`, `agent-unknown`, `instance-unknown`, `connection-not-active`,
+   *   `instance-away`, `queue-unavailable`, `replica-stale`, `receipt-mismatch`, and why the instance refuses
+   */
   @ApiOperation({ summary: "An agent's log as it grows, as server-sent events" })
+  @ApiHeader({ name: 'Last-Event-ID', required: false, description: 'Goes on behind this line, whatever `after` says' })
   @ApiProduces('text/event-stream')
   @Get(':agentId/logs/stream')
   stream(

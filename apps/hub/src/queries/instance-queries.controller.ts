@@ -35,6 +35,10 @@ export class InstanceQueriesController {
     private readonly agents: AgentDirectory,
   ) {}
 
+  /**
+   * @throws {WireFault} `not-found`, `connection-not-active`, `instance-away`, `queue-unavailable`, `replica-stale`,
+   *   `receipt-mismatch`, and why the instance refuses
+   */
   @ApiOperation({ summary: 'What the instance offers, asked now' })
   @Get(':id/catalog')
   async catalog(@Param('id') id: string, @Caller() by: string): Promise<CatalogView> {
@@ -42,6 +46,10 @@ export class InstanceQueriesController {
     return catalogView(instance, await this.queries.catalog(instance, by));
   }
 
+  /**
+   * @throws {WireFault} `not-found`, `connection-not-active`, `instance-away`, `queue-unavailable`, `replica-stale`,
+   *   `receipt-mismatch`, `payload-malformed`, `id-malformed`, `wrong-issuer`, and why the instance refuses
+   */
   @ApiOperation({ summary: 'The agents of the instance, asked now; the newest first' })
   @Get(':id/agents')
   async page(

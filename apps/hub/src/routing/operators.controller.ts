@@ -33,6 +33,10 @@ export class OperatorsController {
     return this.operators.all().map(operatorView);
   }
 
+  /**
+   * @throws {WireFault} `key-weak`, `signature-invalid`, `enrollment-mismatch`: the id or the key is known already
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: "Pin an operator's key; possession of it is proven by the signature" })
   @Post()
   async add(@Body() body: AddOperatorDto, @Caller() by: string): Promise<OperatorView> {
@@ -52,6 +56,10 @@ export class OperatorsController {
     return operatorView(operator);
   }
 
+  /**
+   * @throws {WireFault} `not-found`
+   * @throws LocalFault `database-unavailable`
+   */
   @ApiOperation({ summary: "Refuse an operator's key from now on; what waits of it is dropped" })
   @Delete(':id')
   async revoke(@Param('id') id: string, @Caller() by: string): Promise<OperatorView> {

@@ -10,6 +10,14 @@ import { RoutingDesk } from './routing-desk.js';
 export class RoutedCommandsController {
   constructor(private readonly desk: RoutingDesk) {}
 
+  /**
+   * @throws {WireFault} `envelope-malformed`, `envelope-too-large`, `payload-malformed`, `payload-type-unknown`,
+   *   `unknown-field`, `id-malformed`, `signature-missing`, `signature-invalid`, `key-unknown`, `key-revoked`, `key-purpose`,
+   *   `wrong-audience`, `wrong-direction`, `wrong-issuer`, `clock-skew`, `expired`, `replayed`, `route-cycle`, `hop-limit`,
+   *   `instance-unknown`, `connection-not-active`, `agent-exists`, `agent-unknown`, `policy-peer`, `disarmed`,
+   *   `policy-probe`, `queue-unavailable`, `replica-stale`
+   * @throws LocalFault `routing-policy`, `database-unavailable`
+   */
   @ApiOperation({ summary: 'Route a command that an operator has signed; it is on disk when this answers' })
   @HttpCode(202)
   @Post()

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { Controller, Get, Headers, Query, Res } from '@nestjs/common';
-import { ApiBearerAuth, ApiOperation, ApiProduces, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiHeader, ApiOperation, ApiProduces, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
 import { IsOptional, Matches } from 'class-validator';
 import { EventStore } from './event.store.js';
 import type { EventStream } from './event-stream.js';
@@ -33,7 +33,13 @@ export class EventsController {
     private readonly tail: EventTail,
   ) {}
 
+  /** @throws {WireFault} `too-many-connections` */
   @ApiOperation({ summary: 'What happens to agents, commands, receipts and connections, as server-sent events' })
+  @ApiHeader({
+    name: 'Last-Event-ID',
+    required: false,
+    description: 'Goes on behind this event, whatever `after` says',
+  })
   @ApiProduces('text/event-stream')
   @Get()
   stream(

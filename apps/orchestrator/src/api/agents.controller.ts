@@ -47,7 +47,7 @@ export class AgentsController implements OnModuleDestroy {
    *
    * @throws {WireFault} `policy-runtime`, `policy-repository`, `policy-tenant`, `policy-sandbox`, `policy-budget`,
    *   `policy-timeout`, `sandbox-missing`, `disarmed`, `agent-exists`, `queue-unavailable`
-   * @throws LocalFault `reaper-unavailable`
+   * @throws LocalFault `reaper-unavailable`, `policy-unreadable`, `policy-invalid`
    */
   @Post('spawn')
   @HttpCode(202)
@@ -142,6 +142,7 @@ export class AgentsController implements OnModuleDestroy {
   /**
    * Kill every agent of the instance, or of one tenant here. None starts there until it is re-armed.
    *
+   * @throws {WireFault} `kill-epoch`: others have raised it at the reaper's own socket again and again
    * @throws LocalFault `reaper-unavailable`, `reaper-silent`: the order stands for those that run
    */
   @Post('kill-all')

@@ -19,7 +19,8 @@ export class CommandsController {
    *   `grant-invalid`, `grant-widened`, `grant-exceeded`, `secret-unreadable`, `policy-runtime`, `policy-repository`,
    *   `policy-tenant`, `policy-sandbox`, `policy-budget`, `policy-timeout`, `policy-operator`, `policy-peer`,
    *   `policy-secret`, `sandbox-missing`, `disarmed`, `kill-epoch`, `agent-exists`, `queue-unavailable`
-   * @throws LocalFault `reaper-unavailable`
+   * @throws LocalFault `reaper-unavailable`, `policy-unreadable`, `policy-invalid`, `instance-unenrolled`,
+   *   `trust-file-missing`, `trust-file-open`, `trust-file-malformed`
    */
   @Post()
   @HttpCode(202)

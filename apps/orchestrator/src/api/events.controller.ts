@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Controller, Get, Query, Req, Res, type OnModuleDestroy } from '@nestjs/common';
-import { ApiProduces } from '@nestjs/swagger';
+import { ApiHeader, ApiProduces } from '@nestjs/swagger';
 import { WireFault } from '@capstan/protocol';
 import { AgentEvents, CURSOR, type AgentEvent, type EventGap } from '../valkey/agent.events.js';
 import { EventsQuery } from './dto/requests.dto.js';
@@ -25,10 +25,15 @@ export class EventsController implements OnModuleDestroy {
   constructor(private readonly events: AgentEvents) {}
 
   /**
-   * Every change as server-sent events, in order. `Last-Event-ID` goes on behind an event, as `after` does, which it overrides.
+   * Every change as server-sent events, in order.
    *
    * @throws {WireFault} `too-many-connections`
    */
+  @ApiHeader({
+    name: 'Last-Event-ID',
+    required: false,
+    description: 'Goes on behind this event, whatever `after` says',
+  })
   @ApiProduces('text/event-stream')
   @Get('events')
   async stream(

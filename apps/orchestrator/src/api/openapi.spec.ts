@@ -1,44 +1,9 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Ajv } from 'ajv';
 import { newId } from '@capstan/protocol';
+import { ApiDocument } from '../../../../test/support/api-document.js';
 import { proves } from '../../../../test/support/proves.js';
 import { ownSpawn, TestApi } from '../../test/test-api.js';
 
-const FILE = join(__dirname, '../../../../docs/reference/openapi/orchestrator.json');
-
-interface Operation {
-  security: unknown[];
-  responses: Record<string, { content?: Record<string, { schema: object }> }>;
-}
-const document = JSON.parse(readFileSync(FILE, 'utf8')) as { paths: Record<string, Record<string, Operation>> };
-const documented = Object.entries(document.paths).flatMap(([path, methods]) =>
-  Object.entries(methods).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })),
-);
-
-/** What a schema does not name, an answer must not have: else nobody would notice a field without words. */
-function closed(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(closed);
-  if (typeof value !== 'object' || value === null) return value;
-  const inner = Object.fromEntries(Object.entries(value).map(([key, each]) => [key, closed(each)]));
-  const isShape = inner['type'] === 'object' && 'properties' in inner && !('additionalProperties' in inner);
-  return isShape ? { ...inner, additionalProperties: false } : inner;
-}
-
-const ajv = new Ajv({ strict: false, validateSchema: false, validateFormats: false });
-ajv.addSchema(closed(document) as object, 'document');
-
-/** @throws Error where an answer of this kind is not documented */
-function faultsOf(method: string, path: string, answer: { status: number; type: string; body: unknown }): unknown {
-  const operation = document.paths[path]?.[method.toLowerCase()];
-  const type = answer.type.split(';')[0] ?? '';
-  if (operation?.responses[String(answer.status)]?.content?.[type] === undefined)
-    throw new Error(`${method} ${path} is not said to answer ${String(answer.status)} with ${type}`);
-  const pointer = ['paths', path, method.toLowerCase(), 'responses', String(answer.status), 'content', type, 'schema'];
-  const escaped = pointer.map((part) => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1')));
-  const validate = ajv.compile({ $ref: `document#/${escaped.join('/')}` });
-  return validate(answer.body) ? [] : validate.errors;
-}
+const document = new ApiDocument('orchestrator');
 
 describe('the OpenAPI document of the orchestrator', () => {
   let api: TestApi;
@@ -48,7 +13,7 @@ describe('the OpenAPI document of the orchestrator', () => {
   it(
     'has every route of the running application, and no other',
     proves('ORC-129', () => {
-      const words = documented.map(({ method, path }) => `${method} ${path.replace(/\{(\w+)\}/g, ':$1')}`);
+      const words = document.routes.map(({ method, path }) => `${method} ${path.replace(/\{(\w+)\}/g, ':$1')}`);
       expect(words.sort()).toEqual([...api.routes].sort());
       expect(words.length).toBeGreaterThan(20);
     }),
@@ -57,13 +22,31 @@ describe('the OpenAPI document of the orchestrator', () => {
   it(
     'says which routes ask for the token',
     proves('ORC-129', async () => {
-      for (const { method, path, operation } of documented) {
+      for (const { method, path, isOpen } of document.routes) {
         const { status } = await api.call(method, path.replace(/\{\w+\}/g, 'a'), undefined, 'wrong');
-        expect({ method, path, isOpen: status !== 401 }).toEqual({
-          method,
-          path,
-          isOpen: operation.security.length === 0,
-        });
+        expect({ method, path, isOpen: status !== 401 }).toEqual({ method, path, isOpen });
+      }
+    }),
+  );
+
+  it(
+    'takes what the routes take, and no more',
+    proves('ORC-129', async () => {
+      const ids = { taskId: 'No Id', agentId: 'No Id', tenant: 'No Id' };
+      const bodies: [boolean, Record<string, unknown>][] = [
+        [true, ownSpawn()],
+        ...Object.entries(ids).map(([name, id]): [boolean, Record<string, unknown>] => [
+          false,
+          ownSpawn({ [name]: id }),
+        ]),
+        [false, ownSpawn({ options: { timeout: 1_000.5 } })],
+      ];
+      for (const [isTaken, body] of bodies) {
+        const { status } = await api.call('POST', '/agents/spawn', body);
+        const wanted = { body, isTaken, isAnswered: isTaken };
+        expect({ body, isTaken: document.takes('POST', '/agents/spawn', body), isAnswered: status !== 400 }).toEqual(
+          wanted,
+        );
       }
     }),
   );
@@ -81,7 +64,7 @@ describe('the OpenAPI document of the orchestrator', () => {
         const answer = await api.call(method, path.replace(/\{\w+\}/, ids), body);
         expect({ method, path, status: answer.status }).toEqual({ method, path, status: wanted });
         if (wanted !== 204)
-          expect({ method, path, faults: faultsOf(method, path, answer) }).toMatchObject({ faults: [] });
+          expect({ method, path, faults: document.faultsOf(method, path, answer) }).toMatchObject({ faults: [] });
         return answer.body;
       };
       const order = ownSpawn({ agentId: newId() });
