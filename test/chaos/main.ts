@@ -33,10 +33,14 @@ const { values } = parseArgs({
 });
 const [runs, lanes, from] = [Number(values.runs), Number(values.lanes), Number(values.from)];
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
-if (![runs, lanes].every((count) => Number.isSafeInteger(count) && count >= 1) || ![seed, from].every((it) => Number.isSafeInteger(it) && it >= 0)) {
+if (
+  ![runs, lanes].every((count) => Number.isSafeInteger(count) && count >= 1) ||
+  ![seed, from].every((it) => Number.isSafeInteger(it) && it >= 0)
+) {
   throw new Error('--runs, --lanes, --seed and --from are whole numbers');
 }
-const chosen = values.run === undefined ? Array.from({ length: runs }, (_, index) => from + index) : [Number(values.run)];
+const chosen =
+  values.run === undefined ? Array.from({ length: runs }, (_, index) => from + index) : [Number(values.run)];
 
 /** Ctrl-C lets the runs that are under way end, and takes their meshes down in order. */
 let isInterrupted = false;

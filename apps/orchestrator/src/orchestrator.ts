@@ -207,6 +207,7 @@ export class Orchestrator implements Drainable {
     const worker = new AgentWorker(valkeyUrl, concurrency, (agentId) => spawner.start(agentId), logger);
     const killswitch = new Killswitch({ reaper, reaping, runs, sessions, store, queue, settlement, audit, logger });
     const sweep = new Sweep({ store, queue, worker, adopted, recovery, killswitch, monitor, files, logger, keepDays });
+    adopted.onFewerJobless = () => void sweep.freePlaces();
     const admission = new Admission({
       files,
       reaper,

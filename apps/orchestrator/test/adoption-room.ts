@@ -37,8 +37,9 @@ import { SCAN_FROM_SOURCE } from './scan-program.js';
 import type { TestApi } from './test-api.js';
 
 const UID = process.getuid?.() === 0 ? 234_568 : undefined;
-/** Waits to be let go, then declares its work done. */
-const WAITING = `while [ ! -e /room/go ]; do sleep 0.1; done; echo '{"type":"submit","summary":"Work"}'`;
+/** Waits to be let go, then says what it was told to. */
+const WAITING = `while [ ! -e /room/go ]; do sleep 0.1; done; cat /room/words`;
+const WORK_DONE = `${JSON.stringify({ type: 'submit', summary: 'Work' })}\n`;
 const logger = createLogger('test', { level: 'silent' });
 const nobodyIsTold = (): void => undefined;
 
@@ -178,8 +179,9 @@ export class AdoptionRoom implements AsyncDisposable {
     return json(answer);
   }
 
-  /** Lets the agent end. */
-  letGo(): void {
+  /** Lets the agent end. @param words its last ones; unless told, it declares its work done */
+  letGo(words = WORK_DONE): void {
+    writeFileSync(join(this.sandboxes.room, 'words'), words, { mode: 0o644 });
     writeFileSync(join(this.sandboxes.room, 'go'), '');
   }
 

@@ -71,6 +71,9 @@ export class SshServer implements AsyncDisposable {
 
 /** git's own http-backend behind TLS and a password. */
 export class HttpsServer implements AsyncDisposable {
+  /** Called with the line of each request before it is served. */
+  onRequest: (line: string) => void = () => undefined;
+
   private constructor(
     private readonly server: Server,
     /** Each request's method, path, and whether it had the password. */
@@ -90,16 +93,20 @@ export class HttpsServer implements AsyncDisposable {
     writeFileSync(ca, authority.pem);
     const wanted = `Basic ${Buffer.from(access).toString('base64')}`;
     const requests: string[] = [];
-    const server = createServer(await authority.certify(), (request, response) => {
+    const server = createServer(await authority.certify());
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const started = new HttpsServer(server, requests, (server.address() as AddressInfo).port, ca);
+    server.on('request', (request, response) => {
       const isKnown = request.headers.authorization === wanted;
-      requests.push(`${request.method ?? ''} ${request.url ?? ''} ${isKnown ? 'known' : 'unknown'}`);
+      const line = `${request.method ?? ''} ${request.url ?? ''} ${isKnown ? 'known' : 'unknown'}`;
+      requests.push(line);
+      started.onRequest(line);
       if (isKnown && forbidden?.test(request.url ?? '') === true) response.writeHead(403).end();
       else if (isKnown) serve(root, request, response);
       else response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end();
     });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return new HttpsServer(server, requests, (server.address() as AddressInfo).port, ca);
+    return started;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,5 @@
 import type { KillHandle } from './kill/handle.js';
-import type { PreparedSandbox, RunningSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from './port.js';
+import type { AdoptedSandbox, PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from './port.js';
 import { SandboxFault } from './sandbox-fault.js';
 
 /** Several drivers as one: a spec names the one that it wants, else it gets the first. */
@@ -34,7 +34,7 @@ export class SandboxDrivers implements SandboxDriver {
     return driver.prepare(spec);
   }
 
-  async adopt(agentId: string, handle: KillHandle): Promise<RunningSandbox | undefined> {
+  async adopt(agentId: string, handle: KillHandle): Promise<AdoptedSandbox | undefined> {
     return this.drivers.find(({ name }) => name === handle.driver)?.adopt(agentId, handle);
   }
 

@@ -50,7 +50,10 @@ export interface Enforcement {
   memory: boolean;
   pids: boolean;
   cpus: boolean;
-  /** What its writable mounts hold is watched, and bounded but for what it writes between two measurements. */
+  /**
+   * A quota of the file system on what its writable mounts hold, which no driver has. That `diskBytes` and `diskEntries` are
+   * watched is none: it bounds accidents, and an agent that wants to hide from it can.
+   */
   disk: boolean;
   /** Denial of kernel interfaces that an agent has no use for. */
   seccomp: boolean;
@@ -99,6 +102,12 @@ export interface RunningSandbox {
   dispose(): Promise<void>;
 }
 
+/** A sandbox whose former owner has died after GO. */
+export interface AdoptedSandbox extends RunningSandbox {
+  /** It is neither read nor watched any more, and runs on: as if it had not been adopted. `exited` then says nothing of its end. */
+  release(): void;
+}
+
 /**
  * A sandbox that exists, in its control group, whose first process waits for GO. Nothing of the agent's has run.
  *
@@ -134,7 +143,7 @@ export interface SandboxDriver {
    *
    * The former owner must be dead: two readers would share the outputs between them.
    */
-  adopt(agentId: string, handle: KillHandle): Promise<RunningSandbox | undefined>;
+  adopt(agentId: string, handle: KillHandle): Promise<AdoptedSandbox | undefined>;
   /**
    * Ends and removes whatever a process that died left of the agent's sandboxes, of the driver's own owner only. Nothing
    * of the agent's may be wanted any more. Throws SandboxFault `sandbox-busy` where something outlives SIGKILL.

@@ -85,6 +85,26 @@ describe('repositories that ask who we are', () => {
       }),
     );
 
+    it('are fetched again where they were moved while they were fetched, and are back at what they had said', async () => {
+      credentials();
+      const opened = store();
+      const main = async (): Promise<string> =>
+        (await (await opened.open('default', url)).resolveBranch('main')).commit;
+      const first = await main();
+      const second = source.commit('Go on', { 'a.md': 'a\n' });
+      git(source.path, 'push', '-q', remote, 'HEAD:refs/heads/aside');
+      // Asked what it has, and then asked for it.
+      let asked = 0;
+      server.onRequest = (line) => {
+        if (/^GET .*service=git-upload-pack known$/.test(line)) asked += 1;
+        if (asked === 2) git(remote, 'update-ref', 'refs/heads/main', second);
+      };
+      expect(await main()).toBe(second);
+      server.onRequest = () => undefined;
+      git(remote, 'update-ref', 'refs/heads/main', first);
+      expect(await main()).toBe(first);
+    });
+
     it('says repository-missing without a credential, with a wrong one, and to a server that nobody vouches for', async () => {
       await expect(store().open('default', url)).rejects.toThrow();
       credentials({ password: 'wrong' });

@@ -23,6 +23,8 @@ interface Advertised {
   branch: string | undefined;
   /** SHA-256 of all that it said: every branch, and the commit that it is on. */
   digest: string;
+  /** What `heldRefs` tells where just that was fetched. */
+  refs: string;
 }
 
 /**
@@ -66,7 +68,8 @@ export class RepositoryStore {
       if (isNew || this.fetched.get(gitDir) !== advertised.digest) {
         this.fetched.delete(gitDir);
         await this.turns.run(metadataTurn(gitDir), () => update(gitDir, source, config, env, advertised));
-        this.fetched.set(gitDir, advertised.digest);
+        // A source that was moved while it was fetched may be moved back to what it said before.
+        if ((await heldRefs(gitDir, config)) === advertised.refs) this.fetched.set(gitDir, advertised.digest);
       }
       return this.repositoryAt(directory, source, advertised.branch);
     });
@@ -181,7 +184,24 @@ async function ask(source: RepositorySource, configFile: string, env: Record<str
   if (lines.length === 0) throw new WireFault('repository-empty', source.url);
   const head = /^([0-9a-f]{40,64})\tHEAD$/m.exec(text)?.[1];
   const branch = /^ref: refs\/heads\/(.+)\tHEAD$/m.exec(text)?.[1];
-  return { head, branch, digest: createHash('sha256').update(text).digest('hex') };
+  return { head, branch, digest: createHash('sha256').update(text).digest('hex'), refs: refsOf(lines) };
+}
+
+/** @param lines of `ls-remote`, whose patterns also match refs that are not fetched */
+function refsOf(lines: readonly string[]): string {
+  const refs = lines.flatMap((line) => {
+    const [, id = '', name = ''] = /^([0-9a-f]{40,64})\t(HEAD|refs\/heads\/.+)$/.exec(line) ?? [];
+    if (name === '') return [];
+    return [`${id} ${name === 'HEAD' ? 'upstream/HEAD' : name.replace('refs/heads/', 'origin/')}`];
+  });
+  return refs.sort().join('\n');
+}
+
+/** The source's branches and HEAD as they are here, each with its commit, sorted. @throws GitFault */
+async function heldRefs(gitDir: string, configFile: string): Promise<string> {
+  const format = '--format=%(objectname) %(refname:lstrip=2)';
+  const text = await gitText(['for-each-ref', format, 'refs/remotes/origin/', HEAD_REF], { gitDir, configFile });
+  return text.split('\n').sort().join('\n');
 }
 
 /** @returns whether it was made now, and is empty */

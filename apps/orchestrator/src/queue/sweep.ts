@@ -66,10 +66,20 @@ export class Sweep {
 
   /** How many may start and run, as the owner's policy has it now. */
   async applyLimits(): Promise<void> {
-    const { worker, adopted, queue, files } = this.parts;
-    const { concurrency, startsPerMinute } = (await files.policy()).spawn;
+    const { queue, files } = this.parts;
+    await this.applyPlaces();
+    await queue.limitRate((await files.policy()).spawn.startsPerMinute);
+  }
+
+  /** A place that an adopted agent had taken is free: it is not to wait for the next round. Never rejects. */
+  async freePlaces(): Promise<void> {
+    await this.attempt('places', () => this.applyPlaces());
+  }
+
+  private async applyPlaces(): Promise<void> {
+    const { worker, adopted, files } = this.parts;
+    const { concurrency } = (await files.policy()).spawn;
     worker.setConcurrency(concurrency, adopted.jobless);
-    await queue.limitRate(startsPerMinute);
   }
 
   private async queueAll(agents: Awaited<ReturnType<AgentStore['unqueued']>>): Promise<void> {

@@ -1,6 +1,7 @@
 import { createLogger } from '@capstan/platform';
 import { git } from '../../../../test/support/repository.js';
 import { proves } from '../../../../test/support/proves.js';
+import { until } from '../../../../test/support/until.js';
 import { AdoptionRoom } from '../../test/adoption-room.js';
 import { TestApi } from '../../test/test-api.js';
 import { InstanceFiles } from '../config/instance-files.js';
@@ -37,10 +38,12 @@ describe('an agent that is adopted', () => {
       const worker = { setConcurrency: (...figures: number[]) => given.push(figures) };
       const parts = { adopted: room.adopted, worker, files: new InstanceFiles(api.instance.paths), queue: api.queue };
       const sweep = new Sweep({ ...parts, logger } as Partial<SweepParts> as SweepParts);
+      room.adopted.onFewerJobless = () => void sweep.freePlaces();
       await adopt();
       await sweep.applyLimits();
+      expect(given).toEqual([[4, 1]]);
       const job = room.adopted.takeJob(room.plan.agentId);
-      await sweep.applyLimits();
+      await until('its job takes the place', () => given.length > 1 || undefined);
       expect(given).toEqual([
         [4, 1],
         [4, 0],
@@ -80,6 +83,7 @@ describe('an agent that is adopted', () => {
         expect(await room.submit(place.session, { onto, by: 'merge' })).toEqual({ accepted: true });
       }
       expect(await room.record()).toMatchObject({ stand: { onto, by: 'merge' }, submissions: 3 });
+      expect(await room.record()).not.toHaveProperty('refused');
       await adopt();
       room.letGo();
       expect(await room.adopted.takeJob(room.plan.agentId)).toEqual({ kind: 'completed' });
@@ -108,6 +112,39 @@ describe('an agent that is adopted', () => {
       });
       expect(await room.submit(place.session)).toMatchObject({ text: 'there were too many submissions' });
       expect(await room.record()).toMatchObject({ submissions: 30, trialBytes: TRIAL_BYTES });
+    }),
+  );
+
+  it(
+    'gives its place back, and its run, also where its log cannot be closed and its job has not come back',
+    proves('ORC-109', async () => {
+      const jobless: number[] = [];
+      room.adopted.onFewerJobless = () => jobless.push(room.adopted.jobless);
+      await adopt();
+      const run = api.runs.get(room.plan.agentId);
+      const end = jest.spyOn(api.monitor, 'end').mockRejectedValueOnce(new Error('the disk is gone'));
+      room.letGo();
+      await run?.closed;
+      expect([jobless, api.runs.get(room.plan.agentId)]).toEqual([[0], undefined]);
+      end.mockRestore();
+      await api.monitor.end(room.plan.agentId);
+    }),
+  );
+
+  it(
+    'fails for the reason for which its work was sent back in its former life, where it gives up',
+    proves('ORC-109', async () => {
+      await room.work(place, `printf '# Mine' > README.md`);
+      room.source.commit('Another title', { 'README.md': '# Another title\n' });
+      git(room.source.path, 'push', '-q', room.remote, 'HEAD:main');
+      {
+        await using _life = await room.firstLife(place);
+        expect(await room.submit(place.session)).toMatchObject({ code: 'merge-conflict' });
+      }
+      await adopt();
+      const job = room.adopted.takeJob(room.plan.agentId);
+      room.letGo('');
+      expect(await job).toEqual({ kind: 'failed', code: 'merge-conflict' });
     }),
   );
 

@@ -27,6 +27,8 @@ export interface AdoptedParts {
 
 /** Agents of a former life that go on; their jobs come back to the queue once their worker's silence is noticed. */
 export class AdoptedAgents {
+  /** Called where one fewer may be jobless. */
+  onFewerJobless: () => void = () => undefined;
   private readonly agents = new Map<AgentId, { ended: Promise<JobEnd>; hasJob: boolean }>();
 
   constructor(private readonly parts: AdoptedParts) {}
@@ -41,6 +43,7 @@ export class AdoptedAgents {
     const adopted = this.agents.get(agentId);
     if (adopted === undefined) return undefined;
     adopted.hasJob = true;
+    this.onFewerJobless();
     return adopted.ended;
   }
 
@@ -58,9 +61,13 @@ export class AdoptedAgents {
     run.plan = claim.plan;
     run.goGiven = true;
     const end = async (): Promise<void> => {
-      await monitor.end(agentId);
-      this.agents.delete(agentId);
-      run.close();
+      try {
+        await monitor.end(agentId);
+      } finally {
+        this.agents.delete(agentId);
+        run.close();
+        this.onFewerJobless();
+      }
     };
     try {
       const log = await monitor.begin(agentId);
@@ -89,8 +96,8 @@ export class AdoptedAgents {
     const { life, sockets } = this.parts;
     const { plan, agent } = claim;
     const place = await this.placeOf(plan, record);
-    const { stand, submissions, program } = record;
-    const before = { usage: agent.usage, ...(stand && { stand }), ...(submissions && { submissions }) };
+    const { stand, submissions, refused, program } = record;
+    const before = { usage: agent.usage, ...(stand && { stand }), ...(submissions && { submissions }), refused };
     const { inbox, ...open } = await sockets.open(run, {
       plan,
       place,

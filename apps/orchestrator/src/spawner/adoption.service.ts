@@ -79,7 +79,7 @@ export class Adoption {
       isAdopted = true;
       return undefined;
     } finally {
-      if (!isAdopted) for (const output of [sandbox.stdout, sandbox.stderr]) output.destroy();
+      if (!isAdopted) sandbox.release();
     }
   }
 }

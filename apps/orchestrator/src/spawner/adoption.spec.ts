@@ -2,7 +2,7 @@ import { renameSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { createLogger } from '@capstan/platform';
 import type { KillEpoch } from '@capstan/protocol';
-import type { KillHandle, PreparedSandbox, RunningSandbox } from '@capstan/sandbox';
+import type { AdoptedSandbox, KillHandle, PreparedSandbox } from '@capstan/sandbox';
 import { proves } from '../../../../test/support/proves.js';
 import { AdoptionRoom } from '../../test/adoption-room.js';
 import { TestApi } from '../../test/test-api.js';
@@ -19,11 +19,12 @@ describe('an agent that has outlived its orchestrator', () => {
   let room: AdoptionRoom;
   let place: WorkPlace;
   let asked: [string, KillHandle][];
+  let released: AdoptedSandbox[];
 
   beforeAll(async () => (api = await TestApi.start()));
   afterAll(() => api[Symbol.asyncDispose]());
   beforeEach(async () => {
-    asked = [];
+    [asked, released] = [[], []];
     room = await AdoptionRoom.start(api);
     place = await room.settleIn();
   });
@@ -38,13 +39,13 @@ describe('an agent that has outlived its orchestrator', () => {
 
   /** @param find what the driver finds: unless told nothing, because whether it is asked at all is what counts */
   async function attempt(
-    find: () => Promise<RunningSandbox | undefined> = async () => undefined,
+    find: () => Promise<AdoptedSandbox | undefined> = async () => undefined,
     patienceMs?: number,
   ): Promise<boolean> {
     const { store, reaper } = api;
     const { sessions, adopted } = room;
     const driver = {
-      adopt: async (id: string, handle: KillHandle): Promise<RunningSandbox | undefined> => {
+      adopt: async (id: string, handle: KillHandle): Promise<AdoptedSandbox | undefined> => {
         asked.push([id, handle]);
         return find();
       },
@@ -54,11 +55,15 @@ describe('an agent that has outlived its orchestrator', () => {
   }
 
   /** As a driver that finds a sandbox again opens its pipes anew. */
-  const withPipesOfItsOwn = (sandbox: PreparedSandbox): RunningSandbox => {
+  const foundAgain = (sandbox: PreparedSandbox): AdoptedSandbox => {
     const [stdout, stderr] = [sandbox.stdout, sandbox.stderr].map((it) => it.pipe(new PassThrough()));
-    return Object.assign(Object.create(sandbox) as RunningSandbox, { stdout, stderr });
+    const again: AdoptedSandbox = Object.create(sandbox) as AdoptedSandbox;
+    const release = (): void => {
+      released.push(again);
+      for (const output of [again.stdout, again.stderr]) output.destroy();
+    };
+    return Object.assign(again, { stdout, stderr, release });
   };
-  const isOpen = ({ stdout, stderr }: RunningSandbox): boolean => !stdout.destroyed && !stderr.destroyed;
 
   it(
     'is looked for as the reaper has registered it, and is lost where it is not found',
@@ -82,16 +87,17 @@ describe('an agent that has outlived its orchestrator', () => {
         throw new Error('Docker does not answer');
       };
       const steps = [fault, fault, missing, there];
-      const found: RunningSandbox[] = [];
-      const find = async (): Promise<RunningSandbox> => {
+      const found: AdoptedSandbox[] = [];
+      const find = async (): Promise<AdoptedSandbox> => {
         steps.shift()?.();
-        const again = withPipesOfItsOwn(sandbox);
+        const again = foundAgain(sandbox);
         found.push(again);
         return again;
       };
       expect(await attempt(find)).toBe(true);
       expect(asked).toHaveLength(4);
-      expect(found.map(isOpen)).toEqual([false, true]);
+      expect(found).toHaveLength(2);
+      expect(released.map((it) => found.indexOf(it))).toEqual([0]);
       expect(api.runs.get(room.plan.agentId)).toBeDefined();
     }),
   );
@@ -101,9 +107,8 @@ describe('an agent that has outlived its orchestrator', () => {
     proves('ORC-109', async () => {
       const sandbox = await left();
       renameSync(place.repository.dir, `${place.repository.dir}.elsewhere`);
-      expect(await attempt(async () => sandbox)).toBe(false);
-      expect(asked).toHaveLength(1);
-      expect(isOpen(sandbox)).toBe(false);
+      expect(await attempt(async () => foundAgain(sandbox))).toBe(false);
+      expect([asked.length, released.length]).toEqual([1, 1]);
       const never = async (): Promise<undefined> => {
         throw new Error('Docker is gone');
       };
@@ -113,14 +118,14 @@ describe('an agent that has outlived its orchestrator', () => {
     }),
   );
 
-  it('that has ended meanwhile leaves no pipe open', async () => {
+  it('that has ended meanwhile is neither read nor watched', async () => {
     const sandbox = await left();
-    const find = async (): Promise<RunningSandbox> => {
+    const find = async (): Promise<AdoptedSandbox> => {
       await api.store.change(room.plan.agentId, { state: 'killed' });
-      return sandbox;
+      return foundAgain(sandbox);
     };
     expect(await attempt(find)).toBe(false);
-    expect(isOpen(sandbox)).toBe(false);
+    expect(released).toHaveLength(1);
   });
 
   it.each<[string, () => Promise<unknown>]>([

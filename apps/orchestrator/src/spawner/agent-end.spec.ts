@@ -20,6 +20,11 @@ describe('the end of an agent', () => {
     ['it used up its memory', { exitCode: 137, outOfMemory: true }, 'agent-memory'],
     ['a part of it used up the memory, and it ended well', { outOfMemory: true }, 'agent-no-submit'],
     ['it filled the disk', { exitCode: null, overDisk: FULL, reason: 'agent-budget' }, 'agent-disk'],
+    [
+      'it filled the disk, and the reaper had to finish it off',
+      { outcome: 'killed', exitCode: 137, overDisk: FULL },
+      'agent-disk',
+    ],
     ['it filled the disk, and had ended well before anybody acted', { overDisk: FULL }, 'agent-no-submit'],
     ['it was ended by a signal', { exitCode: null }, 'agent-crashed'],
     ['it crashed after it had submitted', { exitCode: 1, submitted: 'done' }, 'agent-crashed'],

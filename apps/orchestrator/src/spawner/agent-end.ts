@@ -4,7 +4,7 @@ import { SandboxFault, type DiskBreach } from '@capstan/sandbox';
 import { diskFault, PushFault } from '../git/index.js';
 import type { DeathOutcome } from '../killswitch/reaping.js';
 import type { EndIntent } from './agent-run.js';
-import type { SubmitRefusal } from './submit-desk.js';
+import type { SentBack } from './submission.js';
 import { WorkRefused } from './work-refused.js';
 
 /** An end that is nobody's order, with the sentence that people are told. */
@@ -55,9 +55,10 @@ export function endOfAgent(facts: EndFacts): AgentEnd {
   if (intent !== undefined && (outcome === 'killed' || facts.submitted === undefined)) {
     return failed(intent.kind === 'lost' ? 'orchestrator-lost' : intent.code);
   }
+  // Whoever was ended for it may have left something that the reaper had to finish off: that is nobody's order.
+  if (facts.overDisk !== undefined && facts.exitCode !== 0) return diskFilled(facts.overDisk);
   if (intent === undefined && outcome !== 'already-gone') return { kind: 'killed' };
   if (facts.submitted !== undefined && facts.exitCode === 0) return { kind: 'submitted', summary: facts.submitted };
-  if (facts.overDisk !== undefined && facts.exitCode !== 0) return diskFilled(facts.overDisk);
   if (facts.reason !== undefined && OWN_REASONS.includes(facts.reason)) return failed(facts.reason);
   if (facts.exitCode === 0) return failed('agent-no-submit');
   return failed(facts.outOfMemory === true ? 'agent-memory' : 'agent-crashed');
@@ -90,7 +91,7 @@ export function withOutage(end: Failure, outage: string | undefined): Failure {
 }
 
 /** An agent that gave up after its work was sent back has failed for that reason. */
-export function withRefusal(end: Failure, refused: SubmitRefusal | undefined): Failure {
+export function withRefusal(end: Failure, refused: SentBack | undefined): Failure {
   if (refused === undefined || !['agent-no-submit', 'agent-iterations'].includes(end.code)) return end;
   return { kind: 'failed', code: refused.code, sentence: refused.sentence };
 }

@@ -10,6 +10,9 @@ import { isConflict, SubmitDesk, type Judge, type SubmitAnswer, type Trial } fro
 import type { UsageRecorder } from './usage-recorder.js';
 import type { WorkPlace } from './work-place.js';
 
+/** How far an agent has come with what it submits. */
+type Progress = Pick<SessionRecord, 'stand' | 'submissions' | 'refused'>;
+
 export interface SocketParts {
   sessions: Pick<Sessions, 'amend'>;
   gateway: Pick<ModelGateway, 'open'>;
@@ -27,7 +30,7 @@ export interface SocketOrder {
   program?: ProgramPolicy['kind'] | undefined;
   usage: UsageRecorder;
   /** Of an agent that has outlived its orchestrator: how far it had come. */
-  before?: Pick<SessionRecord, 'stand' | 'submissions'> & { usage: Usage };
+  before?: Progress & { usage: Usage };
 }
 
 /** An agent's only ways out of its sandbox. */
@@ -85,7 +88,7 @@ export class AgentSockets {
   /** What an agent that outlives this process would have to be judged by is noted before it hears the answer. */
   private judgeAt(plan: SpawnPlan, place: WorkPlace): Judge {
     const { agentId } = plan;
-    const note = (changes: Pick<SessionRecord, 'stand' | 'submissions'>, { signal, hold }: Trial): Promise<void> => {
+    const note = (changes: Progress, { signal, hold }: Trial): Promise<void> => {
       // Its directory may be going already.
       if (signal.aborted) return Promise.resolve();
       const { trialBytes, earlierTrees } = place;
@@ -99,7 +102,8 @@ export class AgentSockets {
     return async (submission, trial, submissions) => {
       await note({ stand: standOf(submission), submissions }, trial);
       const answer = await this.parts.judge(plan, place, submission, trial);
-      await note(isConflict(answer) ? { stand: {} } : {}, trial);
+      const refused = answer.accepted ? undefined : { code: answer.code, sentence: answer.sentence };
+      await note({ refused, ...(isConflict(answer) && { stand: {} }) }, trial);
       return answer;
     };
   }

@@ -3,7 +3,6 @@ import { WireFault } from '@capstan/protocol';
 import { quarantinesOf, salvageDirOf } from '../git/index.js';
 import type { SocketParts } from './agent-sockets.js';
 import type { Harvester } from './harvester.js';
-
 import type { SubmitRefusal } from './submit-desk.js';
 import { WorkRefused } from './work-refused.js';
 

@@ -18,11 +18,13 @@ describe('a limit that the owner demands', () => {
     'and that no sandbox here enforces keeps every agent from starting, and says which it is',
     proves('ORC-106', async () => {
       const repositories = [`${execution.instance.directory}/*`];
-      await execution.instance.writePolicy({ repositories, demandLimits: ['disk'] });
-      await execution.restart(true, undefined, { agentLimits: {} });
+      // What an agent has on the disk is watched, and no driver has a quota for it.
+      await execution.instance.writePolicy({ repositories, demandLimits: ['seccomp', 'disk'] });
+      await execution.restart(true);
       const id = await execution.spawn('write');
       expect(await execution.agentIn(id, 'failed')).toMatchObject({ error: { code: 'policy-limits' } });
       expect(await execution.textOf(id)).toContain('The instance cannot enforce a limit that its owner demands.');
+      await execution.instance.writePolicy({ repositories, demandLimits: ['seccomp'] });
       await execution.restart(true);
       await execution.agentIn(await execution.spawn('write'), 'completed');
     }),

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { createLogger } from '@capstan/platform';
-import { BubblewrapDriver, SandboxDrivers, type RunningSandbox } from '@capstan/sandbox';
+import { BubblewrapDriver, SandboxDrivers, type AdoptedSandbox } from '@capstan/sandbox';
 import { proves } from '../../../../test/support/proves.js';
 import { AdoptionRoom } from '../../test/adoption-room.js';
 import { TestApi } from '../../test/test-api.js';
@@ -36,10 +36,10 @@ describe('the start after a crash', () => {
       for (const each of [...gone, salvage]) mkdirSync(join(each, 'old'), { recursive: true });
       const held = join(quarantine, 'submitted');
       let seen: string[] = [];
-      const find = async (): Promise<RunningSandbox> => {
+      const find = async (): Promise<AdoptedSandbox> => {
         seen = readdirSync(repositories);
         mkdirSync(held, { recursive: true });
-        return sandbox;
+        return Object.assign(sandbox, { release: () => undefined });
       };
       const { store, reaper, runs } = api;
       const { sessions, adopted, cleanup, settlement, reaping, audit } = room;

@@ -5,7 +5,7 @@ import type { ProgramPolicy } from '@capstan/platform';
 import { LocalFault, type AgentId, type TaskId, type TenantId } from '@capstan/protocol';
 import type { WorktreeRecord } from '../git/index.js';
 import { CannotGoOn } from './cannot-go-on.js';
-import type { Stand } from './submission.js';
+import type { SentBack, Stand } from './submission.js';
 
 const NOTES = 'session.json';
 
@@ -41,6 +41,8 @@ export interface SessionRecord {
   stand?: Stand;
   /** How often it has submitted. */
   submissions?: number;
+  /** Why the last submission that was judged was sent back; absent where it was accepted. */
+  refused?: SentBack | undefined;
   /** As in the work place, once something was submitted. */
   trialBytes?: number;
   /** The agent's control group; empty where it has none. */

@@ -11,6 +11,13 @@ export interface Submission {
 /** On which commit of the source the work stands by now; empty where it is on the one that the agent was given. */
 export type Stand = Pick<Submission, 'onto' | 'by'>;
 
+/** Why work was sent back. */
+export interface SentBack {
+  code: string;
+  /** For people. */
+  sentence: string;
+}
+
 export function standOf({ onto, by }: Submission): Stand {
   return { ...(onto === undefined ? {} : { onto }), ...(by === undefined ? {} : { by }) };
 }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
@@ -69,6 +70,18 @@ describe('the desk at which an agent submits', () => {
     await desk.close();
     await last;
     expect([asked?.aborted, desk.stand, desk.refused]).toEqual([true, { onto }, refused]);
+  });
+
+  (process.getuid?.() === 0 ? it : it.skip)('is not open where its socket cannot be given to the agent', async () => {
+    const path = join(room, 'other.sock');
+    await expect(SubmitDesk.open(path, 2 ** 33, async () => ({ accepted: true }), inbox)).rejects.toThrow();
+    const tried = connect(path);
+    const connected = await once(tried, 'connect').then(
+      () => true,
+      () => false,
+    );
+    tried.destroy();
+    expect(connected).toBe(false);
   });
 
   it.each(['/messages', '/messages?after=A', '/messages?after=../x', '/submit', '/messages?after=1&after=2'])(

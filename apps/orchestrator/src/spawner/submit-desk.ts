@@ -2,20 +2,24 @@ import { chmod, chown, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
 import type { Inbox, NumberedMessage } from './inbox.js';
-import { parseSubmission, standOf, type Stand, type Submission } from './submission.js';
+import { parseSubmission, standOf, type SentBack, type Stand, type Submission } from './submission.js';
 
 const MOST_BYTES = 64 * 1024;
 const MOST_SUBMISSIONS = 30;
 const AFTER = /^\/messages\?after=([a-z0-9-]{0,63})$/;
 
+/** How far an agent of a former life had come. */
+interface Before {
+  stand?: Stand;
+  submissions?: number;
+  refused?: SentBack | undefined;
+}
+
 /** The answer to a submission. */
 export type SubmitAnswer = { accepted: true } | SubmitRefusal;
 
-export interface SubmitRefusal {
+export interface SubmitRefusal extends SentBack {
   accepted: false;
-  code: string;
-  /** For people. */
-  sentence: string;
   /** For the agent: what it can do about it. */
   text: string;
   /** Whether the agent can do something about it. */
@@ -54,7 +58,6 @@ export class SubmitDesk {
   private readonly closing = new AbortController();
   private reading: Promise<unknown> = Promise.resolve();
   private isBusy = false;
-  private refusal: SubmitRefusal | undefined;
 
   private constructor(
     private readonly server: Server,
@@ -63,6 +66,7 @@ export class SubmitDesk {
     private readonly inbox: Inbox,
     private standing: Stand,
     private count: number,
+    private refusal: SentBack | undefined,
   ) {}
 
   /**
@@ -75,17 +79,22 @@ export class SubmitDesk {
     gid: number,
     judge: Judge,
     inbox: Inbox,
-    { stand = {}, submissions = 0 }: { stand?: Stand; submissions?: number } = {},
+    { stand = {}, submissions = 0, refused }: Before = {},
   ): Promise<SubmitDesk> {
     const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 8 * 1024 });
     server.maxConnections = 4;
-    const desk = new SubmitDesk(server, socketPath, judge, inbox, stand, submissions);
+    const desk = new SubmitDesk(server, socketPath, judge, inbox, stand, submissions, refused);
     server.on('request', (request, response) => void desk.serve(request, response));
     await rm(socketPath, { force: true });
     server.listen(socketPath);
-    await once(server, 'listening');
-    if (process.getuid?.() === 0) await chown(socketPath, 0, gid);
-    await chmod(socketPath, 0o660);
+    try {
+      await once(server, 'listening');
+      if (process.getuid?.() === 0) await chown(socketPath, 0, gid);
+      await chmod(socketPath, 0o660);
+    } catch (error) {
+      server.close();
+      throw error;
+    }
     return desk;
   }
 
@@ -95,7 +104,7 @@ export class SubmitDesk {
   }
 
   /** Why the last submission was sent back; undefined where it was accepted, or there was none. */
-  get refused(): SubmitRefusal | undefined {
+  get refused(): SentBack | undefined {
     return this.refusal;
   }
 

@@ -116,12 +116,7 @@ export class BubblewrapDriver implements SandboxDriver {
       data: [...files.map(({ text }) => text), ...(filter ? [filter] : [])],
     });
     const terms = await measured;
-    const enforced = {
-      ...groups.enforced,
-      disk: terms !== undefined && spec.limits.diskBytes !== undefined,
-      seccomp: filter !== undefined,
-      ownUid: isRoot,
-    };
+    const enforced = { ...groups.enforced, disk: false, seccomp: filter !== undefined, ownUid: isRoot };
     const handle = await handleOf(launched, groups);
     const disk = terms && new DiskWatch(terms, handle);
     return new BubblewrapSandbox(launched, handle, enforced, groups.all, disk);

@@ -1,11 +1,17 @@
 import { lstat, statfs } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { signalHandle, type KillHandle } from '../kill/handle.js';
+import { thawLeftover, whileStill } from '../kill/standstill.js';
 import type { DiskBreach, DiskUse, SandboxSpec } from '../port.js';
-import { isDue, LEAST_PAUSE_MS } from './measuring-time.js';
+import { isDue, LEAST_PAUSE_MS, LONGEST_PAUSE_MS } from './measuring-time.js';
 import { measureNameless, measureTrees } from './measure.js';
+import { Proof } from './proof.js';
+import { Turns } from './turns.js';
 
 const TICK_MS = 500;
+/** An agent waits for no measurement longer than this. */
+const LONGEST_STANDSTILL_MS = 5_000;
+const FAILURES_TOLD = 3;
 
 /** What is watched, and what may be in it at most; plain data, so that a later owner of the sandbox can go on. */
 export interface DiskTerms {
@@ -14,13 +20,19 @@ export interface DiskTerms {
   bound: DiskUse;
 }
 
-/** The terms of a sandbox in which nothing has run yet; undefined where nothing is to be bounded, or it cannot be measured. Never rejects. */
-export async function diskTermsOf({ mounts, limits }: SandboxSpec): Promise<DiskTerms | undefined> {
+/**
+ * The terms of a sandbox in which nothing has run yet; undefined where nothing is to be bounded, or, with a warning, where what
+ * is there already cannot be counted to its end: a later look that could would end an innocent. Never rejects.
+ */
+export async function diskTermsOf({ agentId, mounts, limits }: SandboxSpec): Promise<DiskTerms | undefined> {
   const { diskBytes, diskEntries } = limits;
   if (diskBytes === undefined && diskEntries === undefined) return undefined;
   const directories = mounts.filter(({ mode }) => mode === 'rw').map(({ source }) => source);
-  const before = directories.length === 0 ? NOTHING : await measureTrees(directories);
-  if (before === undefined) return undefined;
+  const before = directories.length === 0 ? NOTHING : await measureTrees(directories).catch(() => undefined);
+  if (before === undefined) {
+    warn(`What agent ${agentId} finds on the disk could not be counted: what it adds to it is not watched.`);
+    return undefined;
+  }
   const bound = {
     bytes: Math.min(before.bytes + (diskBytes ?? Infinity), Number.MAX_SAFE_INTEGER),
     entries: Math.min(before.entries + (diskEntries ?? Infinity), Number.MAX_SAFE_INTEGER),
@@ -31,12 +43,19 @@ export async function diskTermsOf({ mounts, limits }: SandboxSpec): Promise<Disk
 /**
  * Measures in intervals what the agent has on the disk, and ends its sandbox where that is past the bound. What it writes
  * within one interval is not held up by anything.
+ *
+ * A look at a tree that changes can count the same file twice, or not at all. So an agent that has more than half of what it
+ * may stands still meanwhile, where that can be had, and nobody is ended for one look.
  */
 export class DiskWatch {
   private static watching = 0;
+  private static readonly turns = new Turns(LONGEST_PAUSE_MS);
   private readonly stopped = new AbortController();
   private devices: number[] | undefined;
   private seen: DiskUse | undefined;
+  private tookMs = 0;
+  private failures = 0;
+  private readonly proof = new Proof();
   private breach: DiskBreach | undefined;
 
   constructor(
@@ -49,9 +68,10 @@ export class DiskWatch {
     return this.seen;
   }
 
-  /** From GO on. */
+  /** From GO on, or from the adoption on. */
   begin(): void {
     if (this.terms.directories.length === 0) return;
+    thawLeftover(this.handle.cgroup);
     DiskWatch.watching += 1;
     void this.watch().finally(() => (DiskWatch.watching -= 1));
   }
@@ -64,26 +84,30 @@ export class DiskWatch {
 
   private async watch(): Promise<void> {
     const { signal } = this.stopped;
-    for (let tookMs = 0, free = await this.freeBytes(); !signal.aborted;) {
-      await this.untilDue(tookMs, free);
+    for (let free = await this.freeBytes(); !signal.aborted;) {
+      const isToBeProven = this.proof.isBegun && this.failures === 0 && this.breach === undefined;
+      if (!isToBeProven) await this.untilDue(free);
       free = await this.freeBytes();
-      const beganMs = performance.now();
       await this.look().catch(() => undefined);
-      tookMs = this.breach === undefined ? performance.now() - beganMs : 0;
     }
   }
 
-  private async untilDue(tookMs: number, freeBytes: number): Promise<void> {
+  private async untilDue(freeBytes: number): Promise<void> {
     const { signal } = this.stopped;
     const endedMs = performance.now();
     const isTime = async (): Promise<boolean> => {
       const sinceMs = performance.now() - endedMs;
-      const leftBytes = this.terms.bound.bytes - (this.seen?.bytes ?? 0);
       const lostBytes = sinceMs < LEAST_PAUSE_MS ? 0 : freeBytes - (await this.freeBytes());
+      const { leftBytes } = this;
+      const tookMs = this.breach === undefined ? this.tookMs : 0;
       return isDue({ sinceMs, tookMs, watching: DiskWatch.watching, lostBytes, leftBytes });
     };
     while (!signal.aborted && !(await isTime()))
       await delay(TICK_MS, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+
+  private get leftBytes(): number {
+    return this.terms.bound.bytes - (this.seen?.bytes ?? 0);
   }
 
   /** What the file systems of the directories have free; one that holds two of them counts twice, always. */
@@ -93,15 +117,31 @@ export class DiskWatch {
   }
 
   private async look(): Promise<void> {
-    const { bound } = this.terms;
-    const use = this.breach === undefined ? await this.measure() : undefined;
+    if (this.breach === undefined) await DiskWatch.turns.take(this.leftBytes, () => this.judge());
     if (this.stopped.signal.aborted) return;
-    if (use !== undefined) {
-      this.seen = use;
-      if (use.bytes > bound.bytes || use.entries > bound.entries) this.breach = { use, bound };
-    }
     // Again and again: one signal may not have reached all.
     if (this.breach !== undefined) await signalHandle(this.handle);
+  }
+
+  private async judge(): Promise<void> {
+    if (this.stopped.signal.aborted) return;
+    const { bound } = this.terms;
+    const group = isPast(this.seen ?? NOTHING, bound, 0.5) ? this.handle.cgroup : '';
+    const beganMs = performance.now();
+    const measured = await whileStill(group, LONGEST_STANDSTILL_MS, () => this.measure().catch(() => undefined));
+    this.tookMs = performance.now() - beganMs;
+    if (this.stopped.signal.aborted) return;
+    const { result: use, still } = measured;
+    this.noteFailure(use === undefined);
+    if (use === undefined) return;
+    this.seen = use;
+    if (this.proof.add(isPast(use, bound), still)) this.breach = { use, bound };
+  }
+
+  private noteFailure(hasFailed: boolean): void {
+    this.failures = hasFailed ? this.failures + 1 : 0;
+    if (this.failures !== FAILURES_TOLD) return;
+    warn(`What lies in ${this.terms.directories.join(', ')} cannot be counted: nothing bounds it meanwhile.`);
   }
 
   private async measure(): Promise<DiskUse | undefined> {
@@ -109,9 +149,19 @@ export class DiskWatch {
     const { signal } = this.stopped;
     this.devices ??= await Promise.all(directories.map(async (directory) => (await lstat(directory)).dev));
     const use = await measureTrees(directories, bound, signal);
-    if (use === undefined || use.bytes > bound.bytes) return use;
-    return { ...use, bytes: use.bytes + (await measureNameless(this.handle, this.devices, signal)) };
+    if (use === undefined || isPast(use, bound)) return use;
+    const nameless = await measureNameless(this.handle, this.devices, signal);
+    return nameless === undefined ? undefined : { ...use, bytes: use.bytes + nameless };
   }
+}
+
+function isPast(use: DiskUse, bound: DiskUse, share = 1): boolean {
+  return use.bytes > share * bound.bytes || use.entries > share * bound.entries;
+}
+
+/** Whoever runs sandboxes finds it on his standard error: this library has no log of its own. */
+function warn(message: string): void {
+  process.emitWarning(message, 'CapstanDiskWarning');
 }
 
 const NOTHING: DiskUse = { bytes: 0, entries: 0 };

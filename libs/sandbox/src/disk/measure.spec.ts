@@ -19,6 +19,8 @@ import { bootId, readProcess, type ProcessView } from '../kill/process.js';
 import { measureNameless, measureTrees, TREES } from './measure.js';
 
 const MIB = 1 << 20;
+const isRoot = process.getuid?.() === 0;
+const asRoot = isRoot ? it : it.skip;
 
 describe('what a directory holds', () => {
   let room: string;
@@ -50,8 +52,7 @@ describe('what a directory holds', () => {
     expect(await measureTrees([join(room, 'swapped')])).toMatchObject({ entries: 1 });
   });
 
-  it('ends where another file system begins', async () => {
-    if (process.getuid?.() !== 0) return;
+  asRoot('ends where another file system begins', async () => {
     mkdirSync(join(room, 'other'));
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', join(room, 'other')]);
     try {
@@ -70,6 +71,25 @@ describe('what a directory holds', () => {
     expect(await measureTrees([room])).toMatchObject({ entries: 302 });
   });
 
+  it('has directories of one name each, however many links the file system says they have', async () => {
+    const places = ['', 'a', 'a/b', 'a/c', 'a/d'].map((name) => join(room, name));
+    for (const place of places) mkdirSync(place, { recursive: true });
+    const blocks = places.reduce((sum, place) => sum + statSync(place).blocks, 0);
+    expect(await measureTrees([room])).toEqual({ bytes: blocks * 512, entries: places.length });
+  });
+
+  it.each([
+    ['is known although something was gone, or closed, meanwhile', 'exit 1', '4096 1\n'],
+    ['is not known where it was not counted to its end', 'kill -KILL $$', ''],
+  ])('%s', (_what, end, said) => {
+    writeFileSync(join(room, 'find'), `#!/bin/sh\necho f 8 1\n${end}\n`, { mode: 0o755 });
+    const { stdout } = spawnSync('/bin/sh', ['-c', TREES, 'measure', '1e15', '1e15', room], {
+      env: { PATH: `${room}:${process.env['PATH'] ?? ''}` },
+      encoding: 'utf8',
+    });
+    expect(stdout).toBe(said);
+  });
+
   it('is read no further than it matters, and is not known where there is nothing', async () => {
     for (let count = 0; count < 50; count += 1) writeFileSync(join(room, String(count)), 'x');
     expect(await measureTrees([room], { bytes: Infinity, entries: 10 })).toMatchObject({ entries: 11 });
@@ -77,9 +97,8 @@ describe('what a directory holds', () => {
     expect(await measureTrees([room], undefined, AbortSignal.abort())).toBeUndefined();
   });
 
-  it('has no name any more, and is mapped still: a program that removed itself, say', async () => {
-    // Whose mappings are looked through, and not only listed, is for root to say.
-    if (process.getuid?.() !== 0) return;
+  // Whose mappings are looked through, and not only listed, is for root to say.
+  asRoot('has no name any more, and is mapped still: a program that removed itself, say', async () => {
     const program = join(room, 'program');
     copyFileSync('/bin/sleep', program);
     const { size, dev } = statSync(program);
@@ -89,7 +108,7 @@ describe('what a directory holds', () => {
       const { pid, startTicks } = readProcess(child.pid ?? 0) as ProcessView;
       const processes = [{ pid, startTicks }];
       const handle: KillHandle = { driver: 'bubblewrap', bootId: bootId(), processes, pidNamespace: 0n, cgroup: '' };
-      const nameless = (): Promise<number> => measureNameless(handle, [dev]);
+      const nameless = (): Promise<number | undefined> => measureNameless(handle, [dev]);
       expect(await nameless()).toBe(0);
       rmSync(program);
       expect(await nameless()).toBeGreaterThanOrEqual(size);
@@ -103,7 +122,7 @@ describe('what a directory holds', () => {
     mkdirSync(closed);
     writeFileSync(join(closed, 'large'), Buffer.alloc(MIB, 1));
     chmodSync(closed, 0);
-    const ids = process.getuid?.() === 0 ? { uid: 234_570, gid: 234_570 } : {};
+    const ids = isRoot ? { uid: 234_570, gid: 234_570 } : {};
     if (ids.uid !== undefined) execFileSync('chown', ['-R', `${String(ids.uid)}:${String(ids.gid)}`, room]);
     const { stdout } = spawnSync('/bin/sh', ['-c', TREES, 'measure', '1e15', '1e15', room], {
       ...ids,

@@ -1,11 +1,11 @@
 /** Between two measurements of one agent. */
 export const LEAST_PAUSE_MS = 2_000;
-/** All measurements of this process together take at most one part in so many of a processor. */
+/** Where it makes them not too seldom, all measurements of this process take about one part in so many of a processor. */
 const SHARE = 20;
 /** One of an agent that may have no room left takes at most one part in so many. */
 const HURRIED_SHARE = 4;
 /** Beyond it an agent could buy itself time by what is slow to count. */
-const LONGEST_PAUSE_MS = 120_000;
+export const LONGEST_PAUSE_MS = 120_000;
 
 export interface SinceMeasured {
   /** Since the last measurement ended. */

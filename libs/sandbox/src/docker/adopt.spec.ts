@@ -1,9 +1,12 @@
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DiskWatch } from '../disk/disk-watch.js';
 import type { KillHandle } from '../kill/handle.js';
+import { bootId, readProcess } from '../kill/process.js';
 import { DockerDriver } from './driver.js';
 
 const HANDLE: KillHandle = { driver: 'docker', bootId: 'b', processes: [], pidNamespace: 1n, cgroup: '' };
@@ -12,12 +15,21 @@ describe('an adoption by a Docker that has the container', () => {
   let room: string;
   let docker: Server;
   let inspected: [number, object];
+  let labels: Record<string, string>;
+  let wait: Record<'begun' | 'left', PromiseWithResolvers<void>>;
   let driver: DockerDriver;
   beforeEach(async () => {
     room = mkdtempSync(join(tmpdir(), 'capstan-docker-'));
+    labels = {};
+    wait = { begun: Promise.withResolvers(), left: Promise.withResolvers() };
     docker = createServer(({ url = '' }, response) => {
+      if (url.includes('/wait')) {
+        wait.begun.resolve();
+        response.once('close', () => wait.left.resolve());
+        return;
+      }
       const isList = url.includes('/containers/json');
-      const [status, body] = isList ? [200, [{ Id: 'x', Names: ['/x'], Labels: {} }]] : inspected;
+      const [status, body] = isList ? [200, [{ Id: 'x', Names: ['/x'], Labels: labels }]] : inspected;
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     });
     docker.listen(join(room, 'docker.sock'));
@@ -47,5 +59,34 @@ describe('an adoption by a Docker that has the container', () => {
     await expect(driver.adopt('one', HANDLE)).rejects.toMatchObject({ code: 'sandbox-failed' });
     inspected = state(true, 2 ** 30);
     await expect(driver.adopt('one', HANDLE)).rejects.toMatchObject({ code: 'sandbox-failed' });
+  });
+
+  it('is as if it had not been where it is released: nobody reads, measures or asks Docker, and the container runs on', async () => {
+    await using stack = new AsyncDisposableStack();
+    const child = stack.adopt(spawn('/bin/sleep', ['1000'], { stdio: 'ignore' }), async (it) => {
+      it.kill('SIGKILL');
+      if (it.exitCode === null && it.signalCode === null) await once(it, 'exit');
+    });
+    await once(child, 'spawn');
+    const init = readProcess(child.pid ?? 0);
+    if (init === null) throw new Error('it does not run');
+    const pipes = ['out', 'err'].map((name) => join(room, 'x', name));
+    mkdirSync(join(room, 'x'));
+    execFileSync('mkfifo', pipes);
+    // Its agent holds them open.
+    for (const pipe of pipes) stack.adopt(openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK), closeSync);
+    labels = { 'capstan.disk': JSON.stringify({ directories: [], bound: { bytes: 1, entries: 1 } }) };
+    inspected = state(true, init.pid);
+    const handle = { ...HANDLE, bootId: bootId(), processes: [init], pidNamespace: init.pidNamespace ?? 0n };
+    const adopted = await driver.adopt('one', handle);
+    await wait.begun.promise;
+    const end = jest.spyOn(DiskWatch.prototype, 'end');
+    stack.defer(() => end.mockRestore());
+    adopted?.release();
+    expect(end).toHaveBeenCalledTimes(1);
+    expect(await adopted?.exited).toEqual({ exitCode: null, signal: null, outOfMemory: false });
+    await wait.left.promise;
+    expect([adopted?.stdout.destroyed, adopted?.stderr.destroyed]).toEqual([true, true]);
+    expect(readProcess(init.pid)?.startTicks).toBe(init.startTicks);
   });
 });

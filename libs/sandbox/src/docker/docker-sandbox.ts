@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import type { DiskWatch } from '../disk/disk-watch.js';
 import { isGone, signalHandle, waitGone, type KillHandle } from '../kill/handle.js';
 import { hasProcess } from '../kill/process.js';
-import type { DiskUse, Enforcement, PreparedSandbox, RunningSandbox, SandboxExit } from '../port.js';
+import type { AdoptedSandbox, DiskUse, Enforcement, PreparedSandbox, SandboxExit } from '../port.js';
 import { SandboxFault } from '../sandbox-fault.js';
 import type { Daemon } from './daemon.js';
 import type { Gate } from './gate.js';
@@ -73,7 +73,7 @@ export class DockerSandbox implements PreparedSandbox {
 }
 
 /** A container whose former owner has died after GO: it is read, watched and removed as if it were our own. */
-export class AdoptedContainer implements RunningSandbox {
+export class AdoptedContainer implements AdoptedSandbox {
   readonly stdout: Readable;
   readonly stderr: Readable;
   readonly exited: Promise<SandboxExit>;
@@ -86,6 +86,7 @@ export class AdoptedContainer implements RunningSandbox {
     outputs: { stdout: Readable; stderr: Readable },
     exited: Promise<SandboxExit>,
     private readonly disk: DiskWatch | undefined,
+    private readonly released: AbortController,
   ) {
     this.stdout = outputs.stdout;
     this.stderr = outputs.stderr;
@@ -95,6 +96,12 @@ export class AdoptedContainer implements RunningSandbox {
 
   get diskUse(): DiskUse | undefined {
     return this.disk?.last;
+  }
+
+  release(): void {
+    this.released.abort();
+    this.disk?.end();
+    for (const output of [this.stdout, this.stderr]) output.destroy();
   }
 
   async dispose(): Promise<void> {
@@ -108,17 +115,24 @@ async function removeContainer(handle: KillHandle, daemon: Daemon, id: string, g
   await gate.remove();
 }
 
+/** Of a container that runs still, for a Docker that has not noticed its end, or that is nobody's business any more. */
+const UNTOLD: SandboxExit = { exitCode: null, signal: null, outOfMemory: false };
+
 /**
  * How the container ended, by Docker's word; where that one hangs or was restarted, by the host's own processes, which tell
  * that it ended and not how.
+ *
+ * @param released nobody waits for it any more
  */
 export async function exitOf(
   daemon: Daemon,
   id: string,
   { processes }: KillHandle,
   hasMemoryLimit: boolean,
+  released?: AbortSignal,
 ): Promise<SandboxExit> {
   const stop = new AbortController();
+  released?.addEventListener('abort', () => stop.abort(), { once: true });
   const since = Date.now();
   const word = daemon.ended(id, stop.signal).then(
     () => true,
@@ -126,13 +140,13 @@ export async function exitOf(
   );
   const isTold = await Promise.race([word, untilGone(processes, stop.signal)]);
   if (!isTold) await untilGone(processes, stop.signal);
+  if (released?.aborted === true) return UNTOLD;
   const told = await Promise.race([
     stateOf(daemon, id),
     delay(WORD_PATIENCE_MS, undefined, { signal: stop.signal }).catch(() => undefined),
   ]);
   stop.abort();
-  // Running still, for a Docker that has not noticed.
-  if (told === undefined || told.running) return { exitCode: null, signal: null, outOfMemory: false };
+  if (told === undefined || told.running) return UNTOLD;
   const isAsked = hasMemoryLimit && told.exitCode !== 0 && !told.outOfMemory;
   const outOfMemory = told.outOfMemory || (isAsked && (await hasRunOutOfMemory(daemon, id, since)));
   return { exitCode: told.exitCode, signal: null, outOfMemory };

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { diskTermsOf, DiskWatch, type DiskTerms } from '../disk/disk-watch.js';
 import { waitGone, signalHandle, type KillHandle } from '../kill/handle.js';
 import { bootId, readProcess } from '../kill/process.js';
-import type { PreparedSandbox, RunningSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from '../port.js';
+import type { AdoptedSandbox, PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from '../port.js';
 import { SandboxFault } from '../sandbox-fault.js';
 import { checkSpec } from '../spec/check-spec.js';
 import { containerOptions } from './container-options.js';
@@ -90,7 +90,7 @@ export class DockerDriver implements SandboxDriver {
       await this.daemon.start(id);
       const handle = await this.handleOf(id);
       if (handle === undefined) throw new SandboxFault('sandbox-failed', GONE);
-      const enforced = enforcedOn(initOf(handle), spec.limits, { ownUid: isRoot, isWatched: terms !== undefined });
+      const enforced = enforcedOn(initOf(handle), spec.limits, isRoot);
       const exited = exitOf(this.daemon, id, handle, spec.limits.memoryBytes !== undefined);
       const outputs = await gate.ready(exited);
       const disk = terms && new DiskWatch(terms, handle);
@@ -103,16 +103,17 @@ export class DockerDriver implements SandboxDriver {
     }
   }
 
-  async adopt(agentId: string, handle: KillHandle): Promise<RunningSandbox | undefined> {
+  async adopt(agentId: string, handle: KillHandle): Promise<AdoptedSandbox | undefined> {
     for (const { id, name, labels } of await this.daemon.find(this.labelsOf(agentId))) {
       // A harvest of the same agent has the same labels: what is registered tells them apart.
       const found = await this.handleOf(id);
       if (found === undefined || !isSameHandle(found, handle)) continue;
-      const exited = exitOf(this.daemon, id, found, true);
-      const { gate, outputs } = Gate.adopt(join(this.room, name));
       const terms = labels[LABEL.disk];
       const disk = terms === undefined ? undefined : new DiskWatch(JSON.parse(terms) as DiskTerms, found);
-      return new AdoptedContainer(this.daemon, id, gate, found, outputs, exited, disk);
+      const { gate, outputs } = Gate.adopt(join(this.room, name));
+      const released = new AbortController();
+      const exited = exitOf(this.daemon, id, found, true, released.signal);
+      return new AdoptedContainer(this.daemon, id, gate, found, outputs, exited, disk, released);
     }
     return undefined;
   }

@@ -3,7 +3,7 @@ import { enforcedOn, killGroupOf } from './enforced.js';
 describe('what is enforced on a process', () => {
   it('is what its control groups say, not what was asked for', () => {
     const asked = { memoryBytes: 12_345_678_901, pids: 76_543, cpus: 0.37, diskBytes: 98_765 };
-    expect(enforcedOn(process.pid, asked, { ownUid: false, isWatched: true })).toMatchObject({
+    expect(enforcedOn(process.pid, asked, false)).toMatchObject({
       memory: false,
       pids: false,
       cpus: false,

@@ -6,16 +6,8 @@ import type { Enforcement, SandboxLimits } from '../port.js';
 
 const CPU_PERIOD_US = 100_000;
 
-/**
- * What the kernel says of the container's init: that Docker was asked is no proof.
- *
- * @param isWatched whether somebody measures what it has on the disk
- */
-export function enforcedOn(
-  pid: number,
-  limits: SandboxLimits,
-  { ownUid, isWatched }: { ownUid: boolean; isWatched: boolean },
-): Enforcement {
+/** What the kernel says of the container's init: that Docker was asked is no proof. */
+export function enforcedOn(pid: number, limits: SandboxLimits, ownUid: boolean): Enforcement {
   const groups = controlGroupsOf(pid);
   const holds = (limit: number | undefined, controller: string, v1File: string, v2File: string): boolean => {
     if (limit === undefined) return false;
@@ -27,16 +19,10 @@ export function enforcedOn(
     memory: holds(limits.memoryBytes, 'memory', 'memory.limit_in_bytes', 'memory.max'),
     pids: holds(limits.pids, 'pids', 'pids.max', 'pids.max'),
     cpus: holds(quotaUs, 'cpu', 'cpu.cfs_quota_us', 'cpu.max'),
-    disk: isWatched && limits.diskBytes !== undefined && limits.diskBytes === fileSizeOf(pid),
+    disk: false,
     seccomp: /^Seccomp:\s*2$/m.test(readOrEmpty(`/proc/${String(pid)}/status`)),
     ownUid,
   };
-}
-
-/** Bytes of the largest file that the process may write; undefined where any. */
-function fileSizeOf(pid: number): number | undefined {
-  const read = /^Max file size\s+\d+\s+(\d+)/m.exec(readOrEmpty(`/proc/${String(pid)}/limits`))?.[1];
-  return read === undefined ? undefined : Number(read);
 }
 
 /** The group that is frozen and killed: of v2 where it has the processes, else the v1 freezer's; '' where none can be seen. */
