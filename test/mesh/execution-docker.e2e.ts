@@ -1,4 +1,4 @@
-import { docker } from './execution/driver.js';
+import { docker } from './execution/docker-driver.js';
 import { describeLife } from './execution/life.js';
 import { describeTen } from './execution/ten.js';
 

@@ -1,6 +1,4 @@
 import type { MeshOptions } from '@capstan/localmesh';
-import { TestDocker } from '../../support/test-docker.js';
-import { until } from '../../support/until.js';
 
 /** A sandbox driver of one test, and what only it leaves behind. */
 export interface TestDriver extends AsyncDisposable {
@@ -18,15 +16,3 @@ export const bubblewrap: StartDriver = () =>
     leftNothing: () => Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   });
-
-/** A daemon of its own. */
-export const docker: StartDriver = async () => {
-  const daemon = await TestDocker.start();
-  return {
-    mesh: { sandbox: { driver: 'docker', socketPath: daemon.socketPath } },
-    leftNothing: async () => {
-      await until('no container is left', async () => (await daemon.containers()).length === 0, 60_000);
-    },
-    [Symbol.asyncDispose]: () => daemon[Symbol.asyncDispose](),
-  };
-};
