@@ -54,6 +54,7 @@ const LONG = [
   'apps/agent/src/run-agent.spec',
   ...within('apps/orchestrator/src', [
     'git/git-attacks.spec',
+    'git/hostile-worktree.spec',
     'git/import-pack.spec',
     'git/large-files.spec',
     'git/private-repositories.spec',
@@ -62,6 +63,7 @@ const LONG = [
     'monitor/stalls.spec',
     'secret-scan/secret-scanner.spec',
     'spawner/acp-runtime.spec',
+    'spawner/adoption.spec',
     'spawner/adopted-agents.spec',
     'spawner/command-runtime.spec',
     'spawner/compaction.spec',
@@ -74,7 +76,7 @@ const LONG = [
     'spawner/submit.spec',
   ]),
   ...within('apps/spoke/src', ['connection/connection.spec', 'kill/probe.spec']),
-  ...within('libs/sandbox/src', ['docker/daemon.spec', 'docker/driver.spec']),
+  ...within('libs/sandbox/src', ['bubblewrap/driver.spec', 'docker/daemon.spec', 'docker/driver.spec']),
   'test/conformance/conformance.e2e',
   ...within('test/mesh', [
     'audit.e2e',
