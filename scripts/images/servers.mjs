@@ -10,9 +10,10 @@ set -eu
 export PGDATA=/var/lib/postgresql/18/docker PGHOST=/run/postgresql PATH="$(echo /usr/lib/postgresql/*/bin):$PATH"
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   mkdir -p -m 0700 "$PGDATA"
-  (umask 077 && printf %s "$POSTGRES_PASSWORD" > /tmp/password)
-  initdb --username "$POSTGRES_USER" --pwfile /tmp/password --auth-local trust --auth-host scram-sha-256 > /dev/null
-  rm /tmp/password
+  password="$(mktemp)"
+  printf %s "$POSTGRES_PASSWORD" > "$password"
+  initdb --username "$POSTGRES_USER" --pwfile "$password" --auth-local trust --auth-host scram-sha-256 > /dev/null
+  rm "$password"
   echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
   pg_ctl -w -o "-c listen_addresses= -c unix_socket_directories=$PGHOST" start
   createdb --username "$POSTGRES_USER" "$POSTGRES_DB"

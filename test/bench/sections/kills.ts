@@ -45,7 +45,7 @@ export async function measureKills(bench: Bench, { each, queued }: KillLoad): Pr
 export async function measureIdleKills(bench: Bench, each: number): Promise<Figure[]> {
   const bare = await measureSigkillToGone(Math.min(each, 100));
   const samples = await killRunning(bench, each, WORK.idle);
-  return [...figuresOf('idle', samples, bare), overall(samples)];
+  return figuresOf('idle', samples, bare);
 }
 
 function figuresOf(name: string, samples: number[], bare: number[]): Figure[] {
