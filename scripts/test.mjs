@@ -32,6 +32,7 @@ await main(async () => {
   const given = process.argv.slice(2);
   // Last, because it takes every name behind it.
   const projects = given.includes('--selectProjects') ? [] : ['--selectProjects', 'unit', 'mesh'];
-  const args = [...reporters, ...leaveOut(skipped), ...given, ...projects];
+  env.CAPSTAN_LEFT_OUT = JSON.stringify(leaveOut(skipped));
+  const args = [...reporters, ...given, ...projects];
   await become(pinnedNode, [join(root, 'node_modules/jest/bin/jest.js'), ...args], { cwd: root, env });
 });

@@ -133,6 +133,11 @@ describe('deploy/compose.yaml', () => {
         'orchestrator',
       ]);
       expect(having(({ pid }) => pid === 'host')).toEqual(['reaper', 'orchestrator']);
+      // Both end containers by their control groups: read-only, those of v2 refused the kill.
+      expect(having(({ volumes = [] }) => volumes.includes('/sys/fs/cgroup:/sys/fs/cgroup'))).toEqual([
+        'reaper',
+        'orchestrator',
+      ]);
       expect(having(({ environment = {} }) => 'ANTHROPIC_API_KEY' in environment)).toEqual(['orchestrator']);
       expect(having(({ ports = [] }) => ports.length > 0)).toEqual(['hub', 'orchestrator']);
       expect(compose.networks['instance']).toEqual({ internal: true });

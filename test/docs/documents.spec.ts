@@ -99,6 +99,7 @@ describe('the documents', () => {
         'An agent is stalled',
         'A kill is unconfirmed',
         'Docker hangs',
+        'A lock that nobody holds',
         'The disk is full',
       ]);
       for (const text of faults)

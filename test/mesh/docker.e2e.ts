@@ -97,6 +97,33 @@ describe('an instance whose agents run in Docker', () => {
     }),
   );
 
+  it(
+    'fails a start while Docker hangs, tries again as the spawn allows, and leaves no container',
+    proves(['ORC-106', 'ORC-108', 'ORC-118'], async () => {
+      const { agentId: first } = await spawnAgent(mesh, 'quay');
+      // The first of all waits until it is made.
+      await until('there is an image', async () => ((await docker.get('/images/json')) as []).length > 0, 120_000);
+      await completed(mesh, first);
+      await noContainer();
+      docker.freeze();
+      let [once, again] = ['', ''];
+      try {
+        ({ agentId: once } = await spawnAgent(mesh, 'quay'));
+        ({ agentId: again } = await spawnAgent(mesh, 'quay', { options: { maxRetries: 3 } }));
+        const hasFailed = (agentId: string) => says(agentId, /Start 1 failed/).catch(() => false);
+        await until('the one says that it has failed', () => hasFailed(once), 120_000);
+        expect((await agentIn(mesh, once, 'failed')).error).toMatchObject({ code: 'sandbox-failed' });
+        await until('the other is to be tried again', () => hasFailed(again), 120_000);
+      } finally {
+        docker.thaw();
+      }
+      const hasEnded = async () => ['completed', 'failed'].includes((await mesh.client.agent(again)).state);
+      await until('the other has ended', hasEnded, 120_000);
+      expect((await completed(mesh, again)).harvest).toMatchObject({ pushed: true, files: ['docs/REPOSITORY-MAP.md'] });
+      await noContainer();
+    }),
+  );
+
   /** One whose orchestrator was killed while its command ran, and that goes on under the next one. */
   const adopted = async (): Promise<{ agentId: string; inside: ProcessIdentity[] }> => {
     const agentId = await running();

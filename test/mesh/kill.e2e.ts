@@ -68,21 +68,6 @@ describe('a kill', () => {
   );
 
   it(
-    'gets through while the orchestrator is stopped',
-    proves('ORC-L2', async () => {
-      const agentId = await running();
-      const { orchestrator } = mesh.instance('quay');
-      orchestrator.kill('SIGSTOP');
-      try {
-        expect(await mesh.client.kill(agentId)).toMatchObject({ outcome: 'killed', confirmed: true });
-      } finally {
-        orchestrator.kill('SIGCONT');
-      }
-      await agentIn(mesh, agentId, 'killed');
-    }),
-  );
-
-  it(
     'of an agent that nobody has seen leaves a tombstone that forbids its start',
     proves('ORC-117', async () => {
       const agentId = 'never-seen-before';

@@ -15,7 +15,7 @@ export interface AgentPlace {
 }
 
 /** undefined before the agent is registered and after its death was observed. */
-export async function placeOf(instance: MeshInstance, agentId: string): Promise<AgentPlace | undefined> {
+export async function placeOf(instance: Pick<MeshInstance, 'dir'>, agentId: string): Promise<AgentPlace | undefined> {
   const reaper = new ReaperClient(join(instance.dir, 'run', 'reaper.sock'));
   try {
     const { agents } = await reaper.describe();
@@ -56,6 +56,11 @@ export function processesIn(directory: string): number[] {
   return pids().filter((pid) => attempt(() => readlinkSync(`/proc/${String(pid)}/cwd`)) === directory);
 }
 
+/** The arguments with which a process was started. */
+export function commandOf(pid: number): string[] {
+  return (attempt(() => readFileSync(`/proc/${String(pid)}/cmdline`, 'utf8')) ?? '').split('\0');
+}
+
 /** The environment with which a process was started. */
 export function environmentOf(pid: number): string {
   return attempt(() => readFileSync(`/proc/${String(pid)}/environ`, 'utf8')) ?? '';
@@ -88,6 +93,17 @@ export function parentOf(pid: number): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The process group that a process is in; undefined where that one is gone, or only waits to be noticed so. */
+export function groupOf(pid: number): number | undefined {
+  const stat = attempt(() => readFileSync(`/proc/${String(pid)}/stat`, 'utf8')) ?? '';
+  const [state, , group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return group === undefined || state === 'Z' || state === 'X' ? undefined : Number(group);
+}
+
+export function processesOfGroup(group: number): number[] {
+  return pids().filter((pid) => groupOf(pid) === group);
 }
 
 export function childrenOf(parent: number): number[] {

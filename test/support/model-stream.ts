@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 
 /** Answers as the Messages API streams: the content blocks, each in one piece. @param tokens that the reply reports. */
@@ -14,7 +15,8 @@ export function streamOf(
   send({
     type: 'message_start',
     message: {
-      id: 'msg_1',
+      // Programs take replies of one id for parts of one reply.
+      id: `msg_${randomUUID()}`,
       type: 'message',
       role: 'assistant',
       model: 'test',

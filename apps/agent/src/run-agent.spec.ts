@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,9 @@ import { text } from 'node:stream/consumers';
 import { bundle } from '../../../test/support/bundle.js';
 import { streamOf } from '../../../test/support/model-stream.js';
 import { Upstream, type UpstreamRequest } from '../../../test/support/model-upstream.js';
+import { proves } from '../../../test/support/proves.js';
 import type { OutputLine } from './output.js';
+import type { Task, TaskLimits } from './task.js';
 
 jest.setTimeout(120_000);
 
@@ -46,11 +48,27 @@ describe('an agent', () => {
   });
   afterAll(() => rmSync(directory, { recursive: true }));
 
-  /** Has a model give these answers, the last one for ever. @param drops connections that the gateway loses first */
+  interface Run {
+    reason: string | undefined;
+    lines: OutputLine[];
+    asked: number;
+    /** What the model was asked first. */
+    first: Record<string, unknown> | undefined;
+  }
+
+  /**
+   * Has a model give these answers, the last one for ever.
+   *
+   * @param changes to the task. @param bounds other limits. @param drops connections that the gateway loses first
+   */
   async function run(
     answers: Answer[],
-    drops = 0,
-  ): Promise<{ reason: string | undefined; lines: OutputLine[]; asked: number }> {
+    {
+      changes = {},
+      bounds = {},
+      drops = 0,
+    }: { changes?: Partial<Task>; bounds?: Partial<TaskLimits>; drops?: number } = {},
+  ): Promise<Run> {
     const taskFile = join(directory, 'task.json');
     const limits = {
       iterations: 20,
@@ -58,9 +76,10 @@ describe('an agent', () => {
       timeoutMs: 100_000,
       contextTokens: 200_000,
       compactAtTokens: 160_000,
+      ...bounds,
     };
     const about = { agentId: 'one', taskId: 'one', role: 'worker', model: 'test', workItems: ['Work.'], skills: [] };
-    writeFileSync(taskFile, JSON.stringify({ ...about, limits, repositoryDir: directory }));
+    writeFileSync(taskFile, JSON.stringify({ ...about, limits, repositoryDir: directory, ...changes }));
     const gatewaySocket = join(directory, 'gateway.sock');
     const submitSocket = join(directory, 'submit.sock');
     let at = 0;
@@ -91,7 +110,7 @@ describe('an agent', () => {
         .split('\n')
         .flatMap((line) => (line === '' ? [] : [JSON.parse(line) as OutputLine]));
       const reason = lines.flatMap((line) => (line.type === 'end' ? [line.reason] : [])).at(-1);
-      return { reason, lines, asked: upstream.requests.length };
+      return { reason, lines, asked: upstream.requests.length, first: upstream.requests[0]?.body };
     } finally {
       gateway.close();
       desk.close();
@@ -100,7 +119,7 @@ describe('an agent', () => {
 
   it('goes on where the way to its model was away for as long as a restart of the instance takes', async () => {
     // Four repeats, as the SDK spaces them, are over in less than eight seconds.
-    expect(await run([submit], 5)).toMatchObject({ reason: 'submitted', asked: 1 });
+    expect(await run([submit], { drops: 5 })).toMatchObject({ reason: 'submitted', asked: 1 });
   });
 
   it.each([PROMPT, WITH_REPLY])('sums up and asks again where the model says: %s', async (words) => {
@@ -113,4 +132,49 @@ describe('an agent', () => {
     const { reason, asked } = await run([work, work, tooLong(words), say('So far'), tooLong(words)]);
     expect({ reason, asked }).toEqual({ reason: 'agent-context', asked: 5 });
   });
+
+  it(
+    'tells the model its role, its work items and its skills with the first request',
+    proves('ORC-105', async () => {
+      const changes = {
+        role: 'reviewer',
+        workItems: ['Read it.', 'Judge it.'],
+        skills: ['TypeScript', 'release notes'],
+      };
+      const { first } = await run([submit], { changes });
+      expect(first?.['system']).toContain('You review the code that the task names');
+      expect(first?.['system']).toContain('Skills you may draw on: TypeScript, release notes.');
+      expect(first?.['messages']).toEqual([{ role: 'user', content: 'Task one:\n\n1. Read it.\n\n2. Judge it.' }]);
+      const { first: bare } = await run([submit]);
+      expect(bare?.['system']).not.toContain('Skills');
+    }),
+  );
+
+  it(
+    'tells a program of the owner’s the same, on its input',
+    proves(['ORC-105', 'ORC-L4'], async () => {
+      const tell = {
+        kind: 'command' as const,
+        run: ['/bin/sh', '-c', 'cat >TOLD.md'],
+        environment: {},
+        allow: [],
+        mends: 0,
+      };
+      const changes = { role: 'tester', workItems: ['Test it.'], skills: ['TypeScript'], program: tell };
+      const { reason, asked } = await run([], { changes });
+      expect({ reason, asked }).toEqual({ reason: 'submitted', asked: 0 });
+      const told = readFileSync(join(directory, 'TOLD.md'), 'utf8');
+      for (const words of ['You write and run tests', 'Skills you may draw on: TypeScript.', 'Task one:\n\nTest it.'])
+        expect(told).toContain(words);
+    }),
+  );
+
+  it.each([
+    [220, 2],
+    [221, 3],
+  ])('ends at its limit of %i tokens, those of the reply that reaches it counted: %i requests', (tokens, asked) =>
+    proves('ORC-L4', async () => {
+      expect(await run([work], { bounds: { tokens } })).toMatchObject({ reason: 'agent-budget', asked });
+    })(),
+  );
 });

@@ -25,6 +25,7 @@ const BY_CODE: Readonly<Record<string, number>> = {
   'key-record-missing': ExitCode.notFound,
   'instance-missing': ExitCode.notFound,
   'repository-missing': ExitCode.notFound,
+  'salvage-missing': ExitCode.notFound,
   'not-found': ExitCode.notFound,
   'already-running': ExitCode.conflict,
   'already-joined': ExitCode.conflict,

@@ -1,7 +1,7 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { closeValkey, connectValkey, ReaperClient } from '@capstan/platform';
-import { agentId, newId, taskId, type AgentId } from '@capstan/protocol';
+import { agentId, newId, taskId, type AgentId, type AgentStateName, type AgentView } from '@capstan/protocol';
 import { git } from '../../../test/support/repository.js';
 import { proves } from '../../../test/support/proves.js';
 import { until } from '../../../test/support/until.js';
@@ -23,11 +23,16 @@ describe('the orchestrator', () => {
     expect(await readdir(execution.settings.paths.agents)).toEqual([]);
   }
 
-  async function cleanedEvent(id: AgentId): Promise<void> {
+  /** The states that it went through until it was cleaned up, as they were told. */
+  async function lifeOf(id: AgentId): Promise<AgentStateName[]> {
     const stop = new AbortController();
+    const states: AgentStateName[] = [];
     for await (const event of execution.orchestrator.api.events.read('0', stop.signal)) {
-      if (event.kind === 'cleaned' && event.json.includes(id)) stop.abort();
+      if (event.kind === 'gap' || !event.json.includes(id)) continue;
+      if (event.kind === 'agent') states.push((JSON.parse(event.json) as AgentView).state);
+      if (event.kind === 'cleaned') stop.abort();
     }
+    return states.filter((state, at) => state !== states[at - 1]);
   }
 
   const working = (id: AgentId): Promise<unknown> =>
@@ -50,7 +55,7 @@ describe('the orchestrator', () => {
       expect(git(execution.remote, 'log', '-1', '--format=%s', branch)).toBe('Write done.md');
       expect(git(execution.remote, 'log', '-1', '--format=%b', branch)).toContain(`Capstan-Agent: ${id}`);
       await isClean(id);
-      await cleanedEvent(id);
+      expect(await lifeOf(id)).toEqual(['queued', 'spawning', 'running', 'completed']);
       const { queue } = execution.orchestrator.api;
       await until('its job is done', async () => (await queue.counts()).completed === 1 || undefined);
     }),
@@ -183,7 +188,7 @@ describe('the orchestrator', () => {
   });
 
   it(
-    'tries again what fails before GO, and nothing after it',
+    'tries again what fails before GO',
     proves('ORC-108', async () => {
       const id = agentId(newId());
       const plan = await planOf(id);
@@ -195,6 +200,30 @@ describe('the orchestrator', () => {
       await waiting;
       expect(await execution.textOf(id)).toContain('Start 1 failed');
     }),
+  );
+
+  it.each([
+    ['crashes', 'crash', 'agent-crashed'],
+    ['may have pushed, as far as anybody can tell', 'write', 'push-rejected'],
+  ])('never starts an agent again that %s, however many retries it has', (_, behaviour, code) =>
+    proves('ORC-108', async () => {
+      const hook = join(execution.remote, 'hooks', 'pre-receive');
+      await writeFile(hook, '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+      try {
+        const id = await execution.spawn(behaviour, { options: { maxRetries: 3 } });
+        expect((await execution.agentIn(id, 'failed')).error?.code).toBe(code);
+        await isClean(id);
+        expect(await lifeOf(id)).toEqual(['queued', 'spawning', 'running', 'failed']);
+        const { queue } = execution.orchestrator.api;
+        await until('no job waits for a later start', async () => {
+          const { pending, active } = await queue.counts();
+          return pending + active === 0;
+        });
+        expect((await execution.store.find(id))?.state).toBe('failed');
+      } finally {
+        await rm(hook);
+      }
+    })(),
   );
 
   it(

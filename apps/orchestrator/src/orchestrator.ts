@@ -115,8 +115,17 @@ export class Orchestrator implements Drainable {
       ledger,
       rules: async () => rulesOf(await files.policy()),
     });
-    const driver = sandboxesOf(settings);
-    const cleanup = new Cleanup({ sessions, repositories, store, driver, logger });
+    const driver = sandboxesOf(settings, logger);
+    const cleanup = new Cleanup({
+      sessions,
+      repositories,
+      store,
+      driver,
+      // Of their own: work that is saved, of all agents at once after a kill-all, holds up none that is submitted.
+      turns: new Turns(availableParallelism()),
+      logger,
+      signal: stopped.signal,
+    });
     const orphans = new Orphans({
       runs,
       reaping,
@@ -130,6 +139,7 @@ export class Orchestrator implements Drainable {
     const harvester = new Harvester({
       driver,
       repositories,
+      sessions,
       scanner,
       gates: noGates(logger),
       // Git, a sandbox and a scan for each: more of them than processors would only run out of time together.
@@ -203,7 +213,19 @@ export class Orchestrator implements Drainable {
       logger,
     });
     const adoption = new Adoption({ store, sessions, reaper, driver, adopted, logger });
-    const recovery = new Recovery({ runs, store, reaper, reaping, settlement, cleanup, orphans, adoption, logger });
+    const recovery = new Recovery({
+      runs,
+      store,
+      sessions,
+      reaper,
+      reaping,
+      settlement,
+      cleanup,
+      orphans,
+      adoption,
+      logger,
+      signal: stopped.signal,
+    });
     const worker = new AgentWorker(valkeyUrl, concurrency, (agentId) => spawner.start(agentId), logger);
     const killswitch = new Killswitch({ reaper, reaping, runs, sessions, store, queue, settlement, audit, logger });
     const sweep = new Sweep({ store, queue, worker, adopted, recovery, killswitch, monitor, files, logger, keepDays });
@@ -231,6 +253,7 @@ export class Orchestrator implements Drainable {
       [
         () => sweep.stop(),
         () => stopped.abort(),
+        () => recovery.idle(),
         () => worker.close(),
         () => queue.close(),
         () => reaper.close(),

@@ -73,6 +73,7 @@ export class AdoptionRoom implements AsyncDisposable {
     const harvester = new Harvester({
       driver,
       repositories,
+      sessions,
       scanner: new SecretScanner({ program: SCAN_FROM_SOURCE }),
       secretScan: async () => ({ allow: [] }),
       gates: noGates(logger),
@@ -85,7 +86,9 @@ export class AdoptionRoom implements AsyncDisposable {
     const gateway = new ModelGateway({ provider: createProvider({ name: 'scripted' }), log: logger });
     const judge = answeringJudge(harvester, logger);
     this.sockets = new AgentSockets({ sessions, gateway, judge, tell: nobodyIsTold, logger });
-    const cleanup = (this.cleanup = new Cleanup({ driver, sessions, repositories, store, logger }));
+    const [turns, { signal }] = [new Turns(1), this.stopped];
+    const cleanup = new Cleanup({ driver, sessions, repositories, store, turns, logger, signal });
+    this.cleanup = cleanup;
     const settlement = (this.settlement = new Settlement(store, audit, logger, this.stopped.signal));
     const life = new AgentLife({
       runs,
@@ -185,12 +188,17 @@ export class AdoptionRoom implements AsyncDisposable {
     writeFileSync(join(this.sandboxes.room, 'go'), '');
   }
 
+  /** As its orchestrator does when it stops: the reaper is not asked any more. */
+  stop(): void {
+    this.stopped.abort();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const run = this.api.runs.get(this.plan.agentId);
     run?.stop({ kind: 'killed' });
     await run?.closed;
     await this.sandboxes[Symbol.asyncDispose]();
-    this.stopped.abort();
+    this.stop();
     await this.audit[Symbol.asyncDispose]();
     for (const each of [this.git, this.source]) each[Symbol.dispose]();
   }

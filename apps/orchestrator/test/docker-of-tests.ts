@@ -4,7 +4,7 @@ import { until } from '../../../test/support/until.js';
 import type { TestSandbox } from './test-sandbox.js';
 
 /** A real Docker of its own for the tests of the calling suite. */
-export function dockerOfTests(): TestSandbox {
+export function dockerOfTests(): TestSandbox & { daemon: () => TestDocker } {
   let docker: TestDocker | undefined;
   beforeAll(async () => {
     docker = await TestDocker.start();
@@ -19,6 +19,7 @@ export function dockerOfTests(): TestSandbox {
     return docker;
   };
   return {
+    daemon: running,
     docker: () => ({ socketPath: running().socketPath }),
     nothingIsLeft: async () => {
       await until('no container is left', async () => (await running().containers()).length === 0, 120_000);

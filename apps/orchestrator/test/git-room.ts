@@ -3,13 +3,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { agentId, taskId } from '@capstan/protocol';
-import { BubblewrapDriver, hostRuntime, waitGone } from '@capstan/sandbox';
+import {
+  BubblewrapDriver,
+  signalHandle,
+  waitGone,
+  type Mount,
+  type PreparedSandbox,
+  type SandboxDriver,
+} from '@capstan/sandbox';
 import { git, type TestRepository } from '../../../test/support/repository.js';
 import { RepositoryStore, type BareRepository, type HarvestOrder, type Worktree } from '../src/git/index.js';
 
 const IS_ROOT = process.getuid?.() === 0;
 const UID = IS_ROOT ? 234_568 : (process.getuid?.() ?? 0);
-const driver = new BubblewrapDriver();
+const BUBBLEWRAP = new BubblewrapDriver();
 
 /** A store and a place for worktrees in a temporary directory; gone at the end of its scope. */
 export class GitRoom implements Disposable {
@@ -20,7 +27,8 @@ export class GitRoom implements Disposable {
   /** Created by whatever an attack manages to run outside of a sandbox. */
   readonly marker = join(this.root, 'marker');
 
-  constructor() {
+  /** @param driver of its agents, and of what is harvested of them. */
+  constructor(private readonly driver: SandboxDriver = BUBBLEWRAP) {
     chmodSync(this.root, 0o711);
     mkdirSync(this.parent, { mode: 0o711 });
     // Anybody may make the marker: that it is not there must not be owed to a permission.
@@ -53,7 +61,7 @@ export class GitRoom implements Disposable {
     const { commit } = await repository.resolveBranch('');
     const id = agentId(names.agentId ?? 'agent-one');
     const order = { agentId: id, taskId: taskId('task-one'), commit, uid: UID, gid: UID, parent: this.parent };
-    return new TestAgent(repository, await repository.addWorktree(order));
+    return new TestAgent(repository, await repository.addWorktree(order), this.driver);
   }
 
   [Symbol.dispose](): void {
@@ -66,17 +74,36 @@ export class TestAgent {
   constructor(
     readonly repository: BareRepository,
     readonly worktree: Worktree,
+    private readonly driver: SandboxDriver = BUBBLEWRAP,
   ) {}
 
   harvestOrder(): HarvestOrder {
-    return { repository: this.repository, worktree: this.worktree, driver, uid: UID, gid: UID };
+    return { repository: this.repository, worktree: this.worktree, driver: this.driver, uid: UID, gid: UID };
   }
 
   /** @returns what the script printed. */
   async run(script: string): Promise<string> {
-    const sandbox = await driver.prepare({
+    const sandbox = await this.start(['/bin/sh', '-c', script]);
+    const [said] = await Promise.all([text(sandbox.stdout), sandbox.exited]);
+    await stop(sandbox);
+    return said;
+  }
+
+  /**
+   * Runs beside whatever the test does, for as long as it is in scope.
+   *
+   * @param told hears what it prints. @param mounts beside those of the work tree.
+   */
+  async live(argv: string[], told: (said: string) => void, mounts: Mount[] = []): Promise<AsyncDisposable> {
+    const sandbox = await this.start(argv, mounts);
+    sandbox.stdout.on('data', (said: Buffer) => told(said.toString('utf8')));
+    return { [Symbol.asyncDispose]: () => stop(sandbox) };
+  }
+
+  private async start(argv: string[], mounts: Mount[] = []): Promise<PreparedSandbox> {
+    const sandbox = await this.driver.prepare({
       agentId: this.worktree.agentId,
-      argv: ['/bin/sh', '-c', script],
+      argv,
       env: {
         PATH: '/usr/bin:/bin',
         HOME: '/tmp',
@@ -88,15 +115,20 @@ export class TestAgent {
       cwd: '/workspace',
       uid: UID,
       gid: UID,
-      mounts: [...hostRuntime(), ...this.worktree.mounts()],
+      mounts: [...mounts, ...this.worktree.mounts()],
       limits: {},
       network: 'none',
     });
     sandbox.stderr.resume();
     await sandbox.go();
-    const [said] = await Promise.all([text(sandbox.stdout), sandbox.exited]);
-    await waitGone(sandbox.handle, 5000);
-    await sandbox.dispose();
-    return said;
+    return sandbox;
   }
+}
+
+/** Ends it, whether or not it has ended by itself. */
+async function stop(sandbox: PreparedSandbox): Promise<void> {
+  await signalHandle(sandbox.handle);
+  await sandbox.exited;
+  await waitGone(sandbox.handle, 30_000);
+  await sandbox.dispose();
 }

@@ -1,7 +1,7 @@
 // The agent of the orchestrator's own tests: what it does is named by its first work item.
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 
 const task = JSON.parse(readFileSync('/run/capstan/task.json', 'utf8'));
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -19,7 +19,8 @@ const behaviours = {
   },
   // Larger than what may be committed, of nothing but zeros.
   huge() {
-    execFileSync('truncate', ['-s', '2G', 'huge']);
+    writeFileSync('huge', '');
+    truncateSync('huge', 2 ** 31);
     writeFileSync('half.md', 'half of it\n');
     say({ type: 'submit', summary: 'Write huge' });
   },
@@ -39,6 +40,13 @@ const behaviours = {
     writeFileSync('half.md', 'half of it\n');
     log('working');
     setInterval(() => undefined, 1000);
+  },
+  // Uses a processor, and holds 64 MiB: half of it as its own memory, half as a file that lies in memory.
+  spin() {
+    const held = Buffer.alloc(32 << 20, 1);
+    writeFileSync('/tmp/held', held);
+    log('working');
+    for (;;) held[0] += 1;
   },
   stubborn() {
     writeFileSync('half.md', 'half of it\n');

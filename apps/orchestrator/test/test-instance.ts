@@ -37,6 +37,8 @@ export interface TestInstanceOptions {
   programs?: Record<string, unknown>;
   /** Most that the agents of one task may spend together, millionths of a US dollar. */
   taskBudgetMicroUsd?: number;
+  /** Most that the agents of one tenant may spend on one day, UTC; millionths of a US dollar. */
+  tenantBudgetMicroUsdPerDay?: number;
 }
 
 /** An instance's directory with a real Valkey, a real reaper and a hub's key that may order. */
@@ -75,6 +77,7 @@ export class TestInstance implements AsyncDisposable {
     secrets = [],
     programs = {},
     taskBudgetMicroUsd,
+    tenantBudgetMicroUsdPerDay,
     demandLimits = [],
     sandboxes = ['bubblewrap'],
   }: TestInstanceOptions): Promise<void> {
@@ -88,6 +91,7 @@ export class TestInstance implements AsyncDisposable {
       sandboxes,
       demandLimits,
       ...(taskBudgetMicroUsd === undefined ? {} : { taskBudgetMicroUsd }),
+      ...(tenantBudgetMicroUsdPerDay === undefined ? {} : { tenantBudgetMicroUsdPerDay }),
     };
     // JSON is YAML.
     await writeFile(this.paths.policy, JSON.stringify({ version: 1, spawn, secrets, programs }));

@@ -45,7 +45,8 @@ export class TestInstance implements AsyncDisposable {
     readonly sealingKey: Uint8Array,
   ) {}
 
-  static async start(): Promise<TestInstance> {
+  /** @param wire between the spoke and its Valkey: from the server's URL to the one that the spoke is given */
+  static async start(wire: (url: string) => Promise<string> = async (url) => url): Promise<TestInstance> {
     const dir = await mkdtemp(join(tmpdir(), 'cs-'));
     await joinDirs(dir, TOKEN);
     const key = await SigningKey.create(join(dir, 'identity.key'));
@@ -64,7 +65,7 @@ export class TestInstance implements AsyncDisposable {
     await saveTrust(join(dir, 'trust.json'), new KeyRing([hub.record]));
     await writeFile(join(dir, 'policy.yaml'), POLICY);
     const valkey = testValkey(dir);
-    const env = { CAPSTAN_INSTANCE_DIR: dir, CAPSTAN_VALKEY_URL: valkey.url, CAPSTAN_LOG_LEVEL: 'debug' };
+    const env = { CAPSTAN_INSTANCE_DIR: dir, CAPSTAN_VALKEY_URL: await wire(valkey.url), CAPSTAN_LOG_LEVEL: 'debug' };
     const orchestrator = new StandInOrchestrator(join(dir, 'run', 'orchestrator.sock'), TOKEN);
     const reaper = TestProcess.fromSource('apps/orchestrator/src/reaper/main.ts', env, () =>
       answers(join(dir, 'run', 'reaper.sock')),

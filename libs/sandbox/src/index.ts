@@ -10,6 +10,7 @@ export { SandboxDrivers } from './drivers.js';
 export { DockerDriver, type DockerOptions } from './docker/driver.js';
 export { hostRuntime } from './bubblewrap/host-runtime.js';
 export type { ControlGroupKind } from './cgroup/hierarchy.js';
+export { DiskWatcher } from './disk/disk-watch.js';
 export { removeControlGroups } from './cgroup/agent-groups.js';
 export { bootTimeMs } from './kill/boot-time.js';
 export {

@@ -88,6 +88,13 @@ export interface DiskBreach {
   bound: DiskUse;
 }
 
+/** What goes wrong with a sandbox that runs on, for the log of whoever owns it: this library has none. */
+export interface SandboxWarning {
+  agentId: string;
+  sentence: string;
+  cause?: unknown;
+}
+
 /** A sandbox that its agent runs in. */
 export interface RunningSandbox {
   /** Names the sandbox's processes for ever; what the reaper registers. */
@@ -104,7 +111,10 @@ export interface RunningSandbox {
 
 /** A sandbox whose former owner has died after GO. */
 export interface AdoptedSandbox extends RunningSandbox {
-  /** It is neither read nor watched any more, and runs on: as if it had not been adopted. `exited` then says nothing of its end. */
+  /**
+   * It is neither read nor watched any more, and runs on; what it had printed and nobody had read by then may be lost. `exited`
+   * then says nothing of its end.
+   */
   release(): void;
 }
 

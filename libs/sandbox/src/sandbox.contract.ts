@@ -6,6 +6,7 @@ import { leftoversContract } from './contract/leftovers.contract.js';
 import { limitsContract } from './contract/limits.contract.js';
 import { ContractRoom } from './contract/room.js';
 import { startContract } from './contract/start.contract.js';
+import { usageContract } from './contract/usage.contract.js';
 import type { SandboxDriver } from './port.js';
 
 export interface ContractTerms {
@@ -40,5 +41,8 @@ export function sandboxContract({
   if (disk) diskContract(room);
   adoptionContract(room, outlivesOwner, options);
 
-  if (limits) limitsContract(room);
+  if (limits) {
+    limitsContract(room);
+    usageContract(room);
+  }
 }

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { agentId, taskId } from '@capstan/protocol';
+import { sourceOfMany } from '../../support/many-files.ts';
 import { type Figure, percentile } from '../figures.ts';
 
 const FILES = 100_000;
-const PER_DIRECTORY = 100;
 
 /** The part of the git room that is used here; its code is the built one. */
 interface GitRoom {
@@ -29,7 +29,7 @@ export async function measureWorktrees(rounds: number): Promise<Figure[]> {
   const { RepositoryStore } = (await import(pathToFileURL(built).href)) as GitRoom;
   const root = mkdtempSync(join(tmpdir(), 'capstan-bench-'));
   try {
-    const source = makeSource(join(root, 'source.git'));
+    const source = sourceOfMany(join(root, 'source.git'), FILES);
     const began = performance.now();
     const repository = await new RepositoryStore({ root: join(root, 'repositories') }).open('default', source);
     const cloned = performance.now() - began;
@@ -70,17 +70,4 @@ async function timed(make: () => Promise<void>): Promise<number> {
   const began = performance.now();
   await make();
   return performance.now() - began;
-}
-
-/** By fast-import: a hundred thousand files need not be written to disk first. */
-function makeSource(path: string): string {
-  execFileSync('git', ['init', '--quiet', '--bare', '--initial-branch=main', path]);
-  const lines = ['commit refs/heads/main', 'committer Bench <bench@localhost> 0 +0000', 'data 4', 'Many'];
-  for (let file = 0; file < FILES; file += 1) {
-    const content = `export const file = ${String(file)};\n`;
-    const name = `module-${String(Math.floor(file / PER_DIRECTORY))}/file-${String(file)}.ts`;
-    lines.push(`M 100644 inline ${name}`, `data ${String(content.length)}`, content);
-  }
-  execFileSync('git', ['-C', path, 'fast-import', '--quiet'], { input: `${lines.join('\n')}\ndone\n` });
-  return path;
 }

@@ -103,7 +103,16 @@ export const SEARCHES: readonly Way[] = [
     script: connect('{ path: process.env.HOST_DIR + "/run/reaper.sock" }'),
     observed: /refused (ENOENT|EACCES)/,
   },
-  { name: 'docker', script: connect('{ path: "/var/run/docker.sock" }'), observed: /refused (ENOENT|EACCES)/ },
+  {
+    name: 'docker',
+    script: `${connect('{ path: "/var/run/docker.sock" }')}; ${connect('{ path: process.env.HOST_DOCKER }')}`,
+    observed: /refused (ENOENT|EACCES)[^]*refused (ENOENT|EACCES)/,
+  },
+  {
+    name: 'what-was-given-at-the-start',
+    script: 'ls -la /run/capstan-gate 2>&1; for p in go ready; do timeout 2 cat /run/capstan-gate/$p 2>&1; done',
+    observed: /No such file|\bgo\b/,
+  },
   {
     name: 'git-configuration',
     script:

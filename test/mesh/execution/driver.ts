@@ -3,7 +3,7 @@ import type { MeshOptions } from '@capstan/localmesh';
 /** A sandbox driver of one test, and what only it leaves behind. */
 export interface TestDriver extends AsyncDisposable {
   /** How a mesh is told to run its agents. */
-  readonly mesh: Pick<MeshOptions, 'sandbox'>;
+  readonly mesh: Pick<MeshOptions, 'sandbox' | 'env'>;
   /** Waits until the driver itself knows of no agent any more. */
   leftNothing(): Promise<void>;
 }

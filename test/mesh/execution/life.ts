@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Mesh } from '@capstan/localmesh';
 import type { OrchestratorClient } from '@capstan/platform';
@@ -15,6 +15,10 @@ import type { StartDriver, TestDriver } from './driver.js';
 const PASSES = 20;
 /** ORC-126: a kill takes at most so long, from the order to the answer that proves the death. */
 const KILL_MS = 5_000;
+/** What a commit says of who made it: author, committer, trailers. */
+const WRITTEN = '%an <%ae>%n%cn <%ce>%n%(trailers:only,unfold)';
+/** In whose name the instance's owner has agents' work committed. */
+const AUTHOR = { name: 'Quay agents', email: 'agents@quay.example' };
 
 /** What an agent goes through, and how it is killed: the same on every sandbox. */
 export function describeLife(startDriver: StartDriver): void {
@@ -27,7 +31,8 @@ export function describeLife(startDriver: StartDriver): void {
     beforeAll(async () => {
       driver = await startDriver();
       mesh = await Mesh.start({ instances: ['quay'], repository: repository.path, ...driver.mesh });
-      client = clientOf(mesh.instance('quay'));
+      appendFileSync(join(quay().dir, 'policy.yaml'), `\nauthor: ${JSON.stringify(AUTHOR)}\n`);
+      client = clientOf(quay());
     });
     afterAll(async () => {
       client.close();
@@ -42,7 +47,7 @@ export function describeLife(startDriver: StartDriver): void {
 
     it(
       `takes an agent from its order to its pushed branch, ${String(PASSES)} times in a row, and every step is told`,
-      proves(['ORC-125', 'ORC-107', 'ORC-109'], async () => {
+      proves(['ORC-125', 'ORC-107', 'ORC-109', 'ORC-110'], async () => {
         await using log = new EventLog(client);
         for (let pass = 1; pass <= PASSES; pass += 1) {
           const { agentId } = await spawnAgent(mesh, 'quay');
@@ -52,14 +57,18 @@ export function describeLife(startDriver: StartDriver): void {
           const changes = log.of(agentId);
           expect(changes.map(({ revision }) => revision)).toEqual(changes.map((_, at) => at + 1));
           const { queuedAt, startedAt, completedAt, harvest, error } = changes.at(-1) ?? {};
-          expect([queuedAt, startedAt, completedAt].map((at) => Date.parse(at ?? ''))).toEqual(
-            [queuedAt, startedAt, completedAt].map((at) => Date.parse(at ?? '')).sort((a, b) => a - b),
-          );
+          const times = [queuedAt, startedAt, completedAt].map((at) => Date.parse(at ?? ''));
+          expect(times).not.toContain(NaN);
+          expect(times).toEqual(times.toSorted((a, b) => a - b));
           expect({ error, pushed: harvest?.pushed }).toEqual({ error: null, pushed: true });
           expect(git(remote(), 'rev-parse', `refs/heads/capstan/${agent.taskId}`)).toBe(harvest?.commit);
-          expect(git(remote(), 'log', '-1', '--format=%b', harvest?.commit ?? '')).toContain(
+          expect(git(remote(), 'log', '-1', `--format=${WRITTEN}`, harvest?.commit ?? '').split('\n')).toEqual([
+            `${AUTHOR.name} <${AUTHOR.email}>`,
+            `${AUTHOR.name} <${AUTHOR.email}>`,
             `Capstan-Agent: ${agentId}`,
-          );
+            `Capstan-Task: ${agent.taskId}`,
+            'Capstan-Instance: quay',
+          ]);
           const task = await new InstanceApi(quay()).call('GET', `/tasks/${agent.taskId}`);
           expect(task.body).toEqual({ taskId: agent.taskId, agentId, state: 'completed' });
           expect(await receiptOf(mesh, agentId, 'finished')).toMatchObject({ verified: true });

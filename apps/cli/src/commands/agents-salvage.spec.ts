@@ -66,6 +66,13 @@ describe('capstan agents salvage', () => {
     await expect(said('robin', { drop: true })).rejects.toMatchObject({ code: 'usage' });
   });
 
+  it('lists nothing of an instance that has had no agent yet, and refuses what is none', async () => {
+    rmSync(join(directory, 'repositories'), { recursive: true });
+    await expect(said()).rejects.toMatchObject({ code: 'usage' });
+    writeFileSync(join(directory, 'instance.json'), '{}');
+    expect(await said()).toBe('There is no unfinished work here.\n');
+  });
+
   it.each([
     ['../x', {}, 'id-malformed'],
     ['--output=x', {}, 'id-malformed'],

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { access, readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { isId, LocalFault, stripControl, WireFault } from '@capstan/protocol';
@@ -124,11 +124,20 @@ async function drop(output: Output, { agentId, repository, ref, commit }: Salvag
 
 async function findAll(directory: string): Promise<Salvaged[]> {
   const root = join(resolve(directory), 'repositories');
-  const names = await readdir(root).catch(() => {
+  const names = await readdir(root).catch(async () => {
+    // Made for its first agent.
+    if (await isThere(join(directory, 'instance.json'))) return [];
     throw new LocalFault('usage', `${directory} is no directory of an instance.`);
   });
   const found = await Promise.all(names.filter((name) => KEPT_IN.test(name)).map((name) => findIn(join(root, name))));
   return found.flat().sort((one, other) => one.at.localeCompare(other.at));
+}
+
+async function isThere(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** The notes of an instance's agents whose work trees it keeps because they could not be saved. */

@@ -39,6 +39,20 @@ describe('the configuration', () => {
     }),
   );
 
+  it(
+    'runs agents in Docker where that is said, in the image that its owner names',
+    proves('ORC-106', () => {
+      const docker = (more: Record<string, string>) => loadSettings({ ...env, ...more }).docker;
+      const told = { CAPSTAN_SANDBOX: 'docker', CAPSTAN_DOCKER_SOCKET: '/srv/docker.sock' };
+      expect(docker({ CAPSTAN_AGENT_IMAGE: 'agents:1' })).toBeUndefined();
+      expect(docker({ ...told, CAPSTAN_AGENT_IMAGE: 'agents:1' })).toEqual({
+        socketPath: '/srv/docker.sock',
+        image: 'agents:1',
+      });
+      expect(docker({ ...told, CAPSTAN_AGENT_IMAGE: '' })).toEqual({ socketPath: '/srv/docker.sock' });
+    }),
+  );
+
   it('names every fault at once', () => {
     const faults = () =>
       loadSettings({ CAPSTAN_INSTANCE_DIR: 'here', CAPSTAN_KEEP_DAYS: '0', CAPSTAN_MODEL_PROVIDER: 'other' });

@@ -6,6 +6,7 @@ import { streamOf } from '../../../../test/support/model-stream.js';
 import { proves } from '../../../../test/support/proves.js';
 import { startTestValkey, type TestValkey } from '../../../../test/support/test-valkey.js';
 import { until } from '../../../../test/support/until.js';
+import { ValkeyRelay } from '../../../../test/support/valkey-relay.js';
 import { GatewayRoom, SECRET_KEY } from '../../test/gateway-room.js';
 import { rulesOf } from './gateway-order.js';
 import { SpendLedger, type SharedLimits } from './spend-ledger.js';
@@ -65,6 +66,25 @@ describe('what tasks and tenants may spend', () => {
       const answers = await Promise.all(asked);
       expect(answers.filter((answer) => answer.kind === 'held')).toHaveLength(10);
       expect(answers.filter((answer) => answer.kind === 'spent' && answer.scope === 'task')).toHaveLength(40);
+    }),
+  );
+
+  it(
+    'is held and settled once where the reply is lost, so that nothing of the limit goes with it',
+    proves('ORC-L3', async () => {
+      await using relay = await ValkeyRelay.start(valkey.url);
+      const relayed = await connectValkey(relay.url);
+      await using _client = { [Symbol.asyncDispose]: () => closeValkey(relayed) };
+      const ledger = new SpendLedger(relayed);
+      const limits = { taskMicroUsd: 1000 };
+      relay.loseReply();
+      const held = await hold(ledger, spender('one'), limits, 700);
+      expect([held.amount, relay.lost]).toEqual([700, 1]);
+      relay.loseReply();
+      await held.settle(100);
+      expect(relay.lost).toBe(2);
+      expect(await ledger.spent(spender('one'))).toMatchObject({ task: 100 });
+      expect((await hold(ledger, spender('one'), limits, 1000)).amount).toBe(900);
     }),
   );
 

@@ -2,12 +2,15 @@ import { Script } from '@capstan/platform';
 
 /**
  * Sets a sum aside in every scope at once, so that requests of several agents at the same moment cannot pass a limit
- * together. What is not granted in full is granted in part, down to the least that is of use.
+ * together. What is not granted in full is granted in part, down to the least that is of use. The same hold, which the client
+ * sends again where the reply was lost, is made once.
  *
  * KEYS 1 holds, then one hash per scope. ARGV 1 id of the hold, 2 wanted, 3 least, 4 seconds that the sums are kept, then
  * one limit per scope, empty for none. Answers the sum, or minus the number of the scope that does not allow it.
  */
 export const HOLD = new Script(`
+local made = redis.call('HGET', KEYS[1], ARGV[1])
+if made then return cjson.decode(made).amount end
 local grant, least = tonumber(ARGV[2]), tonumber(ARGV[3])
 for i = 2, #KEYS do
   local limit = tonumber(ARGV[i + 3])

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { proves } from '../../../../test/support/proves.js';
 import { git, TestRepository } from '../../../../test/support/repository.js';
 import { GitRoom } from '../../test/git-room.js';
 import { SmallDisk } from '../../test/small-disk.js';
+import { diskFault } from './disk-fault.js';
 import { commitHarvest, harvest, RepositoryStore } from './index.js';
 import { pushFault } from './push-fault.js';
 import { GitFault } from './safe-git.js';
@@ -78,6 +79,46 @@ describe('a push that is not taken', () => {
   afterEach(() => {
     for (const each of [room, source, disk]) each[Symbol.dispose]();
   });
+
+  it(
+    'is named as such before there is a repository; nothing half made is taken for what it should have been',
+    proves('ORC-110', async () => {
+      const root = join(disk.path, 'repositories');
+      const store = new RepositoryStore({ root });
+      disk.fill();
+      await expect(store.open('default', source.path).catch(diskFault)).resolves.toMatchObject({ code: 'disk-full' });
+      disk.free();
+      expect(await store.open('default', source.path)).toBeDefined();
+      const key = readFileSync(join(root, 'secret'));
+      expect(key).toHaveLength(32);
+      // What an earlier release may have left.
+      writeFileSync(join(root, 'secret'), '');
+      await new RepositoryStore({ root }).open('default', source.path);
+      expect(readFileSync(join(root, 'secret'))).toHaveLength(32);
+      expect(readFileSync(join(root, 'secret'))).not.toEqual(key);
+    }),
+  );
+
+  it(
+    'is named as such while a repository is fetched, and what was fetched by then is not left to fill it',
+    proves('ORC-110', async () => {
+      source.commit('Large', { noise: randomBytes(6 << 20).toString('base64') });
+      const root = join(disk.path, 'repositories');
+      const store = new RepositoryStore({ root });
+      const torn = (): string[] =>
+        readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) => /\/tmp_[^/]*$/.test(name));
+      disk.resize(4);
+      await expect(store.open('default', source.path)).rejects.toMatchObject({ code: 'disk-full' });
+      expect(torn()).toEqual([]);
+      const [bare = ''] = readdirSync(root).filter((name) => name.endsWith('.git'));
+      // As a crash leaves it.
+      writeFileSync(join(root, bare, 'objects/pack/tmp_pack_abcdef'), 'half');
+      await expect(store.open('default', source.path)).rejects.toMatchObject({ code: 'disk-full' });
+      expect(torn()).toEqual([]);
+      disk.resize(32);
+      expect(await store.open('default', source.path)).toBeDefined();
+    }),
+  );
 
   it(
     'is named as such while files are checked out; nothing of them is left, and a later try succeeds',

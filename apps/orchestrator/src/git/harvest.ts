@@ -1,3 +1,4 @@
+import type { Logger } from '@capstan/platform';
 import { LocalFault, WireFault } from '@capstan/protocol';
 import {
   signalHandle,
@@ -28,6 +29,7 @@ export interface HarvestOrder {
   limits?: Partial<HarvestLimits>;
   /** Ends it before its time. */
   signal?: AbortSignal;
+  logger?: Logger;
 }
 
 /**
@@ -62,9 +64,10 @@ export async function holdAny(order: HarvestOrder, part: HarvestPart): Promise<H
   await checkWorktree(order.worktree);
   order.signal?.throwIfAborted();
   const sandbox = await order.driver.prepare(specOf(order, part, limits));
-  const stop = (): void => void signalHandle(sandbox.handle);
+  const stop = (): void => kill(sandbox, order);
   let isLate = false;
-  const timer = setTimeout(() => {
+  // Again and again, for what could not be signalled.
+  const timer = setInterval(() => {
     isLate = true;
     stop();
   }, limits.timeoutMs);
@@ -73,19 +76,20 @@ export async function holdAny(order: HarvestOrder, part: HarvestPart): Promise<H
     order.signal?.throwIfAborted();
     return await receive(order, sandbox, limits, part, () => isLate);
   } finally {
-    clearTimeout(timer);
+    clearInterval(timer);
     order.signal?.removeEventListener('abort', stop);
     await end(sandbox);
   }
 }
 
 async function receive(
-  { repository, worktree }: HarvestOrder,
+  order: HarvestOrder,
   sandbox: PreparedSandbox,
   limits: HarvestLimits,
   part: HarvestPart,
   isLate: () => boolean,
 ): Promise<HeldHarvest | undefined> {
+  const { repository, worktree } = order;
   const complaint = firstBytes(sandbox.stderr);
   await sandbox.go();
   const imported = holdPack({
@@ -96,7 +100,7 @@ async function receive(
     links: part === 'all' ? 'refuse' : 'drop',
   });
   // Nobody reads on: without this it would wait for room in the pipe until its time is up.
-  imported.catch(() => void signalHandle(sandbox.handle));
+  imported.catch(() => kill(sandbox, order));
   const [result, exit] = await Promise.allSettled([imported, sandbox.exited]);
   const said = await complaint;
   if (exit.status === 'fulfilled' && exit.value.exitCode === 0 && result.status === 'fulfilled') {
@@ -143,6 +147,13 @@ function specOf(
     network: 'none',
     tmpfs: ['/harvest'],
   };
+}
+
+/** Nobody waits for it: what fails is tried again when its time is up, and at its end. */
+function kill({ handle }: PreparedSandbox, { worktree: { agentId }, logger }: HarvestOrder): void {
+  signalHandle(handle).catch((error: unknown) => {
+    logger?.error({ err: error, agentId, msg: 'a harvest could not be ended yet' });
+  });
 }
 
 async function end(sandbox: PreparedSandbox): Promise<void> {

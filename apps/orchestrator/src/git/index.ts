@@ -22,4 +22,4 @@ export type { ConflictFile } from './conflict-file.js';
 export { diskFault } from './disk-fault.js';
 export { makeCommit } from './commit.js';
 export { absentContents } from './absent-contents.js';
-export { pruneWorktrees, removeHeld } from './prune-worktrees.js';
+export { pruneWorktrees, removeHeld, removeLocks } from './prune-worktrees.js';

@@ -37,6 +37,7 @@ export async function push({ repository, branch, commit, expected, signal }: Pus
     await repository.git(['push', ...flags, '--end-of-options', url, `${objectId(commit)}:${ref}`], {
       env,
       timeoutMs: PUSH_TIMEOUT_MS,
+      talks: true,
       ...(signal === undefined ? {} : { signal }),
     });
   } catch (error) {

@@ -1,5 +1,5 @@
-import { createHash, createHmac, randomBytes, randomUUID } from 'node:crypto';
-import { access, chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createHash, createHmac, randomUUID } from 'node:crypto';
+import { access, chmod, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tenantId, WireFault } from '@capstan/protocol';
 import { BareRepository, metadataTurn } from './bare-repository.js';
@@ -9,6 +9,8 @@ import { KeyedMutex } from './keyed-mutex.js';
 import { repositorySource, type RepositorySource } from './repository-source.js';
 import { gitText, runGit } from './safe-git.js';
 import { sourceFault } from './source-fault.js';
+import { loadOrMakeKey } from './store-key.js';
+import { removeTornPacks } from './torn-packs.js';
 
 const CONNECT_TIMEOUT_MS = 60_000;
 const FETCH_TIMEOUT_MS = 15 * 60_000;
@@ -60,6 +62,8 @@ export class RepositoryStore {
     const source = repositorySource(repository);
     const directory = await this.placeOf(tenantId(tenant), source.url);
     return this.turns.run(directory, async () => {
+      // Of a former life's: first of all, as it may be what leaves no room for anything else.
+      await removeTornPacks(`${directory}.git`);
       const config = await writeConfig(directory, source);
       const env = await this.envOf(source);
       const advertised = await ask(source, config, env);
@@ -127,7 +131,10 @@ export class RepositoryStore {
   }
 
   private key(): Promise<Buffer> {
-    this.secret ??= loadSecret(this.root);
+    this.secret ??= loadSecret(this.root).catch((error: unknown) => {
+      this.secret = undefined;
+      throw error;
+    });
     return this.secret;
   }
 }
@@ -140,15 +147,9 @@ async function writeAskPass(file: string): Promise<string> {
 }
 
 async function loadSecret(root: string): Promise<Buffer> {
-  const file = join(root, 'secret');
   await mkdir(root, { recursive: true });
   await chmod(root, 0o711);
-  try {
-    await writeFile(file, randomBytes(32), { mode: 0o600, flag: 'wx', flush: true });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
-  return readFile(file);
+  return loadOrMakeKey(join(root, 'secret'));
 }
 
 function configFileOf(directory: string): string {
@@ -176,6 +177,7 @@ async function ask(source: RepositorySource, configFile: string, env: Record<str
       configFile,
       env,
       timeoutMs: CONNECT_TIMEOUT_MS,
+      talks: true,
     });
   } catch (error) {
     throw sourceFault(error);
@@ -262,9 +264,12 @@ async function update(
       configFile,
       env,
       timeoutMs: FETCH_TIMEOUT_MS,
+      talks: true,
     });
   } catch (error) {
     const fault = sourceFault(error);
-    throw (fault.code === 'repository-unavailable' ? await diskFaultAt(error, gitDir) : undefined) ?? fault;
+    const told = (fault.code === 'repository-unavailable' ? await diskFaultAt(error, gitDir) : undefined) ?? fault;
+    await removeTornPacks(gitDir);
+    throw told;
   }
 }

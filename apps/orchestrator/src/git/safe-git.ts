@@ -35,9 +35,13 @@ export interface GitOptions {
   maxOutputBytes?: number;
   /** Exit codes that are an answer, not a failure; default 0 alone. */
   exitCodes?: readonly number[];
+  /** It talks to a source, and reads nothing: what git starts for that (ssh, a helper, git at the source) ends with us too. */
+  talks?: boolean;
 }
 
 const TIMEOUT_MS = 60_000;
+/** Exit code of what starts git for us, where that is not there. */
+const NOT_FOUND = 127;
 /** So long may git take to remove its lock files when it is ended. */
 const UNLOCK_MS = 500;
 const MOST_OUTPUT = 16 * 1024 * 1024;
@@ -48,6 +52,18 @@ const MOST_COMPLAINT = 16 * 1024;
  * started by a transport and does not know our settings.
  */
 const MOST_MEMORY = '768m';
+
+/** The kernel ends git when we die: else it would push on, and hold locks, beside our next life. */
+const WITH_US = ['setpriv', '--pdeathsig', 'TERM', '--'];
+/** The kernel tells git alone, and not what git has started. */
+const ALL_WITH_US = [
+  ...WITH_US,
+  '/bin/sh',
+  '-c',
+  // A shell hears a signal while it waits for what runs in the background.
+  `trap 'trap "" TERM; kill -TERM 0; wait' TERM; "$@" & wait "$!"`,
+  'capstan-git',
+];
 
 /** Programs are found here and nowhere else. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -135,7 +151,8 @@ export async function runGit(args: readonly string[], options: GitOptions = {}):
     const inputFault = await feeding;
     const isAnswer = exitCode !== null && (options.exitCodes ?? [0]).includes(exitCode) && reason === 'failed';
     if (!isAnswer || inputFault !== undefined) {
-      throw new GitFault(command, reason, exitCode, stderr.toString('utf8'), { cause: inputFault });
+      const why = reason === 'failed' && exitCode === NOT_FOUND ? 'missing' : reason;
+      throw new GitFault(command, why, exitCode, stderr.toString('utf8'), { cause: inputFault });
     }
     return stdout;
   } catch (error) {
@@ -155,7 +172,8 @@ export async function gitText(args: readonly string[], options: GitOptions = {})
 
 function start(args: readonly string[], options: GitOptions): ChildProcessByStdio<Writable, Readable, Readable> {
   const settings = SETTINGS.flatMap((setting) => ['-c', setting]);
-  return spawn('git', ['--no-pager', ...settings, ...args], {
+  const [program = '', ...first] = options.talks === true ? ALL_WITH_US : WITH_US;
+  return spawn(program, [...first, 'git', '--no-pager', ...settings, ...args], {
     cwd: options.cwd ?? '/',
     env: environment(options),
     stdio: ['pipe', 'pipe', 'pipe'],

@@ -1,3 +1,6 @@
+import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createLogger } from '@capstan/platform';
 import { agentId, create, DescriptionSchema, type Description } from '@capstan/protocol';
 import { isGone, type PreparedSandbox } from '@capstan/sandbox';
@@ -21,7 +24,10 @@ describe('the second look at leases', () => {
     bootMs = 1_000;
     asked = 0;
     describeReaper = () => Promise.reject(new Error('silent'));
-    watch = new LeaseWatch({ describe: () => ((asked += 1), describeReaper()) }, logger, () => bootMs);
+    watch = new LeaseWatch({ describe: () => ((asked += 1), describeReaper()) }, logger, () => {
+      if (Number.isNaN(bootMs)) throw new Error('no time');
+      return bootMs;
+    });
   });
   afterEach(() => sandboxes[Symbol.asyncDispose]());
 
@@ -43,6 +49,38 @@ describe('the second look at leases', () => {
     await until(() => isGone(sandbox.handle));
     expect(run.intent).toEqual({ kind: 'limit', code: 'lease-expired' });
   });
+
+  it('signals an agent again that could not be signalled', async () => {
+    const { run, sandbox } = await running();
+    // The file by which a control group is killed: nobody can write to it.
+    const cgroup = mkdtempSync(join(tmpdir(), 'capstan-lease-'));
+    mkdirSync(join(cgroup, 'cgroup.kill'));
+    const failed = jest.spyOn(logger, 'error');
+    try {
+      using _watch = watch.watch(run, { ...sandbox.handle, cgroup }, MINUTE);
+      bootMs += 2 * MINUTE;
+      await until(() => failed.mock.calls.length > 0, 20_000);
+      expect(isGone(sandbox.handle)).toBe(false);
+      rmdirSync(join(cgroup, 'cgroup.kill'));
+      await until(() => isGone(sandbox.handle), 20_000);
+    } finally {
+      failed.mockRestore();
+      rmSync(cgroup, { recursive: true });
+    }
+  }, 60_000);
+
+  it('goes on after a moment at which the time could not be told', async () => {
+    const { run, sandbox } = await running();
+    using _watch = watch.watch(run, sandbox.handle, MINUTE);
+    const before = bootMs;
+    // As where no file can be opened.
+    bootMs = NaN;
+    const askedBefore = asked;
+    await until(() => asked > askedBefore + 1, 20_000);
+    expect(isGone(sandbox.handle)).toBe(false);
+    bootMs = before + 2 * MINUTE;
+    await until(() => isGone(sandbox.handle), 20_000);
+  }, 60_000);
 
   it('asks before it judges, and believes the reaper', async () => {
     const { run, sandbox } = await running();

@@ -13,6 +13,8 @@ interface Watched {
   /** As far as is known, by each clock; milliseconds. */
   untilWallMs: number;
   untilBootMs: number;
+  /** It is past its lease, and that was said. */
+  isOver: boolean;
 }
 
 /**
@@ -36,19 +38,25 @@ export class LeaseWatch {
   watch(run: AgentRun, handle: KillHandle, killAfterMs: number): Disposable {
     if (killAfterMs === 0) return { [Symbol.dispose]: () => undefined };
     const { agentId } = run;
-    this.watched.set(agentId, { run, handle, ...this.until(Date.now() + killAfterMs) });
+    this.watched.set(agentId, { run, handle, ...this.until(Date.now() + killAfterMs), isOver: false });
     this.timer ??= setInterval(() => void this.look(), LOOK_MS);
     return { [Symbol.dispose]: () => this.forget(agentId) };
   }
 
-  /** Asks first: a stop of this process alone must not end an agent whose lease was renewed meanwhile. */
+  /** Asks first: a stop of this process alone must not end an agent whose lease was renewed meanwhile. Never rejects. */
   private async look(): Promise<void> {
     if (this.isLooking) return;
     this.isLooking = true;
-    await this.ask();
-    this.isLooking = false;
-    for (const { run, handle, untilWallMs, untilBootMs } of this.watched.values()) {
-      if (Date.now() >= untilWallMs || this.bootMs() >= untilBootMs) this.end(run, handle);
+    try {
+      await this.ask();
+      for (const watched of this.watched.values()) {
+        const { untilWallMs, untilBootMs } = watched;
+        if (Date.now() >= untilWallMs || this.bootMs() >= untilBootMs) this.end(watched);
+      }
+    } catch (error) {
+      this.logger.error({ err: error, msg: 'leases cannot be looked at' });
+    } finally {
+      this.isLooking = false;
     }
   }
 
@@ -70,15 +78,19 @@ export class LeaseWatch {
     return { untilWallMs: wallMs + SLACK_MS, untilBootMs: this.bootMs() + leftMs };
   }
 
-  private end(run: AgentRun, handle: KillHandle): void {
+  private end(watched: Watched): void {
+    const { run, handle } = watched;
     const { agentId } = run;
-    this.forget(agentId);
-    this.logger.warn({ agentId, msg: 'the lease of the agent has ended' });
-    run.stop({ kind: 'limit', code: 'lease-expired' });
-    // Besides the reaper: that it hangs is the case for which this is here.
-    signalHandle(handle).catch((error: unknown) => {
-      this.logger.error({ err: error, agentId, msg: 'an agent without a lease was not signalled' });
-    });
+    if (!watched.isOver) {
+      watched.isOver = true;
+      this.logger.warn({ agentId, msg: 'the lease of the agent has ended' });
+      run.stop({ kind: 'limit', code: 'lease-expired' });
+    }
+    // Besides the reaper: that it hangs is the case for which this is here. What fails is tried again at the next look.
+    signalHandle(handle).then(
+      () => this.forget(agentId),
+      (error: unknown) => this.logger.error({ err: error, agentId, msg: 'an agent without a lease was not signalled' }),
+    );
   }
 
   private forget(agentId: AgentId): void {

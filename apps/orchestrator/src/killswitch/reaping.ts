@@ -28,12 +28,18 @@ export class Reaping {
   /**
    * Resolves once the reaper has observed that nothing of the agent is left. Where that does not happen by itself, the
    * agent is killed: its launcher has ended, so that nobody needs what remains.
+   *
+   * @returns `finishedOff`: something was seen to remain, so that the death may be by this order alone
    */
-  async untilGone(agentId: AgentId): Promise<Death> {
-    return this.until(agentId, async (attempt) => {
+  async untilGone(agentId: AgentId): Promise<Death & { finishedOff: boolean }> {
+    let finishedOff = false;
+    const death = await this.until(agentId, async (attempt) => {
       if (attempt > 0) return this.killOnce(agentId);
-      return this.reaper.observe(agentId, OBSERVE_MS);
+      const seen = await this.reaper.observe(agentId, OBSERVE_MS);
+      finishedOff = seen.outcome === 'unconfirmed';
+      return seen;
     });
+    return { ...death, finishedOff };
   }
 
   /** As `untilGone`, for an agent of which it is not known whether the reaper ever took it: then there is nothing to do. */

@@ -1,4 +1,4 @@
-import { acpRuntimeContract } from '../../test/acp-runtime.contract.js';
+import { acpRuntimeContract } from '../../test/contract/acp-runtime.contract.js';
 import { BUBBLEWRAP } from '../../test/test-sandbox.js';
 
 jest.setTimeout(300_000);

@@ -22,7 +22,7 @@ describe('the end of an agent', () => {
     ['it filled the disk', { exitCode: null, overDisk: FULL, reason: 'agent-budget' }, 'agent-disk'],
     [
       'it filled the disk, and the reaper had to finish it off',
-      { outcome: 'killed', exitCode: 137, overDisk: FULL },
+      { outcome: 'killed', finishedOff: true, exitCode: 137, overDisk: FULL },
       'agent-disk',
     ],
     ['it filled the disk, and had ended well before anybody acted', { overDisk: FULL }, 'agent-no-submit'],
@@ -61,6 +61,7 @@ describe('the end of an agent', () => {
   it('is a death where somebody ordered it, whatever the agent said', () => {
     expect(endOfAgent(facts({ intent: { kind: 'killed' }, submitted: 'done' }))).toEqual({ kind: 'killed' });
     expect(endOfAgent(facts({ outcome: 'killed', submitted: 'done', exitCode: null }))).toEqual({ kind: 'killed' });
+    expect(endOfAgent(facts({ outcome: 'killed', exitCode: 137, overDisk: FULL }))).toEqual({ kind: 'killed' });
   });
 
   it('is its work where it ended by itself before the signal of a limit came', () => {

@@ -22,6 +22,8 @@ export interface EndFacts {
   outcome: DeathOutcome;
   /** Why the reaper killed it by itself, if it did. */
   cause?: string | undefined;
+  /** Something of it was left, and the reaper ended that because we asked it to. */
+  finishedOff?: boolean;
   intent: EndIntent | undefined;
   exitCode: number | null;
   /** The kernel ended something of it for want of memory. */
@@ -55,9 +57,12 @@ export function endOfAgent(facts: EndFacts): AgentEnd {
   if (intent !== undefined && (outcome === 'killed' || facts.submitted === undefined)) {
     return failed(intent.kind === 'lost' ? 'orchestrator-lost' : intent.code);
   }
+  const isDead = intent === undefined && outcome !== 'already-gone';
+  // The receipt of whoever ordered it says `killed`.
+  if (isDead && facts.finishedOff !== true) return { kind: 'killed' };
   // Whoever was ended for it may have left something that the reaper had to finish off: that is nobody's order.
   if (facts.overDisk !== undefined && facts.exitCode !== 0) return diskFilled(facts.overDisk);
-  if (intent === undefined && outcome !== 'already-gone') return { kind: 'killed' };
+  if (isDead) return { kind: 'killed' };
   if (facts.submitted !== undefined && facts.exitCode === 0) return { kind: 'submitted', summary: facts.submitted };
   if (facts.reason !== undefined && OWN_REASONS.includes(facts.reason)) return failed(facts.reason);
   if (facts.exitCode === 0) return failed('agent-no-submit');

@@ -84,13 +84,13 @@ export class AgentLife {
     }
   }
 
-  /** The limits of the agent hold whether or not Valkey answers. */
+  /** The limits of the agent hold whether or not Valkey answers; its end is written once Valkey knows that it has run. */
   private async tellRunning(run: AgentRun, { fence, agent }: Claim, { warnings }: Launched): Promise<void> {
-    const { store, logger } = this.parts;
+    const { settlement, logger } = this.parts;
     if (agent.state === 'running') return;
     const { agentId } = run;
     try {
-      const changed = await store.change(agentId, {
+      const changed = await settlement.write(agentId, {
         fence,
         state: 'running',
         patch: { warnings: warnings.length === 0 ? null : warnings },

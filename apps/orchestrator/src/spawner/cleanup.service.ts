@@ -8,13 +8,18 @@ import type { AgentStore } from '../valkey/agent.store.js';
 import type { AgentRun } from './agent-run.js';
 import type { Launched } from './launcher.js';
 import type { SessionRecord, Sessions } from './session.js';
+import type { Turns } from './turns.js';
 
 export interface CleanupParts {
   driver: SandboxDriver;
   sessions: Sessions;
   repositories: RepositoryStore;
   store: AgentStore;
+  /** So much work is saved at once. */
+  turns: Turns;
   logger: Logger;
+  /** Aborted when the orchestrator stops: the next start saves what is left. */
+  signal: AbortSignal;
 }
 
 /** Times that a harvest may be interrupted before the work tree is left as it is. */
@@ -28,9 +33,12 @@ interface Saved {
   sentence: string;
 }
 
+const NOT_YET: Saved = { outcome: 'later', sentence: 'Unfinished work could not be saved yet.' };
+
 /** Removes what an agent leaves: sandbox, gateway socket, worktree, directories. What fails is tried again by the sweep. */
 export class Cleanup {
   private readonly tries = new Map<AgentId, number>();
+  private readonly finishing = new Map<AgentId, Promise<void>>();
 
   constructor(private readonly parts: CleanupParts) {}
 
@@ -62,6 +70,17 @@ export class Cleanup {
    * reaper has registered of the agent must be observed gone.
    */
   async finishLeft(agentId: AgentId): Promise<void> {
+    const finishing = this.clearAway(agentId).finally(() => this.finishing.delete(agentId));
+    this.finishing.set(agentId, finishing);
+    await finishing;
+  }
+
+  /** Before a start: an order that comes again after Valkey was emptied names an agent whose work is being saved. */
+  async untilFinished(agentId: AgentId): Promise<void> {
+    await this.finishing.get(agentId)?.catch(() => undefined);
+  }
+
+  private async clearAway(agentId: AgentId): Promise<void> {
     const { sessions, repositories, store } = this.parts;
     const [record, plan] = [await sessions.recall(agentId), await store.findPlan(agentId)];
     // A harvest, say, that was being launched: it may still read the work tree.
@@ -102,21 +121,25 @@ export class Cleanup {
    */
   private async save(owner: SessionRecord, repository: BareRepository, worktree: Worktree): Promise<Saved> {
     const { agentId, uid, gid } = owner;
+    const { turns, signal } = this.parts;
     const tries = (this.tries.get(agentId) ?? 0) + 1;
     if (tries > MOST_TRIES) return { outcome: 'kept', sentence: KEPT };
     // An earlier clean-up came as far as this.
     if (!(await isThere(worktree.dir))) return { outcome: 'saved', sentence: 'There was no unfinished work.' };
     try {
-      const saved = await salvage({ repository, worktree, driver: this.parts.driver, uid, gid });
+      const { driver, logger } = this.parts;
+      const order = { repository, worktree, driver, uid, gid, logger, signal };
+      const saved = await turns.run(() => salvage(order), signal);
       this.tries.delete(agentId);
       return { outcome: 'saved', sentence: sentenceOf(saved) };
     } catch (error) {
+      if (signal.aborted) return NOT_YET;
       this.parts.logger.error({ err: error, agentId, tries, msg: 'unfinished work could not be saved' });
       const isInterrupted = error instanceof HarvestInterrupted;
       // What cannot be taken in cannot be taken in later either.
       const isFinal = isInterrupted ? tries === MOST_TRIES : error instanceof WireFault && !error.retryable;
       if (isInterrupted) this.tries.set(agentId, tries);
-      if (!isFinal) return { outcome: 'later', sentence: 'Unfinished work could not be saved yet.' };
+      if (!isFinal) return NOT_YET;
       await this.keep(owner, error instanceof Error ? error.message : '');
       return { outcome: 'kept', sentence: KEPT };
     }

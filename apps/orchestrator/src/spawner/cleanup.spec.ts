@@ -20,9 +20,12 @@ import { AgentStore } from '../valkey/agent.store.js';
 import { Cleanup } from './cleanup.service.js';
 import { Sessions } from './session.js';
 import type { SpawnPlan } from './spawn-plan.js';
+import { Turns } from './turns.js';
 
 const logger = createLogger('test', { level: 'silent' });
 const isRoot = process.getuid?.() === 0;
+const turns = new Turns(1);
+const { signal } = new AbortController();
 
 function planFor(repository: string): SpawnPlan {
   return {
@@ -94,7 +97,7 @@ describe('what an orchestrator that was killed left of an agent', () => {
     renameSync(source.path, `${source.path}.away`);
     stack.defer(() => renameSync(`${source.path}.away`, source.path));
 
-    const parts = { driver, sessions: sessionsOf(), repositories: repositoriesOf(), store, logger };
+    const parts = { driver, sessions: sessionsOf(), repositories: repositoriesOf(), store, turns, logger, signal };
     await new Cleanup(parts).finishLeft(id);
 
     // Without control groups there is nothing to find it by.
@@ -134,7 +137,8 @@ describe('what an orchestrator that was killed left of an agent', () => {
     truncateSync(ownedFile(join(worktree.dir, 'large'), uid, gid), 101 * 1024 * 1024);
 
     const driver = new BubblewrapDriver({ owner: directory });
-    const cleanup = new Cleanup({ driver, sessions, repositories, store, logger });
+    const parts = { driver, sessions, repositories, store, turns, logger, signal };
+    const cleanup = new Cleanup(parts);
     for (let round = 0; round < 2; round += 1) {
       await expect(cleanup.finishLeft(id)).rejects.toMatchObject({ code: 'not-saved' });
       expect(readdirSync(worktree.dir)).toContain('large');
@@ -143,7 +147,7 @@ describe('what an orchestrator that was killed left of an agent', () => {
     expect(await store.untidy()).toEqual([id]);
 
     rmSync(worktree.dir, { recursive: true });
-    await new Cleanup({ driver, sessions, repositories, store, logger }).finishLeft(id);
+    await new Cleanup(parts).finishLeft(id);
     expect(readdirSync(directory)).toEqual([]);
     expect(await store.untidy()).toEqual([]);
   }, 60_000);

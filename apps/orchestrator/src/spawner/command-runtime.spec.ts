@@ -1,4 +1,4 @@
-import { commandRuntimeContract } from '../../test/command-runtime.contract.js';
+import { commandRuntimeContract } from '../../test/contract/command-runtime.contract.js';
 import { BUBBLEWRAP } from '../../test/test-sandbox.js';
 
 jest.setTimeout(300_000);

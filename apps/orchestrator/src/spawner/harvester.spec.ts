@@ -1,19 +1,22 @@
 import { once } from 'node:events';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo, type Socket } from 'node:net';
-import { join } from 'node:path';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { dirname, join } from 'node:path';
 import { createLogger } from '@capstan/platform';
-import { BubblewrapDriver } from '@capstan/sandbox';
+import { BubblewrapDriver, type SandboxDriver } from '@capstan/sandbox';
 import { git, TestRepository } from '../../../../test/support/repository.js';
 import { proves } from '../../../../test/support/proves.js';
 import { until } from '../../../../test/support/until.js';
 import { GitRoom, type TestAgent } from '../../test/git-room.js';
+import { HeldDriver } from '../../test/held-driver.js';
 import { planFor } from '../../test/plans.js';
 import { SCAN_FROM_SOURCE } from '../../test/scan-program.js';
 import { noGates } from '../coordinator/gates.js';
+import { withinTime } from '../killswitch/within-time.js';
 import { SecretScanner } from '../secret-scan/index.js';
 import { AgentRun } from './agent-run.js';
-import { DEFAULT_AUTHOR, Harvester } from './harvester.js';
+import { DEFAULT_AUTHOR, Harvester, HarvestStopped } from './harvester.js';
+import { Sessions } from './session.js';
 import type { SpawnPlan } from './spawn-plan.js';
 import type { Submission } from './submission.js';
 import { Turns } from './turns.js';
@@ -22,6 +25,38 @@ import type { WorkPlace } from './work-place.js';
 jest.setTimeout(120_000);
 
 const logger = createLogger('test', { level: 'silent' });
+
+/** A source that takes connections and says nothing. */
+class SilentRemote implements AsyncDisposable {
+  /** Whoever had asked has gone away. */
+  isLeft = false;
+  readonly asked: Promise<unknown>;
+  private readonly sockets: Socket[] = [];
+
+  private constructor(private readonly server: Server) {
+    this.asked = once(server, 'connection');
+    server.on('connection', (socket) => {
+      this.sockets.push(socket.on('error', () => undefined).once('close', () => (this.isLeft = true)));
+      socket.resume();
+    });
+  }
+
+  static async start(): Promise<SilentRemote> {
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return new SilentRemote(server);
+  }
+
+  get url(): string {
+    return `https://127.0.0.1:${String((this.server.address() as AddressInfo).port)}/x.git`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.server.close();
+    for (const socket of this.sockets) socket.destroy();
+  }
+}
 const KEY = ['sk', 'ant', 'api03', 'k'.repeat(60)].join('-');
 
 describe('work that is judged', () => {
@@ -33,6 +68,22 @@ describe('work that is judged', () => {
   let place: WorkPlace;
   let harvester: Harvester;
   let isStopped: boolean;
+  let sessions: Sessions;
+  let turns: Turns;
+  const harvesterOn = (driver: SandboxDriver): Harvester =>
+    new Harvester({
+      driver,
+      repositories: room.store,
+      sessions,
+      scanner: new SecretScanner({ program: SCAN_FROM_SOURCE }),
+      secretScan: async () => ({ allow: [] }),
+      gates: noGates(logger),
+      turns,
+      author: async () => DEFAULT_AUTHOR,
+      instanceId: async () => 'quay',
+      isStopped: async () => isStopped,
+      logger,
+    });
 
   beforeEach(async () => {
     room = new GitRoom();
@@ -46,19 +97,12 @@ describe('work that is judged', () => {
     const { uid, gid } = agent.harvestOrder();
     const session = { agentId, directory: room.parent, uid, gid, runDirectory: room.parent, socketPath: '' };
     const { ref: targetRef } = await repository.resolveBranch('');
+    sessions = new Sessions(join(dirname(room.parent), 'sessions'), undefined);
+    await sessions.open(agentId);
+    await sessions.remember({ agentId, uid, gid });
     place = { session, repository, worktree, targetRef, earlierTrees: new Map(), trialBytes: 0 };
-    harvester = new Harvester({
-      driver: new BubblewrapDriver(),
-      repositories: room.store,
-      scanner: new SecretScanner({ program: SCAN_FROM_SOURCE }),
-      secretScan: async () => ({ allow: [] }),
-      gates: noGates(logger),
-      turns: new Turns(1),
-      author: async () => DEFAULT_AUTHOR,
-      instanceId: async () => 'quay',
-      isStopped: async () => isStopped,
-      logger,
-    });
+    turns = new Turns(1);
+    harvester = harvesterOn(new BubblewrapDriver());
   });
   afterEach(() => {
     for (const each of [room, source]) each[Symbol.dispose]();
@@ -120,16 +164,11 @@ describe('work that is judged', () => {
   );
 
   it('waits for nobody’s slow remote', async () => {
-    const sockets: Socket[] = [];
-    const silent = createServer((socket) => sockets.push(socket.on('error', () => undefined)));
-    silent.listen(0, '127.0.0.1');
-    await once(silent, 'listening');
-    const { port } = silent.address() as AddressInfo;
+    await using silent = await SilentRemote.start();
     await agent.run('echo fine > fine');
-    const asked = once(silent, 'connection');
     const slow = harvester
       .try(
-        { ...plan, repository: `https://127.0.0.1:${String(port)}/x.git` },
+        { ...plan, repository: silent.url },
         place,
         { summary: 'Slow' },
         {
@@ -141,10 +180,9 @@ describe('work that is judged', () => {
         () => 'accepted',
         () => 'refused',
       );
-    await asked;
+    await silent.asked;
     await attempt();
-    silent.close();
-    for (const socket of sockets) socket.destroy();
+    await silent[Symbol.asyncDispose]();
     expect(await slow).toBe('refused');
   });
 
@@ -181,11 +219,62 @@ describe('work that is judged', () => {
           (error: unknown) => error,
         );
         await until('the push has begun', () => existsSync(began));
+        // Known to the next life, should this one end now.
+        const going = { branch: `capstan/${plan.taskId}`, commit: expect.stringMatching(/^[0-9a-f]{40}$/) };
+        expect(await sessions.recall(plan.agentId)).toMatchObject({ pushing: going });
         killed.intend({ kind: 'killed' });
-        expect(await taking).toMatchObject({
-          pushing: { branch: expect.stringMatching(/^capstan\//), commit: expect.any(String) },
-        });
+        expect(await taking).toMatchObject({ pushing: going });
         expect(branches()).toBe('');
+      }),
+    );
+
+    const stopped = async (taking: Promise<unknown>): Promise<void> => {
+      const ended = taking.catch((error: unknown) => error);
+      expect(await withinTime(30_000, ended, 'too late')).toBeInstanceOf(HarvestStopped);
+      expect(branches()).toBe('');
+    };
+
+    it(
+      'is no more waited for in the queue for a turn',
+      proves('ORC-126', async () => {
+        const others = Promise.withResolvers<void>();
+        const theirs = turns.run(() => others.promise);
+        await agent.run('echo mine > mine');
+        const killed = run();
+        const taking = take(killed);
+        killed.intend({ kind: 'killed' });
+        await stopped(taking);
+        others.resolve();
+        await theirs;
+      }),
+    );
+
+    it(
+      'is no more waited for while it is read',
+      proves('ORC-126', async () => {
+        await using driver = new HeldDriver();
+        harvester = harvesterOn(driver);
+        await agent.run('echo mine > mine');
+        const killed = run();
+        const taking = take(killed);
+        await driver.begun;
+        killed.intend({ kind: 'killed' });
+        await stopped(taking);
+      }),
+    );
+
+    it(
+      'is no more waited for while its source is asked',
+      proves('ORC-126', async () => {
+        await using silent = await SilentRemote.start();
+        plan = { ...plan, repository: silent.url };
+        await agent.run('echo mine > mine');
+        const killed = run();
+        const taking = take(killed);
+        await silent.asked;
+        killed.intend({ kind: 'killed' });
+        await stopped(taking);
+        expect(silent.isLeft).toBe(false);
       }),
     );
   });

@@ -18,6 +18,7 @@ import {
 } from '../git/index.js';
 import type { SecretScanner } from '../secret-scan/index.js';
 import type { AgentRun } from './agent-run.js';
+import type { Pushing, Sessions } from './session.js';
 import type { SpawnPlan } from './spawn-plan.js';
 import type { Submission } from './submission.js';
 import type { Trial } from './submit-desk.js';
@@ -30,7 +31,7 @@ export type HarvestView = NonNullable<AgentView['harvest']>;
 /** The agent was killed while its work was taken in: nothing more of it goes out. */
 export class HarvestStopped extends Error {
   /** @param pushing what a push was broken off of: the source may have taken it just before. */
-  constructor(readonly pushing?: { branch: string; commit: string }) {
+  constructor(readonly pushing?: Pushing) {
     super('the agent was killed while its work was taken in');
   }
 }
@@ -38,6 +39,7 @@ export class HarvestStopped extends Error {
 export interface HarvesterParts {
   driver: SandboxDriver;
   repositories: RepositoryStore;
+  sessions: Pick<Sessions, 'amend'>;
   scanner: SecretScanner;
   secretScan: () => Promise<SecretScanPolicy>;
   gates: Gates;
@@ -86,7 +88,7 @@ export class Harvester {
     trial.hold(reading);
     await using taken = await reading;
     try {
-      await this.bringUpToDate(plan);
+      await this.bringUpToDate(plan, signal);
       await turns.run(() => this.judge(plan, place, submission, taken, signal), signal);
     } finally {
       place.trialBytes += await taken.bytes();
@@ -98,11 +100,21 @@ export class Harvester {
    * @throws {WireFault} `agent-no-change`, `harvest-refused`, `secret-scan-failed`; WorkRefused; PushFault; HarvestStopped
    */
   async take(run: AgentRun, plan: SpawnPlan, place: WorkPlace, submission: Submission): Promise<HarvestView> {
+    try {
+      return await this.takeIn(run, plan, place, submission);
+    } catch (error) {
+      // What a kill breaks off fails in many ways.
+      throw run.killed.aborted && !(error instanceof HarvestStopped) ? new HarvestStopped() : error;
+    }
+  }
+
+  private async takeIn(run: AgentRun, plan: SpawnPlan, place: WorkPlace, submission: Submission): Promise<HarvestView> {
     const { turns } = this.parts;
-    await using taken = await turns.run(() => this.harvest(place));
+    const signal = run.killed;
+    await using taken = await turns.run(() => this.harvest(place, signal), signal);
     for (let attempt = 1; ; attempt += 1) {
-      await this.bringUpToDate(plan);
-      const judged = await turns.run(() => this.judge(plan, place, submission, taken));
+      await this.bringUpToDate(plan, signal);
+      const judged = await turns.run(() => this.judge(plan, place, submission, taken, signal), signal);
       goOn(run);
       await taken.keep();
       try {
@@ -126,6 +138,8 @@ export class Harvester {
     const author = await this.parts.author();
     const commit = await commitHarvest({ repository, tree, parents, branch, message, author, trailers });
     demand(await this.parts.gates.beforePush({ ...subjectOf(plan, place, judged), commit }));
+    // Should we die: the source may have taken it all the same.
+    await this.parts.sessions.amend(plan.agentId, { pushing: { branch, commit } });
     if (await this.parts.isStopped(plan)) throw new HarvestStopped();
     goOn(run);
     await push({ repository, branch, commit, expected, signal: run.killed }).catch((error: unknown) => {
@@ -138,19 +152,31 @@ export class Harvester {
   /** @param mostBytes of what is taken, packed. */
   private async harvest(
     { repository, worktree, session }: WorkPlace,
-    signal?: AbortSignal,
+    signal: AbortSignal,
     mostBytes = Infinity,
   ): Promise<HeldHarvest> {
     if (mostBytes <= 0) throw new WireFault('harvest-refused', 'too much was submitted on trial in all');
     const { uid, gid } = session;
     const limits = { packBytes: Math.min(HARVEST_LIMITS.packBytes, mostBytes) };
-    const order = { repository, worktree, driver: this.parts.driver, uid, gid, limits };
-    return holdHarvest(signal === undefined ? order : { ...order, signal });
+    const { driver, logger } = this.parts;
+    return holdHarvest({ repository, worktree, driver, uid, gid, limits, logger, signal });
   }
 
-  /** What others have pushed since the agent began. A remote may take its time: never while a turn is held. */
-  private async bringUpToDate({ tenant, repository }: SpawnPlan): Promise<void> {
-    await this.parts.repositories.open(tenant, repository);
+  /**
+   * What others have pushed since the agent began. A remote may take its time: never while a turn is held.
+   *
+   * @param signal ends the waiting alone: what is fetched serves other agents of the repository too.
+   */
+  private async bringUpToDate({ tenant, repository }: SpawnPlan, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const ended = Promise.withResolvers<never>();
+    const end = (): void => ended.reject(signal.reason);
+    signal.addEventListener('abort', end, { once: true });
+    try {
+      await Promise.race([this.parts.repositories.open(tenant, repository), ended.promise]);
+    } finally {
+      signal.removeEventListener('abort', end);
+    }
   }
 
   private async judge(
@@ -158,7 +184,7 @@ export class Harvester {
     place: WorkPlace,
     submission: Submission,
     taken: HeldHarvest,
-    signal?: AbortSignal,
+    signal: AbortSignal,
   ): Promise<Judged> {
     const { instanceId } = this.parts;
     const { repository } = taken;
@@ -170,7 +196,7 @@ export class Harvester {
       'Capstan-Task': taskId,
       'Capstan-Instance': await instanceId(),
     };
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     const { onto, by = 'rebase' } = submission;
     const stand = await standWork({
       repository,
@@ -184,7 +210,7 @@ export class Harvester {
       trailers,
       onto: onto === undefined ? undefined : { commit: onto, by, earlierTree: place.earlierTrees.get(onto) },
     });
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     // This tree too comes into the history where the work is merged, now or after a conflict: nothing goes out unsearched.
     const scanOwn = (base: string): Promise<void> =>
       this.scan(plan, repository, { base, tree: taken.tree, message, trailers });

@@ -69,6 +69,14 @@ describe('the inbox of an agent', () => {
     expect(() => add(inbox, 'c')).toThrow(expect.objectContaining({ code: 'agent-ended' }));
   });
 
+  it('takes nothing more once the agent is gone, also where its work is sent back only then', () => {
+    const inbox = inboxOf();
+    inbox.end();
+    inbox.setClosed(false);
+    expect(() => add(inbox, 'a')).toThrow(expect.objectContaining({ code: 'agent-ended' }));
+    expect(told).toEqual([]);
+  });
+
   it('is none where the runtime never asks', () => {
     expect(() => add(inboxOf(false), 'a')).toThrow(expect.objectContaining({ code: 'messages-unsupported' }));
   });

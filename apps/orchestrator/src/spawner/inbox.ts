@@ -37,6 +37,7 @@ export class Inbox {
   private messages: NumberedMessage[] = [];
   private taken = 0;
   private isClosed = false;
+  private hasEnded = false;
 
   /**
    * @param takesMessages whether the agent's runtime ever asks for any
@@ -73,7 +74,7 @@ export class Inbox {
 
   private demandOpen(): void {
     if (!this.takesMessages) throw new WireFault('messages-unsupported');
-    if (this.isClosed) throw new WireFault('agent-ended');
+    if (this.isClosed || this.hasEnded) throw new WireFault('agent-ended');
   }
 
   /**
@@ -87,14 +88,14 @@ export class Inbox {
     return this.messages;
   }
 
-  /** The agent's work is accepted, so that it hears nothing more; or it is not, and it does. */
+  /** The agent's work is accepted, so that it hears nothing more; or it is not, and it does, unless it is gone by then. */
   setClosed(isClosed: boolean): void {
     this.isClosed = isClosed;
   }
 
   /** The agent is gone. May be repeated. */
   end(): void {
-    this.isClosed = true;
+    this.hasEnded = true;
     for (const message of this.messages.filter(({ sequence }) => sequence > this.taken)) this.say(message, 'missed');
     this.messages = [];
   }

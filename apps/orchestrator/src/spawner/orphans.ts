@@ -2,7 +2,7 @@ import type { AuditLog } from '@capstan/evidence';
 import type { Logger } from '@capstan/platform';
 import { isId, isTerminal, type AgentId } from '@capstan/protocol';
 import type { SandboxDrivers } from '@capstan/sandbox';
-import { pruneWorktrees, removeHeld } from '../git/index.js';
+import { pruneWorktrees, removeHeld, removeLocks } from '../git/index.js';
 import type { Reaping } from '../killswitch/reaping.js';
 import { withinTime } from '../killswitch/within-time.js';
 import type { AgentStore } from '../valkey/agent.store.js';
@@ -70,13 +70,17 @@ export class Orphans {
     );
   }
 
-  /** Later: the drivers that did not answer. Only agents that can never start again are nobody's now. */
-  async followUp(): Promise<void> {
+  /**
+   * Later: the drivers that did not answer. Only agents that can never start again are nobody's now.
+   *
+   * @param isBusy whether somebody cleans up after the agent already: the sandbox may be the one that saves its work
+   */
+  async followUp(isBusy: (agentId: AgentId) => boolean): Promise<void> {
     if (!this.isUnheard) return;
     const { store } = this.parts;
     for (const agentId of (await this.ask()).filter((id): id is AgentId => isId(id))) {
       const agent = await store.find(agentId);
-      if (agent !== undefined && !isTerminal(agent.state)) continue;
+      if (isBusy(agentId) || (agent !== undefined && !isTerminal(agent.state))) continue;
       await this.removeSandboxes(agentId);
       await store.markUntidy(agentId);
     }
@@ -88,9 +92,14 @@ export class Orphans {
     await removeHeld(repositories).catch((error: unknown) => {
       logger.error({ err: error, msg: 'what harvests of a former life held is not removed; the next start does it' });
     });
+    const locks = await removeLocks(repositories).catch((error: unknown) => {
+      logger.error({ err: error, msg: 'locks of a git that was killed are not removed; the next start does it' });
+      return [];
+    });
+    if (locks.length > 0) logger.warn({ locks, msg: 'a git that was killed had left its locks; they are removed' });
   }
 
-  /** After the clean-up: what nobody could name any more. */
+  /** What nobody could name any more; before any clean-up, which removes such directories beside it. */
   async removeRest(): Promise<void> {
     const { sessions, repositories, logger } = this.parts;
     const unknown = await sessions.removeUnknown();

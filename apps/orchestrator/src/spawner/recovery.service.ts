@@ -7,7 +7,10 @@ import type { Adoption } from './adoption.service.js';
 import type { AgentRuns } from './agent-run.js';
 import type { Cleanup } from './cleanup.service.js';
 import type { Orphans } from './orphans.js';
+import type { Pushing, Sessions } from './session.js';
+import { pushUnknown } from './settled-as.js';
 import type { Settlement } from './settlement.js';
+import { Turns } from './turns.js';
 
 const OBSERVE_MS = 2_000;
 /** As long is one lost agent waited for; its end goes on. */
@@ -15,10 +18,14 @@ const END_MS = 30_000;
 /** Between tries to clean up after an agent whose repository, say, is away. */
 const FIRST_PAUSE_MS = 5_000;
 const LONGEST_PAUSE_MS = 600_000;
+/** So many agents are tidied at once. */
+const LANES = 2;
+const LOST = 'Its orchestrator was lost';
 
 export interface RecoveryParts {
   runs: AgentRuns;
   store: AgentStore;
+  sessions: Pick<Sessions, 'recall'>;
   reaper: ReaperClient;
   reaping: Reaping;
   settlement: Settlement;
@@ -26,12 +33,16 @@ export interface RecoveryParts {
   orphans: Orphans;
   adoption: Pick<Adoption, 'attempt'>;
   logger: Logger;
+  /** Aborted when the orchestrator stops: the next start tidies what is left. */
+  signal: AbortSignal;
 }
 
 /** Agents that lost their orchestrator: adopted, or observed gone, reported, cleaned up; never silently dropped. */
 export class Recovery {
   private suspects: readonly AgentId[] = [];
   private readonly ending = new Set<AgentId>();
+  private readonly tidying = new Map<AgentId, Promise<void>>();
+  private readonly lanes = new Turns(LANES);
   private readonly postponed = new Map<AgentId, { pauseMs: number; untilMs: number }>();
 
   constructor(private readonly parts: RecoveryParts) {}
@@ -46,9 +57,14 @@ export class Recovery {
       }),
     );
     await orphans.end();
-    // Each would wait for a driver that does not answer: the sweep has the time.
-    if (!orphans.isIncomplete) await this.tidyAll();
     await orphans.removeRest();
+    // Each would wait for a driver that does not answer.
+    if (!orphans.isIncomplete) await this.beginToTidy();
+  }
+
+  /** Resolves once nothing is tidied any more, which is soon after `signal`. */
+  async idle(): Promise<void> {
+    await Promise.all(this.tidying.values());
   }
 
   /** Later: what looks lost twice in a row is lost. Once may be a run that ended between two looks. */
@@ -58,8 +74,8 @@ export class Recovery {
     this.suspects = lost;
     for (const agentId of lost)
       if (before.includes(agentId) && !this.ending.has(agentId)) await this.endInTime(agentId);
-    await this.parts.orphans.followUp();
-    await this.tidyAll();
+    await this.parts.orphans.followUp((agentId) => this.isBusy(agentId));
+    await this.beginToTidy();
   }
 
   /** Agents that should be starting or running and have no run in this process. */
@@ -95,7 +111,25 @@ export class Recovery {
     logger.warn({ agentId, state: agent.state, seen, msg: 'the agent lost its orchestrator' });
     const code = hasLapsed ? 'lease-expired' : 'orchestrator-lost';
     const error = { code, sentence: faultSentence(code) };
-    await settlement.settle(agentId, wasOrdered ? { state: 'killed' } : { state: 'failed', patch: { error } });
+    const pushing = await this.pushingOf(agentId);
+    const told = pushing === undefined ? undefined : pushUnknown(LOST, pushing, agent.warnings ?? []);
+    const detail = { ...told?.detail };
+    await settlement.settle(
+      agentId,
+      wasOrdered
+        ? { state: 'killed', patch: { ...told?.patch }, detail }
+        : { state: 'failed', patch: { ...told?.patch, error }, detail },
+    );
+  }
+
+  /** What was going out when the orchestrator was lost; undefined also where that cannot be read any more. */
+  private async pushingOf(agentId: AgentId): Promise<Pushing | undefined> {
+    try {
+      return (await this.parts.sessions.recall(agentId))?.pushing;
+    } catch (error) {
+      this.parts.logger.error({ err: error, agentId, msg: 'whether it was pushing cannot be read' });
+      return undefined;
+    }
   }
 
   private async observe(agentId: AgentId): Promise<Pick<DeathReport, 'outcome' | 'cause'>> {
@@ -106,22 +140,36 @@ export class Recovery {
     }
   }
 
-  private async tidyAll(): Promise<void> {
+  /** In the background: what an agent left may take as long as its owner likes, and nobody else is to wait for it. */
+  private async beginToTidy(): Promise<void> {
     for (const agentId of await this.parts.store.untidy()) {
       const isPostponed = (this.postponed.get(agentId)?.untilMs ?? 0) > performance.now();
-      const isBusy = this.parts.runs.get(agentId) !== undefined || this.parts.orphans.isStuck(agentId);
-      if (!isBusy && !isPostponed) await this.tidy(agentId);
+      if (isPostponed || this.isBusy(agentId) || this.parts.orphans.isStuck(agentId)) continue;
+      const tidied = this.lanes
+        .run(() => this.tidy(agentId), this.parts.signal)
+        .catch((error: unknown) => {
+          if (!this.parts.signal.aborted) this.parts.logger.error({ err: error, agentId, msg: 'not cleaned up yet' });
+        })
+        .finally(() => this.tidying.delete(agentId));
+      this.tidying.set(agentId, tidied);
     }
   }
 
+  /** Whether a run of it cleans up after itself, or it is being tidied. */
+  private isBusy(agentId: AgentId): boolean {
+    return this.parts.runs.get(agentId) !== undefined || this.tidying.has(agentId);
+  }
+
   private async tidy(agentId: AgentId): Promise<void> {
-    const { store, cleanup, logger } = this.parts;
+    const { runs, store, cleanup, logger, signal } = this.parts;
     const agent = await store.find(agentId);
-    if (agent !== undefined && !isTerminal(agent.state)) return;
+    // It may have waited for long.
+    if (runs.get(agentId) !== undefined || (agent !== undefined && !isTerminal(agent.state))) return;
     try {
       await cleanup.finishLeft(agentId);
       this.postponed.delete(agentId);
     } catch (error) {
+      if (signal.aborted) return;
       const pauseMs = Math.min((this.postponed.get(agentId)?.pauseMs ?? FIRST_PAUSE_MS) * 2, LONGEST_PAUSE_MS);
       this.postponed.set(agentId, { pauseMs, untilMs: performance.now() + pauseMs });
       logger.error({ err: error, agentId, msg: 'not cleaned up yet' });

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { agentId, newId, taskId } from '@capstan/protocol';
+import { agentId, newId, taskId, tenantId } from '@capstan/protocol';
 import { Sessions, type SessionRecord } from './session.js';
 
 describe('what is noted of an agent on disk', () => {
@@ -13,7 +13,9 @@ describe('what is noted of an agent on disk', () => {
   });
   afterEach(() => rmSync(room, { recursive: true }));
 
-  async function left(): Promise<{ record: SessionRecord; directory: string; work: string }> {
+  type Left = Required<Pick<SessionRecord, 'agentId' | 'uid' | 'gid' | 'worktree'>>;
+
+  async function left(): Promise<{ record: Left; directory: string; work: string }> {
     const id = agentId(newId());
     const { directory, uid, gid } = await sessions.open(id);
     const dir = join(directory, 'tree');
@@ -44,6 +46,7 @@ describe('what is noted of an agent on disk', () => {
     ['torn', '{"agentId":"wr'],
     ['empty', ''],
     ['no record', 'null'],
+    ['a list', '[]'],
   ])('keeps the work tree where it is %s', async (_name, text) => {
     const { record, directory, work } = await left();
     writeFileSync(join(directory, 'session.json'), text);
@@ -51,6 +54,59 @@ describe('what is noted of an agent on disk', () => {
     await expect(sessions.recall(record.agentId)).rejects.toMatchObject({ code: 'session-unreadable' });
     expect(await sessions.recallAll()).toEqual([]);
     expect(existsSync(work)).toBe(true);
+  });
+
+  it('is recalled with all that may be noted, and with what a later version notes', async () => {
+    const { record } = await left();
+    const rest: Required<Omit<SessionRecord, keyof typeof record>> = {
+      targetRef: 'refs/remotes/origin/main',
+      tenant: tenantId('default'),
+      repository: '/srv/repository',
+      program: 'acp',
+      earlierTrees: { ['1'.repeat(40)]: '2'.repeat(40) },
+      stand: { onto: '1'.repeat(40), by: 'merge' },
+      submissions: 3,
+      refused: { code: 'merge-conflict', sentence: 'It conflicts.' },
+      trialBytes: 0,
+      cgroup: '',
+      pushing: { branch: 'capstan/task', commit: '1'.repeat(40) },
+      kept: { at: new Date().toISOString(), why: 'its repository is gone' },
+    };
+    const all = { ...record, ...rest, later: 1 };
+    await sessions.remember(all);
+    expect(await sessions.recall(record.agentId)).toEqual(all);
+  });
+
+  it.each<[string, unknown]>([
+    ['agentId', '../other'],
+    ['uid', -1],
+    ['gid', '1'],
+    ['worktree', { taskId: 'task' }],
+    ['worktree', 'tree'],
+    ['targetRef', 1],
+    ['tenant', 'A'],
+    ['repository', {}],
+    ['program', 'shell'],
+    ['earlierTrees', { one: 1 }],
+    ['stand', { by: 'force' }],
+    ['submissions', 1.5],
+    ['refused', { code: 'x' }],
+    ['trialBytes', null],
+    ['cgroup', 0],
+    ['pushing', { branch: 'x' }],
+    ['kept', { why: 'x' }],
+  ])('is not recalled where its %s is no such thing: %j', async (name, value) => {
+    const { record, directory, work } = await left();
+    writeFileSync(join(directory, 'session.json'), JSON.stringify({ ...record, [name]: value }));
+    await expect(sessions.recall(record.agentId)).rejects.toMatchObject({ code: 'session-unreadable' });
+    expect(existsSync(work)).toBe(true);
+  });
+
+  it('is not recalled where its work tree has no whole path', async () => {
+    const { record, directory } = await left();
+    const worktree = { ...record.worktree, dir: 'tree' };
+    writeFileSync(join(directory, 'session.json'), JSON.stringify({ ...record, worktree }));
+    await expect(sessions.recall(record.agentId)).rejects.toMatchObject({ code: 'session-unreadable' });
   });
 
   it('keeps a work tree of which nothing is noted', async () => {

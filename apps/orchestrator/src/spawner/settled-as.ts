@@ -6,6 +6,7 @@ import { failureOf, type Failure } from './agent-end.js';
 import type { AgentRun } from './agent-run.js';
 import type { HarvestStopped } from './harvester.js';
 import { StartForbidden } from './launcher.js';
+import type { Pushing } from './session.js';
 import type { Settled } from './settlement.js';
 
 /** What becomes of an agent whose start failed. Only before GO, and only with retries left, does it go back to the queue. */
@@ -15,6 +16,12 @@ export function endBeforeGo(run: AgentRun, claim: Claim, error: unknown): Settle
   const end = failureOf(error);
   if (!run.goGiven && isRetryable(error) && claim.attempt <= claim.plan.maxRetries) return { state: 'queued' };
   return { state: 'failed', patch: { error: { code: end.code, sentence: end.sentence } } };
+}
+
+/** What the log says of a start that failed. */
+export function toldOfStart(settled: Settled, run: AgentRun, error: unknown): string {
+  if (settled.state === 'queued' && run.intent === undefined) return `${failureOf(error).sentence} It is tried again.`;
+  return settled.patch?.error?.sentence ?? settled.state;
 }
 
 /** A failure as it is written down; the agent's log tells it too. */
@@ -30,11 +37,20 @@ export function killedWhilePushing(
   log: AgentLog,
 ): Settled {
   if (pushing === undefined) return { state: 'killed' };
-  const { branch, commit } = pushing;
-  const sentence = `It was killed while commit ${commit} was being pushed to ${branch}: look whether the source has it.`;
+  const { sentence, ...told } = pushUnknown('It was killed', pushing, warnings);
   log.append('system', sentence);
+  return { state: 'killed', ...told };
+}
+
+/** @param what has happened to the agent meanwhile. @param warnings that it has already */
+export function pushUnknown(
+  what: string,
+  { branch, commit }: Pushing,
+  warnings: readonly WarningView[],
+): { sentence: string; patch: { warnings: WarningView[] }; detail: Record<string, string> } {
+  const sentence = `${what} while commit ${commit} was being pushed to ${branch}: look whether the source has it.`;
   return {
-    state: 'killed',
+    sentence,
     patch: { warnings: [...warnings, { code: 'push-unknown', sentence }] },
     detail: { branch, commit, pushed: 'unknown' },
   };

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AuditLog } from '@capstan/evidence';
 import type { Logger } from '@capstan/platform';
-import type { AgentId, AgentStateName, AgentView } from '@capstan/protocol';
-import type { AgentPatch, AgentStore, Changed } from '../valkey/agent.store.js';
+import { isTerminal, type AgentId, type AgentStateName, type AgentView } from '@capstan/protocol';
+import type { AgentPatch, AgentStore, Changed, ChangeOptions } from '../valkey/agent.store.js';
 
 const RETRY_MS = 1000;
 
@@ -15,7 +15,7 @@ export interface Settled {
   detail?: Record<string, string>;
 }
 
-/** Writes how agents ended: until Valkey has it, and into the audit log. */
+/** Writes that agents run, and how they ended: until Valkey has it, and their ends into the audit log. */
 export class Settlement {
   /** Called for each agent that has ended. */
   onEnd: (agentId: AgentId) => void = () => undefined;
@@ -36,6 +36,8 @@ export class Settlement {
         this.record(changed.agent, end.detail);
         return changed.agent;
       case 'illegal':
+        if (!isTerminal(changed.state))
+          this.logger.error({ agentId, ...end, from: changed.state, msg: 'an agent cannot end so from its state' });
         return changed.agent;
       case 'fenced':
         this.logger.error({ agentId, ...end, msg: 'a stale worker wanted to move the agent on' });
@@ -45,12 +47,13 @@ export class Settlement {
     }
   }
 
-  private async write(agentId: AgentId, end: Settled): Promise<Changed> {
+  /** A change that Valkey refuses, because it is full, say, is tried again. Rejects only where the orchestrator stops. */
+  async write(agentId: AgentId, change: ChangeOptions): Promise<Changed> {
     for (;;) {
       try {
-        return await this.store.change(agentId, end);
+        return await this.store.change(agentId, change);
       } catch (error) {
-        this.logger.error({ err: error, agentId, state: end.state, msg: "the agent's state cannot be written yet" });
+        this.logger.error({ err: error, agentId, state: change.state, msg: "the agent's state cannot be written yet" });
         await delay(RETRY_MS, undefined, { signal: this.signal });
       }
     }

@@ -11,7 +11,7 @@ import type { AgentLife } from './agent-life.js';
 import type { AgentRun } from './agent-run.js';
 import type { Cleanup } from './cleanup.service.js';
 import type { Launched, Launcher } from './launcher.js';
-import { endBeforeGo, jobEnd } from './settled-as.js';
+import { endBeforeGo, jobEnd, toldOfStart } from './settled-as.js';
 import type { Settlement } from './settlement.js';
 import type { UsageRecorder } from './usage-recorder.js';
 
@@ -66,6 +66,7 @@ export class Spawner {
       const given = await secrets.demand(run.agentId, claim.plan.secretNames ?? [], isUnwanted);
       log.hide(given);
       scanner.issue(run.agentId, given);
+      await cleanup.untilFinished(run.agentId);
       const launched = await launcher.launch(run, claim, usage, given);
       secrets.forget(run.agentId);
       return launched;
@@ -79,7 +80,7 @@ export class Spawner {
         next: settled.state,
         msg: 'the agent was not started',
       });
-      log.append('system', `Start ${String(claim.attempt)} failed: ${settled.patch?.error?.sentence ?? settled.state}`);
+      log.append('system', `Start ${String(claim.attempt)} failed: ${toldOfStart(settled, run, error)}`);
       await settlement.settle(agentId, { ...settled, fence: claim.fence });
       run.markSettled();
       await cleanup.finishUnstarted(run);

@@ -70,6 +70,7 @@ describe('the desk at which an agent submits', () => {
     await desk.close();
     await last;
     expect([asked?.aborted, desk.stand, desk.refused]).toEqual([true, { onto }, refused]);
+    expect(() => write('too-late')).toThrow(expect.objectContaining({ code: 'agent-ended' }));
   });
 
   (process.getuid?.() === 0 ? it : it.skip)('is not open where its socket cannot be given to the agent', async () => {

@@ -50,11 +50,12 @@ export class Supervisor {
     ]);
     const { exitCode, outOfMemory, overDisk } = await sandbox.exited;
     clearTimeout(limit);
-    const { outcome, cause } = await this.reaping.untilGone(run.agentId);
+    const { outcome, cause, finishedOff } = await this.reaping.untilGone(run.agentId);
     // Everybody who could write is gone, so that the streams end.
     await reading;
     const { submitted, reason } = said;
-    return endOfAgent({ outcome, cause, intent: run.intent, exitCode, outOfMemory, overDisk, submitted, reason });
+    const { intent } = run;
+    return endOfAgent({ outcome, cause, finishedOff, intent, exitCode, outOfMemory, overDisk, submitted, reason });
   }
 }
 

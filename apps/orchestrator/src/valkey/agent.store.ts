@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { AgentId, AgentStateName, AgentView, TaskId } from '@capstan/protocol';
 import type { Redis } from 'ioredis';
 import type { SpawnPlan } from '../spawner/spawn-plan.js';
@@ -56,7 +57,8 @@ const NO_USAGE: AgentView['usage'] = {
 
 /**
  * Agents and tasks in Valkey. Every change is one script: it checks the transition and the fencing token, writes,
- * raises the revision, appends the view to the stream and publishes it, or does nothing at all.
+ * raises the revision, appends the view to the stream and publishes it, or does nothing at all. A change whose reply is lost
+ * with the connection is sent again by the client, and answered as the first time.
  */
 export class AgentStore {
   constructor(
@@ -89,6 +91,7 @@ export class AgentStore {
       mostLive,
       digest,
       JSON.stringify(plan),
+      randomUUID(),
       ...fields,
     ]);
     if (reply[0] === 'full') return { kind: 'full' };
@@ -101,7 +104,7 @@ export class AgentStore {
     const task = await this.taskOf(id);
     if (task === undefined) return { kind: 'unknown' };
     const keys = [...agentKeys(id, task), KEYS.fence, KEYS.unqueued, KEYS.untidy];
-    const reply = await this.run(CLAIM, keys, [id, this.now()]);
+    const reply = await this.run(CLAIM, keys, [id, this.now(), randomUUID()]);
     if (reply[0] === 'unknown') return { kind: 'unknown' };
     if (reply[0] === 'refused') return { kind: 'refused', state: reply[1] as AgentStateName };
     return { kind: 'claimed', ...claimOf(reply) };
@@ -122,7 +125,7 @@ export class AgentStore {
     const nowMs = this.now();
     const fields = fragments({ ...patch, ...timeOf(state, nowMs) });
     const keys = [...agentKeys(id, task), KEYS.unqueued];
-    const reply = await this.run(CHANGE, keys, [id, nowMs, fence ?? '', state ?? '', ...fields]);
+    const reply = await this.run(CHANGE, keys, [id, nowMs, fence ?? '', state ?? '', randomUUID(), ...fields]);
     switch (reply[0]) {
       case 'changed':
         return { kind: 'changed', agent: viewOf(reply[1]) };

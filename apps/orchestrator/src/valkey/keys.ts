@@ -2,7 +2,7 @@ import type { AgentId, TaskId, TenantId } from '@capstan/protocol';
 
 /** Every key and channel of the orchestrator in Valkey; the queue's own keys begin with `bull:`. */
 export const KEYS = {
-  /** Hash: the agent's view as JSON fragments, its plan, fence and attempts. */
+  /** Hash: the agent's view as JSON fragments, its plan, fence and attempts, and the call that moved it last. */
   agent: (id: AgentId) => `orchestrator:agent:${id}`,
   /** Hash: the task's state and the agent that works on it. */
   task: (id: TaskId) => `orchestrator:task:${id}`,

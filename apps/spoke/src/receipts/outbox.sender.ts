@@ -20,6 +20,7 @@ export class OutboxSender {
   private session: OutboxSession | undefined;
   private dropping: Promise<void> | undefined;
   private mustRewind = false;
+  private doubtsSeen = 0;
 
   constructor(
     private readonly store: OutboxStore,
@@ -72,14 +73,21 @@ export class OutboxSender {
     this.done(digest);
   }
 
-  /** Stores what could not be stored before, and sends again what the hub could not take. @throws WireFault queue-unavailable */
+  /**
+   * Stores what could not be stored before, and sends again what the hub could not take; and what nobody knows to be in the
+   * store, because the reply of the step that has put it there was lost.
+   *
+   * @throws WireFault queue-unavailable
+   */
   async sweep(): Promise<void> {
     for (const item of [...this.unstored.values()]) {
       await this.store.put(item);
       this.unstored.delete(item.digest);
     }
-    if (!this.mustRewind) return;
+    const { doubts } = this.store;
+    if (!this.mustRewind && doubts === this.doubtsSeen) return;
     this.mustRewind = false;
+    this.doubtsSeen = doubts;
     this.session?.rewind();
   }
 

@@ -9,6 +9,11 @@ import type { OutboxItem } from './signed-item.js';
 export class OutboxStore {
   constructor(private readonly valkey: SpokeValkey) {}
 
+  /** Grows with each step that may have put an item here without anybody's having been told. */
+  get doubts(): number {
+    return this.valkey.doubts;
+  }
+
   /** @throws WireFault queue-unavailable, as all of these */
   async put(item: OutboxItem): Promise<void> {
     const keys = [KEYS.outboxOrder, KEYS.outboxItems, KEYS.outboxSequence];

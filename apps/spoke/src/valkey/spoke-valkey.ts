@@ -20,6 +20,7 @@ export class SpokeValkey implements OnApplicationShutdown {
   private readonly log = createLogger('spoke.valkey');
   private readonly client: Redis;
   private durable: Promise<boolean> = Promise.resolve(false);
+  private unanswered = 0;
 
   constructor(config: SpokeConfig) {
     this.client = new Redis({
@@ -40,6 +41,11 @@ export class SpokeValkey implements OnApplicationShutdown {
     this.client.on('close', () => this.log.warn({ msg: 'not connected' }));
   }
 
+  /** Questions so far of whose effect nobody was told: it may have come about all the same, and is not asked for again here. */
+  get doubts(): number {
+    return this.unanswered;
+  }
+
   /** Runs a script; its effects are on disk when this resolves. @throws WireFault queue-unavailable */
   async run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
     return this.ask((client) => script.run(client, keys, args));
@@ -51,6 +57,7 @@ export class SpokeValkey implements OnApplicationShutdown {
     try {
       if (await this.durable) return await question(this.client);
     } catch (cause) {
+      this.unanswered += 1;
       throw new WireFault('queue-unavailable', 'Valkey', { cause });
     }
     throw new WireFault('queue-unavailable', 'Valkey keeps no append-only file');

@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { agentsWithGroups, makeGroups, removeControlGroups, type AgentGroups } from '../cgroup/agent-groups.js';
 import type { ControlGroupKind } from '../cgroup/hierarchy.js';
 import { removeLeftovers } from '../cgroup/leftovers.js';
-import { diskTermsOf, DiskWatch } from '../disk/disk-watch.js';
+import { DiskWatch, DiskWatcher } from '../disk/disk-watch.js';
 import type { KillHandle } from '../kill/handle.js';
 import { bootId, readProcess } from '../kill/process.js';
 import type { PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from '../port.js';
@@ -22,6 +22,8 @@ export interface BubblewrapOptions {
   niceness?: number;
   /** Who runs these sandboxes, e.g. the instance's directory: `removeLeftovers` touches no other owner's. Default ''. */
   owner?: string;
+  /** Default one of the driver's own. */
+  disk?: DiskWatcher;
 }
 
 /** `--disable-userns` is the newest option that we need. */
@@ -38,11 +40,13 @@ export class BubblewrapDriver implements SandboxDriver {
   private readonly controlGroups: ControlGroupKind | 'auto';
   private readonly niceness: number;
   private readonly owner: string;
+  private readonly disk: DiskWatcher;
 
   constructor(options: BubblewrapOptions = {}) {
     this.controlGroups = options.controlGroups ?? 'auto';
     this.niceness = options.niceness ?? 5;
     this.owner = options.owner ?? '';
+    this.disk = options.disk ?? new DiskWatcher();
   }
 
   async probe(): Promise<SandboxProbe> {
@@ -98,7 +102,7 @@ export class BubblewrapDriver implements SandboxDriver {
     const uid = isRoot ? spec.uid : (process.getuid?.() ?? spec.uid);
     const gid = isRoot ? spec.gid : (process.getgid?.() ?? spec.gid);
     // Meanwhile: nothing of the agent's runs before GO.
-    const measured = diskTermsOf(spec);
+    const measured = this.disk.termsOf(spec);
     const filter = seccompFilter();
     const files = identityFiles(spec, uid, gid);
     const data = files.map(({ target }, index) => ({ target, fd: FD.firstData + index }));
@@ -118,7 +122,7 @@ export class BubblewrapDriver implements SandboxDriver {
     const terms = await measured;
     const enforced = { ...groups.enforced, disk: false, seccomp: filter !== undefined, ownUid: isRoot };
     const handle = await handleOf(launched, groups);
-    const disk = terms && new DiskWatch(terms, handle);
+    const disk = terms && new DiskWatch(this.disk, spec.agentId, terms, handle);
     return new BubblewrapSandbox(launched, handle, enforced, groups.all, disk);
   }
 }

@@ -1,6 +1,10 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isGone, members, signalHandle, waitGone } from '../kill/handle.js';
 import type { ContractRoom } from './room.js';
+import { signalReadOnly } from './support.js';
 
 /** How an agent ends for certain. */
 export function killContract(room: ContractRoom): void {
@@ -15,6 +19,29 @@ export function killContract(room: ContractRoom): void {
       );
       expect(members(sandbox.handle).length).toBeGreaterThan(6);
       await room.killAndSee(sandbox);
+    });
+
+    it('lets go of what an agent holds: files that are open, without a name or locked, and where it stands', async () => {
+      const work = join(room.path, 'work');
+      const hold = `mkdir -p work/deep; cd work/deep
+        exec 3>open 4>nameless 5>../locked; echo x >&3; echo x >&4; rm nameless; flock 5
+        (cd /room/work; exec tail -f deep/open > /dev/null) &`;
+      const isLocked = (): boolean => spawnSync('flock', ['--nonblock', join(work, 'locked'), 'true']).status !== 0;
+      const sandbox = await room.started(hold);
+      expect(isLocked()).toBe(true);
+      await room.killAndSee(sandbox);
+      expect(isLocked()).toBe(false);
+      rmSync(work, { recursive: true });
+      expect(existsSync(work)).toBe(false);
+      await sandbox.exited;
+      await sandbox.dispose();
+    });
+
+    it('ends what forked twice even where the control group may only be read', async () => {
+      const sandbox = await room.started('(setsid sh -c "trap : TERM; (sleep 1000 & sleep 1000)" >/dev/null 2>&1 &)');
+      if (sandbox.handle.cgroup === '' || process.getuid?.() !== 0) return;
+      await signalReadOnly(sandbox.handle);
+      expect(await waitGone(sandbox.handle, 15_000)).toBe(true);
     });
 
     it('leaves nothing behind when the agent’s first process ends and others do not', async () => {

@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
+import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { isGone, members } from '../kill/handle.js';
-import type { ContractRoom } from './room.js';
+import { isGone, members, type KillHandle } from '../kill/handle.js';
+import { type ContractRoom, UID } from './room.js';
 import { FORK_BOMB, until } from './support.js';
 
 /** What an agent may use. */
@@ -28,6 +30,29 @@ export function limitsContract(room: ContractRoom): void {
       await room.killAndSee(sandbox);
     }, 90_000);
 
+    it('of processes are each agent’s own: one that may not fork any more leaves the other all of its own', async () => {
+      const limits = { pids: 24 };
+      const place = { cwd: '/', mounts: [], limits };
+      const greedy = await room.prepare('(while :; do sleep 1000 & done); echo full; exec sleep 1000', place);
+      const fork = 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1000 & done; echo forked; exec sleep 1000';
+      const ids = { uid: UID + 1, gid: UID + 1 };
+      const modest = await room.prepare(fork, { ...place, ...ids, agentId: 'contract-modest' });
+      const [greedySaid, modestSaid, complained] = [heard(greedy.stdout), heard(modest.stdout), heard(modest.stderr)];
+      greedy.stderr.resume();
+      await greedy.go();
+      await until(() => greedySaid() === 'full\n');
+      await modest.go();
+      await until(() => modestSaid() + complained() !== '');
+      expect([modestSaid(), complained()]).toEqual(['forked\n', '']);
+      const counts = [greedy, modest].map(({ handle }) => members(handle).length);
+      expect(Math.max(...counts)).toBeLessThanOrEqual(limits.pids);
+      // What they hold together is more than either may.
+      expect((counts[0] ?? 0) + (counts[1] ?? 0)).toBeGreaterThan(limits.pids);
+      if (process.getuid?.() !== 0) return;
+      expect([greedy.enforced.ownUid, modest.enforced.ownUid]).toEqual([true, true]);
+      expect([greedy, modest].map(({ handle }) => uidOf(handle))).toEqual([UID, UID + 1]);
+    }, 60_000);
+
     it('ends what takes more memory than allowed, and says that it was that', async () => {
       const sandbox = await room.prepare('head -c 200000000 /dev/zero | tail | wc -c; exit 3', {
         limits: { memoryBytes: 48 << 20 },
@@ -45,4 +70,17 @@ export function limitsContract(room: ContractRoom): void {
       expect(Number(seconds?.[1]) + Number(seconds?.[2])).toBeLessThan(0.7);
     });
   });
+}
+
+/** What an output has said so far. */
+function heard(output: Readable): () => string {
+  let said = '';
+  output.on('data', (piece: Buffer) => (said += piece.toString()));
+  return () => said;
+}
+
+/** As whom its first process runs, by the host's word. */
+function uidOf({ processes }: KillHandle): number {
+  const status = readFileSync(`/proc/${String(processes.at(-1)?.pid)}/status`, 'latin1');
+  return Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]);
 }

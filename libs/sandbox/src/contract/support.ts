@@ -1,5 +1,21 @@
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import type { KillHandle } from '../kill/handle.js';
+
+const LOADER = resolve(__dirname, '../../../../apps/spoke/test/from-source.mjs');
+const SIGNAL = resolve(__dirname, '../../../../test/support/signal-handle.ts');
+/** Runs the rest of its arguments where the directory $0 may only be read. */
+const READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"';
+
+/** Signals once, from a process that may only read the control group; for root, where there is one. */
+export async function signalReadOnly(handle: KillHandle): Promise<void> {
+  const text = JSON.stringify(handle, (_, value: unknown) => (typeof value === 'bigint' ? `${String(value)}n` : value));
+  const program = [process.execPath, '--import', LOADER, SIGNAL, text];
+  await promisify(execFile)('unshare', ['--mount', 'sh', '-c', READ_ONLY, handle.cgroup, ...program]);
+}
 
 /** The first bytes of what `seq 1 …` prints. */
 export function sequence(bytes: number): Buffer {

@@ -2,42 +2,48 @@ import { lstat, statfs } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { signalHandle, type KillHandle } from '../kill/handle.js';
 import { thawLeftover, whileStill } from '../kill/standstill.js';
-import type { DiskBreach, DiskUse, SandboxSpec } from '../port.js';
+import type { DiskBreach, DiskUse, SandboxSpec, SandboxWarning } from '../port.js';
 import { isDue, LEAST_PAUSE_MS, LONGEST_PAUSE_MS } from './measuring-time.js';
 import { measureNameless, measureTrees } from './measure.js';
+import { PriorityMutex } from './priority-mutex.js';
 import { Proof } from './proof.js';
-import { Turns } from './turns.js';
+import type { DiskTerms } from './terms.js';
 
 const TICK_MS = 500;
 /** An agent waits for no measurement longer than this. */
 const LONGEST_STANDSTILL_MS = 5_000;
 const FAILURES_TOLD = 3;
 
-/** What is watched, and what may be in it at most; plain data, so that a later owner of the sandbox can go on. */
-export interface DiskTerms {
-  /** Directories of the host that the agent may write. */
-  directories: string[];
-  bound: DiskUse;
-}
+/** Watches what agents have on the disk; one for all drivers of an instance, whose measurements take turns. */
+export class DiskWatcher {
+  /** Agents that are watched now. */
+  watching = 0;
+  /** At a measurement; who has least left comes first. */
+  readonly turns = new PriorityMutex(LONGEST_PAUSE_MS);
 
-/**
- * The terms of a sandbox in which nothing has run yet; undefined where nothing is to be bounded, or, with a warning, where what
- * is there already cannot be counted to its end: a later look that could would end an innocent. Never rejects.
- */
-export async function diskTermsOf({ agentId, mounts, limits }: SandboxSpec): Promise<DiskTerms | undefined> {
-  const { diskBytes, diskEntries } = limits;
-  if (diskBytes === undefined && diskEntries === undefined) return undefined;
-  const directories = mounts.filter(({ mode }) => mode === 'rw').map(({ source }) => source);
-  const before = directories.length === 0 ? NOTHING : await measureTrees(directories).catch(() => undefined);
-  if (before === undefined) {
-    warn(`What agent ${agentId} finds on the disk could not be counted: what it adds to it is not watched.`);
-    return undefined;
+  /** @param warn is told what keeps an agent from being bounded; without it, it stands on the standard error. */
+  constructor(readonly warn: (warning: SandboxWarning) => void = emitWarning) {}
+
+  /**
+   * The terms of a sandbox in which nothing has run yet; undefined where nothing is to be bounded, or, with a warning, where
+   * what is there already cannot be counted to its end: a later look that could would end an innocent. Never rejects.
+   */
+  async termsOf({ agentId, mounts, limits }: SandboxSpec): Promise<DiskTerms | undefined> {
+    const { diskBytes, diskEntries } = limits;
+    if (diskBytes === undefined && diskEntries === undefined) return undefined;
+    const directories = mounts.filter(({ mode }) => mode === 'rw').map(({ source }) => source);
+    const before = directories.length === 0 ? NOTHING : await measureTrees(directories).catch(() => undefined);
+    if (before === undefined) {
+      const sentence = 'What the agent finds on the disk could not be counted: what it adds to it is not watched.';
+      this.warn({ agentId, sentence });
+      return undefined;
+    }
+    const bound = {
+      bytes: Math.min(before.bytes + (diskBytes ?? Infinity), Number.MAX_SAFE_INTEGER),
+      entries: Math.min(before.entries + (diskEntries ?? Infinity), Number.MAX_SAFE_INTEGER),
+    };
+    return { directories, bound };
   }
-  const bound = {
-    bytes: Math.min(before.bytes + (diskBytes ?? Infinity), Number.MAX_SAFE_INTEGER),
-    entries: Math.min(before.entries + (diskEntries ?? Infinity), Number.MAX_SAFE_INTEGER),
-  };
-  return { directories, bound };
 }
 
 /**
@@ -48,8 +54,6 @@ export async function diskTermsOf({ agentId, mounts, limits }: SandboxSpec): Pro
  * may stands still meanwhile, where that can be had, and nobody is ended for one look.
  */
 export class DiskWatch {
-  private static watching = 0;
-  private static readonly turns = new Turns(LONGEST_PAUSE_MS);
   private readonly stopped = new AbortController();
   private devices: number[] | undefined;
   private seen: DiskUse | undefined;
@@ -57,8 +61,11 @@ export class DiskWatch {
   private failures = 0;
   private readonly proof = new Proof();
   private breach: DiskBreach | undefined;
+  private isUnsignalled = false;
 
   constructor(
+    private readonly watcher: DiskWatcher,
+    private readonly agentId: string,
     private readonly terms: DiskTerms,
     private readonly handle: KillHandle,
   ) {}
@@ -72,8 +79,8 @@ export class DiskWatch {
   begin(): void {
     if (this.terms.directories.length === 0) return;
     thawLeftover(this.handle.cgroup);
-    DiskWatch.watching += 1;
-    void this.watch().finally(() => (DiskWatch.watching -= 1));
+    this.watcher.watching += 1;
+    void this.watch().finally(() => (this.watcher.watching -= 1));
   }
 
   /** The sandbox has ended. @returns why, where it was ended for this */
@@ -88,7 +95,7 @@ export class DiskWatch {
       const isToBeProven = this.proof.isBegun && this.failures === 0 && this.breach === undefined;
       if (!isToBeProven) await this.untilDue(free);
       free = await this.freeBytes();
-      await this.look().catch(() => undefined);
+      await this.look();
     }
   }
 
@@ -100,7 +107,7 @@ export class DiskWatch {
       const lostBytes = sinceMs < LEAST_PAUSE_MS ? 0 : freeBytes - (await this.freeBytes());
       const { leftBytes } = this;
       const tookMs = this.breach === undefined ? this.tookMs : 0;
-      return isDue({ sinceMs, tookMs, watching: DiskWatch.watching, lostBytes, leftBytes });
+      return isDue({ sinceMs, tookMs, watching: this.watcher.watching, lostBytes, leftBytes });
     };
     while (!signal.aborted && !(await isTime()))
       await delay(TICK_MS, undefined, { signal, ref: false }).catch(() => undefined);
@@ -116,11 +123,19 @@ export class DiskWatch {
     return each.reduce((sum, stats) => sum + (stats === undefined ? 0 : stats.bfree * stats.bsize), 0);
   }
 
+  /** Never rejects. */
   private async look(): Promise<void> {
-    if (this.breach === undefined) await DiskWatch.turns.take(this.leftBytes, () => this.judge());
-    if (this.stopped.signal.aborted) return;
-    // Again and again: one signal may not have reached all.
-    if (this.breach !== undefined) await signalHandle(this.handle);
+    try {
+      if (this.breach === undefined) await this.watcher.turns.take(this.leftBytes, () => this.judge());
+      if (this.stopped.signal.aborted) return;
+      // Again and again: one signal may not have reached all.
+      if (this.breach !== undefined) await signalHandle(this.handle);
+      this.isUnsignalled = false;
+    } catch (cause) {
+      // Said once, however often it is tried.
+      if (!this.isUnsignalled) this.warn('An agent past its bound on the disk could not be ended yet.', cause);
+      this.isUnsignalled = true;
+    }
   }
 
   private async judge(): Promise<void> {
@@ -141,7 +156,11 @@ export class DiskWatch {
   private noteFailure(hasFailed: boolean): void {
     this.failures = hasFailed ? this.failures + 1 : 0;
     if (this.failures !== FAILURES_TOLD) return;
-    warn(`What lies in ${this.terms.directories.join(', ')} cannot be counted: nothing bounds it meanwhile.`);
+    this.warn(`What lies in ${this.terms.directories.join(', ')} cannot be counted: nothing bounds it meanwhile.`);
+  }
+
+  private warn(sentence: string, cause?: unknown): void {
+    this.watcher.warn({ agentId: this.agentId, sentence, cause });
   }
 
   private async measure(): Promise<DiskUse | undefined> {
@@ -159,9 +178,8 @@ function isPast(use: DiskUse, bound: DiskUse, share = 1): boolean {
   return use.bytes > share * bound.bytes || use.entries > share * bound.entries;
 }
 
-/** Whoever runs sandboxes finds it on his standard error: this library has no log of its own. */
-function warn(message: string): void {
-  process.emitWarning(message, 'CapstanDiskWarning');
+function emitWarning({ agentId, sentence }: SandboxWarning): void {
+  process.emitWarning(`${sentence} (agent ${agentId})`, 'CapstanDiskWarning');
 }
 
 const NOTHING: DiskUse = { bytes: 0, entries: 0 };

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DiskWatch } from '../disk/disk-watch.js';
 import type { KillHandle } from '../kill/handle.js';
-import { bootId, readProcess } from '../kill/process.js';
+import { bootId, readProcess, type ProcessView } from '../kill/process.js';
 import { DockerDriver } from './driver.js';
 
 const HANDLE: KillHandle = { driver: 'docker', bootId: 'b', processes: [], pidNamespace: 1n, cgroup: '' };
@@ -47,6 +47,25 @@ describe('an adoption by a Docker that has the container', () => {
     { State: { Running, Pid, ExitCode: 0, OOMKilled: false } },
   ];
 
+  /** A process that lives as long as the test, as that of the container. */
+  const agent = async (stack: AsyncDisposableStack): Promise<ProcessView> => {
+    const child = stack.adopt(spawn('/bin/sleep', ['1000'], { stdio: 'ignore' }), async (it) => {
+      it.kill('SIGKILL');
+      if (it.exitCode === null && it.signalCode === null) await once(it, 'exit');
+    });
+    await once(child, 'spawn');
+    const init = readProcess(child.pid ?? 0);
+    if (init === null) throw new Error('it does not run');
+    inspected = state(true, init.pid);
+    return init;
+  };
+  const handleOf = (init: ProcessView): KillHandle => ({
+    ...HANDLE,
+    bootId: bootId(),
+    processes: [init],
+    pidNamespace: init.pidNamespace ?? 0n,
+  });
+
   it('finds nothing where the container has ended, or is gone', async () => {
     inspected = state(false, 0);
     expect(await driver.adopt('one', HANDLE)).toBeUndefined();
@@ -61,24 +80,30 @@ describe('an adoption by a Docker that has the container', () => {
     await expect(driver.adopt('one', HANDLE)).rejects.toMatchObject({ code: 'sandbox-failed' });
   });
 
+  it.each([
+    '',
+    '{}',
+    '{"directories":"/","bound":{"bytes":1,"entries":1}}',
+    '{"directories":[1],"bound":{"bytes":1,"entries":1}}',
+    '{"directories":[],"bound":{"bytes":"1","entries":1}}',
+    '{"directories":[],"bound":{"bytes":1,"entries":-1}}',
+  ])('rejects where its label does not say what bounds it on the disk: %j', async (label) => {
+    await using stack = new AsyncDisposableStack();
+    const init = await agent(stack);
+    labels = { 'capstan.disk': label };
+    await expect(driver.adopt('one', handleOf(init))).rejects.toMatchObject({ code: 'sandbox-failed' });
+  });
+
   it('is as if it had not been where it is released: nobody reads, measures or asks Docker, and the container runs on', async () => {
     await using stack = new AsyncDisposableStack();
-    const child = stack.adopt(spawn('/bin/sleep', ['1000'], { stdio: 'ignore' }), async (it) => {
-      it.kill('SIGKILL');
-      if (it.exitCode === null && it.signalCode === null) await once(it, 'exit');
-    });
-    await once(child, 'spawn');
-    const init = readProcess(child.pid ?? 0);
-    if (init === null) throw new Error('it does not run');
+    const init = await agent(stack);
     const pipes = ['out', 'err'].map((name) => join(room, 'x', name));
     mkdirSync(join(room, 'x'));
     execFileSync('mkfifo', pipes);
     // Its agent holds them open.
     for (const pipe of pipes) stack.adopt(openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK), closeSync);
     labels = { 'capstan.disk': JSON.stringify({ directories: [], bound: { bytes: 1, entries: 1 } }) };
-    inspected = state(true, init.pid);
-    const handle = { ...HANDLE, bootId: bootId(), processes: [init], pidNamespace: init.pidNamespace ?? 0n };
-    const adopted = await driver.adopt('one', handle);
+    const adopted = await driver.adopt('one', handleOf(init));
     await wait.begun.promise;
     const end = jest.spyOn(DiskWatch.prototype, 'end');
     stack.defer(() => end.mockRestore());

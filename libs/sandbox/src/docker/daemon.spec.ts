@@ -1,4 +1,5 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { proves } from '../../../../test/support/proves.js';
@@ -6,7 +7,9 @@ import { TestDocker } from '../../../../test/support/test-docker.js';
 import { until } from '../../../../test/support/until.js';
 import { isGone, signalHandle, waitGone } from '../kill/handle.js';
 import type { PreparedSandbox, SandboxSpec } from '../port.js';
+import { Daemon } from './daemon.js';
 import { DockerDriver } from './driver.js';
+import { rootFiles } from './root-files.js';
 
 jest.setTimeout(90_000);
 
@@ -102,6 +105,39 @@ describe('a Docker that fails', () => {
     expect(await new DockerDriver({ socketPath: docker.socketPath, room }).probe()).toMatchObject({ available: true });
     expect(await images()).toEqual(before);
     expect(readdirSync(room)).toEqual([]);
+  });
+
+  it(
+    'runs agents in the image that its owner names, and makes none of its own',
+    proves('ORC-106', async () => {
+      const image = 'harbor.example/agents:1';
+      const daemon = new Daemon(docker.socketPath);
+      const list = join(room, 'files');
+      writeFileSync(list, (await rootFiles()).map((file) => `.${file}\n`).join(''));
+      const tar = ['--create', '--directory=/', '--no-recursion', `--files-from=${list}`];
+      const archive = spawn('tar', tar, { stdio: ['ignore', 'pipe', 'ignore'] });
+      await daemon.importImage(archive.stdout, 'harbor.example/agents', '1');
+      rmSync(list);
+      const images = await docker.get('/images/json');
+      driver = new DockerDriver({ socketPath: docker.socketPath, room, owner: room, image });
+      const sandbox = await running();
+      const [id = ''] = await docker.containers();
+      expect(await docker.get(`/containers/${id}/json`)).toMatchObject({ Config: { Image: image } });
+      expect(await docker.get('/images/json')).toEqual(images);
+      await signalHandle(sandbox.handle);
+      await until('it is gone', () => isGone(sandbox.handle));
+      await sandbox.exited;
+      await sandbox.dispose();
+      await daemon.removeImage(image);
+    }),
+  );
+
+  it('says which image it does not have, and leaves nothing', async () => {
+    const image = 'harbor.example/none:1';
+    const reason = `Docker cannot make a sandbox here: Docker has no such image of agents, and pulls none. (${image})`;
+    const probe = await new DockerDriver({ socketPath: docker.socketPath, room, image }).probe();
+    expect(probe).toMatchObject({ available: false, reason });
+    expect([readdirSync(room), await docker.containers()]).toEqual([[], []]);
   });
 
   it('or is not there is said to be so', async () => {

@@ -66,9 +66,22 @@ export class Daemon {
     await this.unlessMissing('remove image', (docker) => docker.getImage(name).remove({ force: true }));
   }
 
-  /** @returns its id. */
+  /** @returns its id. One that Docker makes when nobody waits for it any more is removed as soon as it comes. */
   async create(options: Docker.ContainerCreateOptions): Promise<string> {
-    return (await this.ask('create', (docker) => docker.createContainer(options))).id;
+    let isAwaited = true;
+    const making = async (docker: Docker): Promise<string> => {
+      const { id } = await docker.createContainer(options);
+      if (!isAwaited) await this.remove(id);
+      return id;
+    };
+    try {
+      const id = await this.unlessMissing('create', making);
+      if (id !== undefined) return id;
+    } finally {
+      isAwaited = false;
+    }
+    // Source: Docker's API, ContainerCreate: 404 is "no such image".
+    throw new SandboxFault('sandbox-failed', 'Docker has no such image of agents, and pulls none.', options.Image);
   }
 
   async start(id: string): Promise<void> {
@@ -87,8 +100,9 @@ export class Daemon {
   async hasRunOutOfMemory(id: string, sinceMs: number): Promise<boolean> {
     const noted = await this.ask('events', async (docker) => {
       const stream = await docker.getEvents({
-        since: Math.floor(sinceMs / 1000),
-        until: Math.ceil(Date.now() / 1000),
+        since: sinceMs / 1000,
+        // Docker answers when that moment has come: a whole second rounded up would be waited for.
+        until: Date.now() / 1000,
         filters: { container: [id], event: ['oom'] },
       });
       const pieces: string[] = [];

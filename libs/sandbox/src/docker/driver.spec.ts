@@ -4,8 +4,8 @@ import { DockerDriver } from './driver.js';
 
 jest.setTimeout(90_000);
 
-/** Beside what an agent's image has: the programs with which the contract tries to get out. */
-const PROGRAMS = ['unshare', 'mount', 'nsenter', 'chroot'];
+/** Beside what an agent's image has: the programs with which the contract tries to get out, and holds on to its files. */
+const PROGRAMS = ['unshare', 'mount', 'nsenter', 'chroot', 'flock'];
 
 let docker: TestDocker;
 let driver: DockerDriver;

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { diskTermsOf, DiskWatch, type DiskTerms } from '../disk/disk-watch.js';
+import { DiskWatch, DiskWatcher } from '../disk/disk-watch.js';
+import { parseDiskTerms } from '../disk/terms.js';
 import { waitGone, signalHandle, type KillHandle } from '../kill/handle.js';
 import { bootId, readProcess } from '../kill/process.js';
 import type { AdoptedSandbox, PreparedSandbox, SandboxDriver, SandboxProbe, SandboxSpec } from '../port.js';
@@ -27,6 +28,8 @@ export interface DockerOptions {
   room?: string;
   /** Whose sandboxes these are, e.g. the instance's directory: `removeLeftovers` touches no other owner's. Default ''. */
   owner?: string;
+  /** Default one of the driver's own. */
+  disk?: DiskWatcher;
 }
 
 const LABEL = { agent: 'capstan.agent', owner: 'capstan.owner', disk: 'capstan.disk' } as const;
@@ -41,6 +44,7 @@ export class DockerDriver implements SandboxDriver {
   private readonly daemon: Daemon;
   private readonly room: string;
   private readonly owner: string;
+  private readonly disk: DiskWatcher;
   private image: Promise<string> | undefined;
 
   constructor(private readonly options: DockerOptions = {}) {
@@ -50,6 +54,7 @@ export class DockerDriver implements SandboxDriver {
       .update(options.owner ?? '')
       .digest('hex')
       .slice(0, 16);
+    this.disk = options.disk ?? new DiskWatcher();
   }
 
   async probe(): Promise<SandboxProbe> {
@@ -77,7 +82,7 @@ export class DockerDriver implements SandboxDriver {
     const isRoot = process.getuid?.() === 0;
     const uid = isRoot ? spec.uid : (process.getuid?.() ?? spec.uid);
     const gid = isRoot ? spec.gid : (process.getgid?.() ?? spec.gid);
-    const measured = diskTermsOf(spec);
+    const measured = this.disk.termsOf(spec);
     const image = await this.provideImage();
     await mkdir(this.room, { recursive: true, mode: 0o700 });
     const name = `${this.prefix(spec.agentId)}${randomBytes(4).toString('hex')}`;
@@ -93,10 +98,10 @@ export class DockerDriver implements SandboxDriver {
       const enforced = enforcedOn(initOf(handle), spec.limits, isRoot);
       const exited = exitOf(this.daemon, id, handle, spec.limits.memoryBytes !== undefined);
       const outputs = await gate.ready(exited);
-      const disk = terms && new DiskWatch(terms, handle);
+      const disk = terms && new DiskWatch(this.disk, spec.agentId, terms, handle);
       return new DockerSandbox(this.daemon, id, gate, spec.env, handle, enforced, outputs, exited, disk);
     } catch (error) {
-      // What a daemon that hangs has made all the same waits for a GO that never comes, until it is swept by its label.
+      // What a daemon that hangs makes too late waits for a GO that never comes, until it is removed or swept by its label.
       if (id !== undefined) await this.daemon.remove(id).catch(() => undefined);
       await gate.remove();
       throw error;
@@ -108,8 +113,8 @@ export class DockerDriver implements SandboxDriver {
       // A harvest of the same agent has the same labels: what is registered tells them apart.
       const found = await this.handleOf(id);
       if (found === undefined || !isSameHandle(found, handle)) continue;
-      const terms = labels[LABEL.disk];
-      const disk = terms === undefined ? undefined : new DiskWatch(JSON.parse(terms) as DiskTerms, found);
+      const label = labels[LABEL.disk];
+      const disk = label === undefined ? undefined : this.diskWatchOf(agentId, label, found);
       const { gate, outputs } = Gate.adopt(join(this.room, name));
       const released = new AbortController();
       const exited = exitOf(this.daemon, id, found, true, released.signal);
@@ -142,6 +147,13 @@ export class DockerDriver implements SandboxDriver {
   async agentsWithSandboxes(): Promise<string[]> {
     const found = await this.daemon.find({ [LABEL.owner]: this.owner });
     return [...new Set(found.flatMap(({ labels }) => labels[LABEL.agent] ?? []))];
+  }
+
+  /** @throws SandboxFault `sandbox-failed` where the label does not say what bounds it: unbounded nobody goes on */
+  private diskWatchOf(agentId: string, label: string, handle: KillHandle): DiskWatch {
+    const terms = parseDiskTerms(label);
+    if (terms === undefined) throw new SandboxFault('sandbox-failed', 'What bounds the agent cannot be read.', label);
+    return new DiskWatch(this.disk, agentId, terms, handle);
   }
 
   private labelsOf(agentId: string): Record<string, string> {

@@ -1,9 +1,11 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { isAbsence } from './process.js';
+import { errorCode, isAbsence } from './process.js';
 
 const FREEZE_PATIENCE_MS = 100;
+/** A control group that is there to read only: mounted so, or somebody else's. */
+const READ_ONLY = ['EROFS', 'EACCES', 'EPERM'];
 
 /** Pids in the control group, threads and zombies not counted; empty if the group is gone. */
 export function groupMembers(group: string): number[] {
@@ -21,21 +23,29 @@ export function groupMembers(group: string): number[] {
  * Where the kernel kills whole groups (`cgroup.kill`, Linux 5.14) it is asked to: it holds forks off itself.
  * Elsewhere the group is frozen, signalled and thawed: a frozen process neither forks nor ends, so that its pid
  * cannot pass to another process between the list and the signal.
+ *
+ * A group that may only be read is signalled as it runs: what forks meanwhile is left, for the end of its PID namespace.
  */
 export async function killGroup(group: string): Promise<void> {
   try {
-    if (existsSync(join(group, 'cgroup.kill'))) return void writeFileSync(join(group, 'cgroup.kill'), '1');
-    const freezer = freezerOf(group);
-    if (freezer === null) return signalAll(group);
-    writeFileSync(freezer.file, freezer.freeze);
-    try {
-      await freezer.settle();
-      signalAll(group);
-    } finally {
-      writeFileSync(freezer.file, freezer.thaw);
-    }
+    await killAtOnce(group);
   } catch (error) {
-    if (!isAbsence(error)) throw error;
+    if (isAbsence(error)) return;
+    if (!READ_ONLY.includes(errorCode(error) ?? '')) throw error;
+    signalAll(group);
+  }
+}
+
+async function killAtOnce(group: string): Promise<void> {
+  if (existsSync(join(group, 'cgroup.kill'))) return void writeFileSync(join(group, 'cgroup.kill'), '1');
+  const freezer = freezerOf(group);
+  if (freezer === null) return signalAll(group);
+  writeFileSync(freezer.file, freezer.freeze);
+  try {
+    await freezer.settle();
+    signalAll(group);
+  } finally {
+    writeFileSync(freezer.file, freezer.thaw);
   }
 }
 

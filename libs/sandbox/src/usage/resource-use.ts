@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { findHierarchy, parentsOf } from '../cgroup/hierarchy.js';
+import { controlGroupsOf } from '../cgroup/hierarchy.js';
 import { groupMembers } from '../kill/control-group.js';
 import { members, type KillHandle } from '../kill/handle.js';
 
@@ -16,14 +16,12 @@ export interface ResourceUse {
 /** Linux reports CPU times in ticks of 1/100 s to user space, whatever the kernel's own frequency is (USER_HZ). */
 const TICK_MS = 10;
 const PAGE_BYTES = 4096;
-/** Where this process makes groups does not change while it runs, and is slow to find out. */
-let parents: readonly string[] | undefined;
 
 /** Takes a sample, without asking the agent: from its control groups, else from /proc. Undefined where nothing of it lives. */
 export function resourceUse(handle: KillHandle): ResourceUse | undefined {
   const pids = handle.cgroup === '' ? members(handle) : groupMembers(handle.cgroup);
   if (pids.length === 0) return undefined;
-  const files = groupFiles(handle.cgroup);
+  const files = groupFiles(handle.cgroup, pids);
   const processes = pids.map(processUse);
   const sum = (read: (use: ProcessUse) => number): number => processes.reduce((total, use) => total + read(use), 0);
   return {
@@ -35,11 +33,13 @@ export function resourceUse(handle: KillHandle): ResourceUse | undefined {
 
 type ReadGroupFile = (name: string) => string | undefined;
 
-/** Reads a file of the agent's groups, in whichever hierarchy has it. */
-function groupFiles(cgroup: string): ReadGroupFile {
+/**
+ * Reads a file of the agent's groups, in whichever hierarchy has it. They are asked of one of its processes: where Docker makes
+ * them is Docker's to say. A group of another name is not the agent's alone.
+ */
+function groupFiles(cgroup: string, pids: readonly number[]): ReadGroupFile {
   if (cgroup === '') return () => undefined;
-  const name = basename(cgroup);
-  const groups = [cgroup, ...(parents ??= parentsOf(findHierarchy())).map((parent) => join(parent, name))];
+  const groups = [cgroup, ...groupsOfFirst(pids).filter((group) => basename(group) === basename(cgroup))];
   return (file) => {
     for (const group of groups) {
       const text = readOrUndefined(join(group, file));
@@ -47,6 +47,18 @@ function groupFiles(cgroup: string): ReadGroupFile {
     }
     return undefined;
   };
+}
+
+/** Of the first process that is still there. */
+function groupsOfFirst(pids: readonly number[]): string[] {
+  for (const pid of pids) {
+    try {
+      return [...controlGroupsOf(pid).values()];
+    } catch {
+      // It has ended since it was listed.
+    }
+  }
+  return [];
 }
 
 function cpuOf(read: ReadGroupFile): number | undefined {

@@ -1,4 +1,4 @@
-import { acpRuntimeContract } from '../../../test/acp-runtime.contract.js';
+import { acpRuntimeContract } from '../../../test/contract/acp-runtime.contract.js';
 import { dockerOfTests } from '../../../test/docker-of-tests.js';
 
 jest.setTimeout(400_000);

@@ -1,4 +1,4 @@
-import { commandRuntimeContract } from '../../../test/command-runtime.contract.js';
+import { commandRuntimeContract } from '../../../test/contract/command-runtime.contract.js';
 import { dockerOfTests } from '../../../test/docker-of-tests.js';
 
 jest.setTimeout(400_000);

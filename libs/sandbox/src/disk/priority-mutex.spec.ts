@@ -1,6 +1,6 @@
-import { Turns } from './turns.js';
+import { PriorityMutex } from './priority-mutex.js';
 
-describe('turns', () => {
+describe('turns of work', () => {
   /** Work that goes on until it is told to end. */
   const held = (): { work: () => Promise<void>; end: () => void } => {
     let end = (): void => undefined;
@@ -9,41 +9,42 @@ describe('turns', () => {
   };
 
   it('are one at a time, that of whoever has least left first', async () => {
-    const turns = new Turns(60_000);
+    const mutex = new PriorityMutex(60_000);
     const order: string[] = [];
     const { work, end } = held();
-    let atOnce = 0;
+    let [atOnce, most] = [0, 0];
     const note = (name: string) => async (): Promise<void> => {
       atOnce += 1;
       order.push(name);
       await Promise.resolve();
-      expect(atOnce).toBe(1);
+      most = Math.max(most, atOnce);
       atOnce -= 1;
     };
-    const all = [turns.take(9, work), ...[5, 3, 4].map((left) => turns.take(left, note(String(left))))];
+    const all = [mutex.take(9, work), ...[5, 3, 4].map((left) => mutex.take(left, note(String(left))))];
     expect(order).toEqual([]);
     end();
     await Promise.all(all);
     expect(order).toEqual(['3', '4', '5']);
-    await turns.take(1, note('again'));
+    expect(most).toBe(1);
+    await mutex.take(1, note('again'));
     expect(order.at(-1)).toBe('again');
   });
 
   it('are passed on after work that fails', async () => {
-    const turns = new Turns(60_000);
-    const failing = turns.take(1, () => Promise.reject(new Error('it failed')));
-    const next = turns.take(2, () => Promise.resolve('done'));
+    const mutex = new PriorityMutex(60_000);
+    const failing = mutex.take(1, () => Promise.reject(new Error('it failed')));
+    const next = mutex.take(2, () => Promise.resolve('done'));
     await expect(failing).rejects.toThrow('it failed');
     expect(await next).toBe('done');
   });
 
   it('come to everybody: who has waited long enough has the next one', async () => {
-    const turns = new Turns(0);
+    const mutex = new PriorityMutex(0);
     const order: number[] = [];
     const { work, end } = held();
     const all: Promise<unknown>[] = [
-      turns.take(1, work),
-      ...[7, 2].map((left) => turns.take(left, () => Promise.resolve(order.push(left)))),
+      mutex.take(1, work),
+      ...[7, 2].map((left) => mutex.take(left, () => Promise.resolve(order.push(left)))),
     ];
     end();
     await Promise.all(all);

@@ -1,16 +1,17 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { bundle } from '../../../test/support/bundle.js';
-import { streamOf } from '../../../test/support/model-stream.js';
-import { Upstream } from '../../../test/support/model-upstream.js';
-import { proves } from '../../../test/support/proves.js';
-import { git } from '../../../test/support/repository.js';
-import { until } from '../../../test/support/until.js';
-import { sandboxesOf, TestExecution } from './test-execution.js';
-import type { TestSandbox } from './test-sandbox.js';
+import { bundle } from '../../../../test/support/bundle.js';
+import { type AgentPlace, commandOf, livingIn, placeOf } from '../../../../test/support/host-processes.js';
+import { streamOf } from '../../../../test/support/model-stream.js';
+import { Upstream } from '../../../../test/support/model-upstream.js';
+import { proves } from '../../../../test/support/proves.js';
+import { git } from '../../../../test/support/repository.js';
+import { until } from '../../../../test/support/until.js';
+import { sandboxesOf, TestExecution } from '../test-execution.js';
+import type { TestSandbox } from '../test-sandbox.js';
 
-const PLAYBOOKS = join(__dirname, 'playbooks');
+const PLAYBOOKS = join(__dirname, '../playbooks');
 const CLAUDE_CODE = {
   kind: 'command',
   directory: dirname(require.resolve('@anthropic-ai/claude-code/package.json')),
@@ -66,6 +67,9 @@ export function commandRuntimeContract(sandbox: TestSandbox): void {
       await until('its directory is gone', () => readdirSync(execution.settings.paths.agents).length === 0, 120_000);
       await sandbox.nothingIsLeft();
     };
+    /** Where its processes are; to be asked before it has ended. */
+    const placed = (id: string): Promise<AgentPlace> =>
+      until('it is registered', () => placeOf({ dir: execution.instance.directory }, id), 120_000);
     const fileOf = (branch: string, path: string): string => git(execution.remote, 'show', `${branch}:${path}`);
 
     it(
@@ -75,6 +79,7 @@ export function commandRuntimeContract(sandbox: TestSandbox): void {
           runtime: 'claude-code',
           options: { playbook: 'claude-code' },
         });
+        const place = await placed(id);
         const agent = await execution.agentIn(id, 'completed', 'failed');
         expect([agent.error, (await execution.textOf(id)).slice(-500)]).toEqual([null, expect.any(String)]);
         const { branch = '', files, commit = '' } = agent.harvest ?? {};
@@ -83,7 +88,7 @@ export function commandRuntimeContract(sandbox: TestSandbox): void {
         expect(git(execution.remote, 'log', '-1', '--format=%s', commit)).toBe('Keep a log of the harbor');
         expect(agent.usage.requests).toBeGreaterThanOrEqual(2);
         expect(agent.usage.inputTokens).toBeGreaterThan(1000);
-        expect(processesWith('48611')).toEqual([]);
+        expect(livingIn(place)).toEqual([]);
         await nothingIsLeft();
       }),
     );
@@ -93,10 +98,12 @@ export function commandRuntimeContract(sandbox: TestSandbox): void {
       proves('ORC-L4', async () => {
         const order = { runtime: 'claude-code', options: { playbook: 'claude-code-endless' } };
         const id = await execution.spawn('Wait.', order);
-        await until('it has started what never ends', () => processesWith('48613').length >= 2, 120_000);
+        const place = await placed(id);
+        const begun = (): boolean => livingIn(place).filter((pid) => commandOf(pid).includes('48613')).length === 2;
+        await until('it has started what never ends', begun, 120_000);
         await execution.orchestrator.api.killswitch.kill(id, 'test');
         await execution.agentIn(id, 'killed');
-        expect(processesWith('48613')).toEqual([]);
+        expect(livingIn(place)).toEqual([]);
         await nothingIsLeft();
       }),
     );
@@ -191,17 +198,4 @@ export function commandRuntimeContract(sandbox: TestSandbox): void {
       expect(await execution.textOf(id)).toContain(said);
     });
   });
-}
-
-/** Processes of this host with such an argument. */
-function processesWith(argument: string): string[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(argument);
-      } catch {
-        return false;
-      }
-    });
 }

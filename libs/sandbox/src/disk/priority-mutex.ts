@@ -5,7 +5,7 @@ interface Waiting {
 }
 
 /** One piece of work at a time; of those that wait, the one with least left comes first. */
-export class Turns {
+export class PriorityMutex {
   private isTaken = false;
   private readonly waiting: Waiting[] = [];
 

@@ -1,0 +1,11 @@
+import { dockerOfFile } from './execution/docker-of-file.js';
+import { describeLocal } from './killswitch/local.js';
+import { describePressure } from './killswitch/pressure.js';
+
+jest.setTimeout(300_000);
+
+describe('in Docker', () => {
+  const docker = dockerOfFile();
+  describePressure(docker);
+  describeLocal(docker);
+});
