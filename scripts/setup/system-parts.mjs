@@ -11,6 +11,12 @@ const PARTS = [
     isProvided: () => (process.env.CAPSTAN_VALKEY_URL ?? '') !== '',
     packages: (manager) => (manager === 'apt-get' ? ['redis-server', 'valkey-server'] : ['valkey', 'redis']),
   },
+  {
+    name: 'setpriv (of util-linux)',
+    programs: ['setpriv'],
+    onlyOn: 'linux',
+    packages: (manager) => (manager === 'apk' ? ['setpriv'] : ['util-linux']),
+  },
   { name: 'bubblewrap', programs: ['bwrap'], onlyOn: 'linux', packages: () => ['bubblewrap'] },
 ];
 

@@ -16,6 +16,11 @@ export class PushFault extends Error {
     super(`push: ${reason} (${detail})`, options);
   }
 
+  /** Whether the remote may have taken the push all the same. */
+  get isDoubtful(): boolean {
+    return this.reason === 'unreachable' || this.reason === 'rejected';
+  }
+
   /** For people; nothing of it is the remote's own. */
   get sentence(): string {
     return SENTENCES[this.reason];

@@ -157,7 +157,9 @@ export async function runGit(args: readonly string[], options: GitOptions = {}):
     return stdout;
   } catch (error) {
     if (error instanceof GitFault) throw error;
-    throw new GitFault(command, 'missing', null, '', { cause: error });
+    throw new GitFault(command, 'missing', null, 'The program setpriv (package util-linux) is needed.', {
+      cause: error,
+    });
   } finally {
     clearTimeout(timer);
     clearTimeout(killing);

@@ -17,6 +17,7 @@ import { planFor } from '../../test/plans.js';
 import { TestApi } from '../../test/test-api.js';
 import { INSTANCE } from '../../test/test-instance.js';
 import { AgentRuns, type AgentRun } from '../spawner/agent-run.js';
+import { Sessions } from '../spawner/session.js';
 import type { SpawnPlan } from '../spawner/spawn-plan.js';
 import { Killswitch, type KillswitchParts } from './killswitch.service.js';
 
@@ -57,6 +58,22 @@ describe('the killswitch', () => {
     await api.reaper.kill({ agentId: agent.agentId, timeoutMs: 1000 });
     const second = await api.call<{ agent: AgentView }>('POST', `/agents/${agent.agentId}/noticed-kill`);
     expect(second.body.agent.state).toBe('killed');
+  });
+
+  it('says of an agent that a former orchestrator was pushing for what the source may have', async () => {
+    const { body } = await api.command(api.instance.signedSpawn());
+    const id = agentId(body.agentId);
+    await api.store.claim(id);
+    const pushing = { branch: 'capstan/task', commit: 'c'.repeat(40) };
+    const sessions = new Sessions(api.instance.paths.agents, undefined);
+    const { uid, gid } = await sessions.open(id);
+    await sessions.remember({ agentId: id, uid, gid, pushing });
+    await api.call('POST', `/agents/${id}/kill`);
+    const killed = await until('it is killed', async () => {
+      const agent = await api.store.find(id);
+      return agent?.state === 'killed' ? agent : undefined;
+    });
+    expect(killed.warnings).toEqual([{ code: 'push-unknown', sentence: expect.stringContaining(pushing.commit) }]);
   });
 
   it('kills all: nothing that was admitted before is left, and nothing is admitted until it is re-armed', async () => {

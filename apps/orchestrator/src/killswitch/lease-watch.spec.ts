@@ -8,6 +8,8 @@ import { Sandboxes, until } from '../../../../test/support/sandboxes.js';
 import { AgentRuns, type AgentRun } from '../spawner/agent-run.js';
 import { LeaseWatch } from './lease-watch.js';
 
+jest.setTimeout(60_000);
+
 const logger = createLogger('test', { level: 'silent' });
 const MINUTE = 60_000;
 
@@ -59,15 +61,15 @@ describe('the second look at leases', () => {
     try {
       using _watch = watch.watch(run, { ...sandbox.handle, cgroup }, MINUTE);
       bootMs += 2 * MINUTE;
-      await until(() => failed.mock.calls.length > 0, 20_000);
+      await until(() => failed.mock.calls.length > 0);
       expect(isGone(sandbox.handle)).toBe(false);
       rmdirSync(join(cgroup, 'cgroup.kill'));
-      await until(() => isGone(sandbox.handle), 20_000);
+      await until(() => isGone(sandbox.handle));
     } finally {
       failed.mockRestore();
       rmSync(cgroup, { recursive: true });
     }
-  }, 60_000);
+  });
 
   it('goes on after a moment at which the time could not be told', async () => {
     const { run, sandbox } = await running();
@@ -76,11 +78,11 @@ describe('the second look at leases', () => {
     // As where no file can be opened.
     bootMs = NaN;
     const askedBefore = asked;
-    await until(() => asked > askedBefore + 1, 20_000);
+    await until(() => asked > askedBefore + 1);
     expect(isGone(sandbox.handle)).toBe(false);
     bootMs = before + 2 * MINUTE;
-    await until(() => isGone(sandbox.handle), 20_000);
-  }, 60_000);
+    await until(() => isGone(sandbox.handle));
+  });
 
   it('asks before it judges, and believes the reaper', async () => {
     const { run, sandbox } = await running();

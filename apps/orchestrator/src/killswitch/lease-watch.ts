@@ -15,6 +15,8 @@ interface Watched {
   untilBootMs: number;
   /** It is past its lease, and that was said. */
   isOver: boolean;
+  /** It could not be signalled, and that was said. */
+  isUnsignalled: boolean;
 }
 
 /**
@@ -38,7 +40,13 @@ export class LeaseWatch {
   watch(run: AgentRun, handle: KillHandle, killAfterMs: number): Disposable {
     if (killAfterMs === 0) return { [Symbol.dispose]: () => undefined };
     const { agentId } = run;
-    this.watched.set(agentId, { run, handle, ...this.until(Date.now() + killAfterMs), isOver: false });
+    this.watched.set(agentId, {
+      run,
+      handle,
+      ...this.until(Date.now() + killAfterMs),
+      isOver: false,
+      isUnsignalled: false,
+    });
     this.timer ??= setInterval(() => void this.look(), LOOK_MS);
     return { [Symbol.dispose]: () => this.forget(agentId) };
   }
@@ -89,7 +97,12 @@ export class LeaseWatch {
     // Besides the reaper: that it hangs is the case for which this is here. What fails is tried again at the next look.
     signalHandle(handle).then(
       () => this.forget(agentId),
-      (error: unknown) => this.logger.error({ err: error, agentId, msg: 'an agent without a lease was not signalled' }),
+      (error: unknown) => {
+        // Said once, however often it is tried.
+        if (!watched.isUnsignalled)
+          this.logger.error({ err: error, agentId, msg: 'an agent without a lease was not signalled' });
+        watched.isUnsignalled = true;
+      },
     );
   }
 

@@ -71,6 +71,15 @@ describe('an agent that does not die', () => {
     expect(await room.reaping.untilGone(agentId)).toMatchObject({ outcome: 'killed', finishedOff: true });
   });
 
+  it('is not killed only because the reaper did not answer once', async () => {
+    const { agentId } = room.plan;
+    await room.launch();
+    const observe = jest.spyOn(api.reaper, 'observe').mockRejectedValueOnce(new LocalFault('reaper-silent', 'Silent.'));
+    // What was left was seen before we had it killed.
+    expect(await room.reaping.untilGone(agentId)).toMatchObject({ outcome: 'killed', finishedOff: true });
+    expect(observe).toHaveBeenCalledTimes(2);
+  });
+
   it('is not finished off by us where somebody else has ordered its death', async () => {
     const { agentId } = room.plan;
     await room.launch();

@@ -33,8 +33,8 @@ export class Reaping {
    */
   async untilGone(agentId: AgentId): Promise<Death & { finishedOff: boolean }> {
     let finishedOff = false;
-    const death = await this.until(agentId, async (attempt) => {
-      if (attempt > 0) return this.killOnce(agentId);
+    const death = await this.until(agentId, async () => {
+      if (finishedOff) return this.killOnce(agentId);
       const seen = await this.reaper.observe(agentId, OBSERVE_MS);
       finishedOff = seen.outcome === 'unconfirmed';
       return seen;
@@ -82,10 +82,10 @@ export class Reaping {
     return this.reaper.kill({ agentId, timeoutMs: KILL_MS });
   }
 
-  private async until(agentId: AgentId, ask: (attempt: number) => Promise<DeathReport>): Promise<Death> {
+  private async until(agentId: AgentId, ask: () => Promise<DeathReport>): Promise<Death> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const { outcome, cause } = await ask(attempt);
+        const { outcome, cause } = await ask();
         if (outcome !== 'unconfirmed') return { outcome, cause };
         this.logger.error({ agentId, attempt, msg: 'the agent was not observed dead; it is killed again' });
       } catch (error) {

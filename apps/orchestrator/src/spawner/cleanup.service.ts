@@ -75,9 +75,16 @@ export class Cleanup {
     await finishing;
   }
 
-  /** Before a start: an order that comes again after Valkey was emptied names an agent whose work is being saved. */
-  async untilFinished(agentId: AgentId): Promise<void> {
-    await this.finishing.get(agentId)?.catch(() => undefined);
+  /**
+   * Before a start, which begins with an empty directory: an order that comes again after Valkey was emptied names an agent whose
+   * work is on disk still, and is saved first.
+   *
+   * @throws LocalFault `not-saved`, `session-unreadable`
+   */
+  async makeRoomFor(agentId: AgentId): Promise<void> {
+    const finishing = this.finishing.get(agentId);
+    if (finishing !== undefined) await finishing;
+    else if ((await this.parts.sessions.recall(agentId))?.worktree !== undefined) await this.finishLeft(agentId);
   }
 
   private async clearAway(agentId: AgentId): Promise<void> {

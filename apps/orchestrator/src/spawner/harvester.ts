@@ -142,8 +142,12 @@ export class Harvester {
     await this.parts.sessions.amend(plan.agentId, { pushing: { branch, commit } });
     if (await this.parts.isStopped(plan)) throw new HarvestStopped();
     goOn(run);
-    await push({ repository, branch, commit, expected, signal: run.killed }).catch((error: unknown) => {
-      throw run.killed.aborted ? new HarvestStopped({ branch, commit }) : error;
+    await push({ repository, branch, commit, expected, signal: run.killed }).catch(async (error: unknown) => {
+      if (run.killed.aborted) throw new HarvestStopped({ branch, commit });
+      if (error instanceof PushFault && !error.isDoubtful) {
+        await this.parts.sessions.amend(plan.agentId, { pushing: undefined });
+      }
+      throw error;
     });
     this.parts.logger.info({ agentId: plan.agentId, branch, commit, files: files.length, msg: 'the work was pushed' });
     return { branch, baseCommit, commit, tree, files: [...files], pushed: true };

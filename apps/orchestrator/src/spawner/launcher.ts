@@ -71,6 +71,7 @@ export class Launcher {
     const { killEpochs } = await this.parts.reaper.describe();
     if (isStopped(plan, killEpochs)) throw new StartForbidden('kill-epoch');
     const program = await this.parts.programs.find(plan.runtime);
+    stopIfUnwanted(run);
     const session = await sessions.open(agentId);
     // Its notes say what is left, where something is.
     later('directory', async () => (run.hasLeftovers ? undefined : sessions.remove(agentId)));

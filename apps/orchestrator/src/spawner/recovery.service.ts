@@ -140,7 +140,10 @@ export class Recovery {
     }
   }
 
-  /** In the background: what an agent left may take as long as its owner likes, and nobody else is to wait for it. */
+  /**
+   * In the background: what an agent left may take as long as its owner likes, and neither start nor sweep is to wait for it. Others
+   * wait for a lane: for a fetch of the same repository, say, no longer than that may take.
+   */
   private async beginToTidy(): Promise<void> {
     for (const agentId of await this.parts.store.untidy()) {
       const isPostponed = (this.postponed.get(agentId)?.untilMs ?? 0) > performance.now();

@@ -132,13 +132,15 @@ describe('the start after a crash', () => {
       await driver.begun;
       // Should an order name the same agent again.
       let mayStart = false;
-      const free = cleanup.untilFinished(agentId).then(() => (mayStart = true));
+      const refused = expect(cleanup.makeRoomFor(agentId).then(() => (mayStart = true))).rejects.toMatchObject({
+        code: 'not-saved',
+      });
       await inTime(recovery.recover());
       expect(mayStart).toBe(false);
       expect(await api.store.untidy()).toContain(agentId);
       stop();
       await inTime(recovery.idle());
-      await free;
+      await refused;
       expect(await room.sessions.recall(agentId)).not.toHaveProperty('kept');
       expect(existsSync(join(place.worktree.dir, 'half'))).toBe(true);
 
@@ -147,6 +149,27 @@ describe('the start after a crash', () => {
       await next.idle();
       expect(await api.store.untidy()).not.toContain(agentId);
       expect(git(salvageDirOf(place.repository.dir), 'show', `refs/capstan/salvage/${agentId}:half`)).toBe('half');
+    }),
+  );
+
+  it(
+    'lets nobody start in a directory whose work is not saved',
+    proves(['ORC-111', 'ORC-118'], async () => {
+      const { agentId } = room.plan;
+      const place = await room.settleIn();
+      await room.work(place, 'echo half > half');
+      await room.runs();
+      const { cleanup, stop } = life();
+      stop();
+      await expect(cleanup.makeRoomFor(agentId)).rejects.toMatchObject({ code: 'not-saved' });
+      expect(existsSync(join(place.worktree.dir, 'half'))).toBe(true);
+
+      const next = life().cleanup;
+      await next.makeRoomFor(agentId);
+      expect(existsSync(place.worktree.dir)).toBe(false);
+      expect(git(salvageDirOf(place.repository.dir), 'show', `refs/capstan/salvage/${agentId}:half`)).toBe('half');
+      // Nothing is left, so that there is nothing to wait for.
+      await next.makeRoomFor(agentId);
     }),
   );
 
@@ -162,7 +185,7 @@ describe('the start after a crash', () => {
         await room.settleIn();
         await room.runs();
       }
-      const { recovery, stop } = life(driver);
+      const { recovery } = life(driver);
       await recovery.recoverAtStart();
       await driver.begun;
       const timesOf = (id: AgentId): number => driver.removed.filter((it) => it === id).length;
@@ -170,10 +193,9 @@ describe('the start after a crash', () => {
       await until('both are cleaned up after', () => agents.every((id) => timesOf(id) === 2));
       // By then a second one would have begun.
       await (await room.git.agentOn(room.remote)).run('true');
-      expect(driver.prepared).toBe(1);
-      stop();
+      driver.release();
       await recovery.idle();
-      expect(driver.prepared).toBe(1);
+      expect([driver.prepared, driver.atOnce]).toEqual([2, 1]);
     }),
   );
 

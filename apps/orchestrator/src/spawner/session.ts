@@ -48,7 +48,7 @@ export interface SessionRecord {
   /** The agent's control group; empty where it has none. */
   cgroup?: string;
   /** What goes out, noted before it does: where its end is not known, the source may have taken it. */
-  pushing?: Pushing;
+  pushing?: Pushing | undefined;
   /** Its work could not be saved: the work tree stays, for the owner, who is shown this by `capstan agents salvage`. */
   kept?: Kept;
 }

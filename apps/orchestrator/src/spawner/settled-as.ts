@@ -42,7 +42,7 @@ export function killedWhilePushing(
   return { state: 'killed', ...told };
 }
 
-/** @param what has happened to the agent meanwhile. @param warnings that it has already */
+/** @param what has happened to the agent meanwhile, e.g. 'It was killed'. @param warnings that it has already */
 export function pushUnknown(
   what: string,
   { branch, commit }: Pushing,

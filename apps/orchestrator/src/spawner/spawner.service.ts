@@ -66,7 +66,7 @@ export class Spawner {
       const given = await secrets.demand(run.agentId, claim.plan.secretNames ?? [], isUnwanted);
       log.hide(given);
       scanner.issue(run.agentId, given);
-      await cleanup.untilFinished(run.agentId);
+      await cleanup.makeRoomFor(run.agentId);
       const launched = await launcher.launch(run, claim, usage, given);
       secrets.forget(run.agentId);
       return launched;

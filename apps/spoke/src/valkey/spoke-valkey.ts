@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { closeValkey, createLogger, parseValkeyUrl } from '@capstan/platform';
 import { WireFault } from '@capstan/protocol';
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { Redis } from 'ioredis';
+import { Redis, ReplyError } from 'ioredis';
 import { SpokeConfig } from '../config/spoke.config.js';
 import type { Script } from '@capstan/platform';
 
@@ -57,7 +57,8 @@ export class SpokeValkey implements OnApplicationShutdown {
     try {
       if (await this.durable) return await question(this.client);
     } catch (cause) {
-      this.unanswered += 1;
+      // An answer that is an error is one: nothing has come about.
+      if (!(cause instanceof ReplyError)) this.unanswered += 1;
       throw new WireFault('queue-unavailable', 'Valkey', { cause });
     }
     throw new WireFault('queue-unavailable', 'Valkey keeps no append-only file');
