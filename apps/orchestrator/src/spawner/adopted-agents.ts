@@ -11,7 +11,8 @@ import { CannotGoOn } from './cannot-go-on.js';
 import type { Cleanup } from './cleanup.service.js';
 import type { FoundAgent } from './found-agent.js';
 import type { Launched } from './launcher.js';
-import type { SessionRecord, Sessions } from './session.js';
+import type { Sessions } from './session.js';
+import type { SessionRecord } from './session-record.js';
 import type { SpawnPlan } from './spawn-plan.js';
 import type { WorkPlace } from './work-place.js';
 

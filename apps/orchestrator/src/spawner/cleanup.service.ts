@@ -7,7 +7,8 @@ import type { AgentLog } from '../monitor/agent-log.js';
 import type { AgentStore } from '../valkey/agent.store.js';
 import type { AgentRun } from './agent-run.js';
 import type { Launched } from './launcher.js';
-import type { SessionRecord, Sessions } from './session.js';
+import type { Sessions } from './session.js';
+import type { SessionRecord } from './session-record.js';
 import type { Turns } from './turns.js';
 
 export interface CleanupParts {

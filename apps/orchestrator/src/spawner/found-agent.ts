@@ -1,5 +1,5 @@
 import type { RunningSandbox } from '@capstan/sandbox';
-import type { SessionRecord } from './session.js';
+import type { SessionRecord } from './session-record.js';
 
 /** What is found of an agent that has outlived its orchestrator. */
 export interface FoundAgent {

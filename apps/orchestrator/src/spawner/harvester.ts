@@ -18,7 +18,8 @@ import {
 } from '../git/index.js';
 import type { SecretScanner } from '../secret-scan/index.js';
 import type { AgentRun } from './agent-run.js';
-import type { Pushing, Sessions } from './session.js';
+import type { Sessions } from './session.js';
+import type { Pushing } from './session-record.js';
 import type { SpawnPlan } from './spawn-plan.js';
 import type { Submission } from './submission.js';
 import type { Trial } from './submit-desk.js';

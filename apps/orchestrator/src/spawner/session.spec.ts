@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { agentId, newId, taskId, tenantId } from '@capstan/protocol';
-import { Sessions, type SessionRecord } from './session.js';
+import { Sessions } from './session.js';
+import type { SessionRecord } from './session-record.js';
 
 describe('what is noted of an agent on disk', () => {
   let room: string;

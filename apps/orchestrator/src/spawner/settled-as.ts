@@ -6,7 +6,7 @@ import { failureOf, type Failure } from './agent-end.js';
 import type { AgentRun } from './agent-run.js';
 import type { HarvestStopped } from './harvester.js';
 import { StartForbidden } from './launcher.js';
-import type { Pushing } from './session.js';
+import type { Pushing } from './session-record.js';
 import type { Settled } from './settlement.js';
 
 /** What becomes of an agent whose start failed. Only before GO, and only with retries left, does it go back to the queue. */
