@@ -63,7 +63,7 @@ const STUBBORN = `trap '' TERM INT HUP
 echo ran > /room/ran; sleep 1000; sleep 1000`;
 
 /** Polls a condition until it holds. */
-export async function until(condition: () => boolean, timeoutMs = 5000): Promise<void> {
+export async function until(condition: () => boolean, timeoutMs = 30_000): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error('the condition was not met in time');

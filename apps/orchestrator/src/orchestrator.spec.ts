@@ -9,7 +9,7 @@ import { TestExecution } from '../test/test-execution.js';
 import type { SpawnPlan } from './spawner/spawn-plan.js';
 import { AgentStore } from './valkey/agent.store.js';
 
-jest.setTimeout(60_000);
+jest.setTimeout(300_000);
 
 describe('the orchestrator', () => {
   let execution: TestExecution;
@@ -25,13 +25,8 @@ describe('the orchestrator', () => {
 
   /** The states that it went through until it was cleaned up, as they were told. */
   async function lifeOf(id: AgentId): Promise<AgentStateName[]> {
-    const stop = new AbortController();
-    const states: AgentStateName[] = [];
-    for await (const event of execution.orchestrator.api.events.read('0', stop.signal)) {
-      if (event.kind === 'gap' || !event.json.includes(id)) continue;
-      if (event.kind === 'agent') states.push((JSON.parse(event.json) as AgentView).state);
-      if (event.kind === 'cleaned') stop.abort();
-    }
+    const changes = (await execution.toldOf(id, 'cleaned')).filter(({ kind }) => kind === 'agent');
+    const states = changes.map(({ json }) => (JSON.parse(json) as AgentView).state);
     return states.filter((state, at) => state !== states[at - 1]);
   }
 

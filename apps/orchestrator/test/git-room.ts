@@ -25,7 +25,7 @@ export class GitRoom implements Disposable {
   readonly parent = join(this.root, 'agents');
   readonly store = new RepositoryStore({ root: join(this.root, 'repositories') });
   /** Created by whatever an attack manages to run outside of a sandbox. */
-  readonly marker = join(this.root, 'marker');
+  readonly marker = join(this.root, 'open', 'marker');
 
   /** @param driver of its agents, and of what is harvested of them. */
   constructor(private readonly driver: SandboxDriver = BUBBLEWRAP) {
@@ -34,7 +34,6 @@ export class GitRoom implements Disposable {
     // Anybody may make the marker: that it is not there must not be owed to a permission.
     mkdirSync(join(this.root, 'open'));
     chmodSync(join(this.root, 'open'), 0o777);
-    this.marker = join(this.root, 'open', 'marker');
   }
 
   get isMarked(): boolean {

@@ -1,4 +1,4 @@
-import { copyFile, mkdir } from 'node:fs/promises';
+import { copyFile, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createLogger } from '@capstan/platform';
 import { agentId, type AgentId, type AgentStateName, type AgentView } from '@capstan/protocol';
@@ -6,10 +6,13 @@ import { git, TestRepository } from '../../../test/support/repository.js';
 import { until } from '../../../test/support/until.js';
 import { loadSettings, type Settings } from '../src/config/settings.js';
 import { Orchestrator } from '../src/orchestrator.js';
+import type { AgentEvent, AgentEventKind } from '../src/valkey/agent.events.js';
 import { SCAN_FROM_SOURCE } from './scan-program.js';
 import { TestInstance, type SpawnInit } from './test-instance.js';
+import type { TestSandbox } from './test-sandbox.js';
 
 const logger = createLogger('test', { level: 'silent' });
+const PATIENCE_MS = 120_000;
 
 /** A whole orchestrator in this process: real Valkey, reaper, sandboxes, gateway (scripted) and a bare remote. */
 export class TestExecution implements AsyncDisposable {
@@ -19,6 +22,7 @@ export class TestExecution implements AsyncDisposable {
     readonly remote: string,
     readonly settings: Settings,
     public orchestrator: Orchestrator,
+    private readonly held: AsyncDisposable,
   ) {}
 
   /**
@@ -31,9 +35,10 @@ export class TestExecution implements AsyncDisposable {
     provider?: Settings['provider'],
     docker?: Settings['docker'],
   ): Promise<TestExecution> {
-    const instance = await TestInstance.start();
+    await using held = new AsyncDisposableStack();
+    const instance = held.use(await TestInstance.start());
     const { directory, valkey } = instance;
-    const checkout = new TestRepository();
+    const checkout = held.use(new TestRepository());
     const remote = join(directory, 'remote.git');
     git(directory, 'clone', '--quiet', '--bare', checkout.path, remote);
     await instance.writePolicy({ repositories: [`${directory}/*`], concurrency: 2, sandboxes: sandboxesOf(docker) });
@@ -48,7 +53,8 @@ export class TestExecution implements AsyncDisposable {
     });
     const scripted = { name: 'scripted' as const, ...(playbooks === undefined ? {} : { playbooks }) };
     const settings = { ...loaded, provider: provider ?? scripted, docker };
-    return new TestExecution(instance, checkout, remote, settings, await begin(settings));
+    const orchestrator = await begin(settings);
+    return new TestExecution(instance, checkout, remote, settings, orchestrator, held.move());
   }
 
   get store(): Orchestrator['api']['store'] {
@@ -86,7 +92,27 @@ export class TestExecution implements AsyncDisposable {
       return undefined;
     };
     // A program of many megabytes in a container takes its time on a busy machine.
-    return until(`agent ${id} is ${states.join(' or ')}`, look, 120_000);
+    return until(`agent ${id} is ${states.join(' or ')}`, look, PATIENCE_MS);
+  }
+
+  /** All that was told of an agent, up to the first event of a kind. @throws Error where that is not told in time */
+  async toldOf(id: AgentId, last: AgentEventKind): Promise<AgentEvent[]> {
+    const told: AgentEvent[] = [];
+    for await (const event of this.orchestrator.api.events.read('0', AbortSignal.timeout(PATIENCE_MS))) {
+      if (event.kind === 'gap' || !event.json.includes(id)) continue;
+      told.push(event);
+      if (event.kind === last) return told;
+    }
+    const kinds = told.map(({ kind }) => kind).join(', ');
+    throw new Error(`waited ${String(PATIENCE_MS / 1000)} s in vain until "${last}" is told of agent ${id}: ${kinds}`);
+  }
+
+  /** Waits until nothing is left of any agent: to be cleaned up, as a directory, or in the sandbox. */
+  async isClean(sandbox: TestSandbox): Promise<void> {
+    const { agents } = this.settings.paths;
+    const left = async (): Promise<string[]> => [...(await this.store.untidy()), ...(await readdir(agents))];
+    await until('all is clean', async () => (await left()).length === 0, PATIENCE_MS);
+    await sandbox.nothingIsLeft();
   }
 
   async textOf(id: AgentId): Promise<string> {
@@ -95,10 +121,9 @@ export class TestExecution implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await using _held = this.held;
     await this.orchestrator.drain();
     await this.orchestrator.close();
-    this.checkout[Symbol.dispose]();
-    await this.instance[Symbol.asyncDispose]();
   }
 }
 
@@ -109,6 +134,11 @@ export function sandboxesOf(docker: Settings['docker']): string[] {
 
 async function begin(settings: Settings): Promise<Orchestrator> {
   const orchestrator = await Orchestrator.open(settings, logger, { program: SCAN_FROM_SOURCE });
-  await orchestrator.begin();
-  return orchestrator;
+  try {
+    await orchestrator.begin();
+    return orchestrator;
+  } catch (error) {
+    await orchestrator.close();
+    throw error;
+  }
 }

@@ -55,10 +55,12 @@ export class TestInstance implements AsyncDisposable {
   }
 
   static async start(options: TestInstanceOptions = {}): Promise<TestInstance> {
+    await using held = new AsyncDisposableStack();
     const directory = await mkdtemp(join(tmpdir(), 'capstan-o-'));
+    held.defer(() => rm(directory, { recursive: true, force: true }));
     // Agents' uids must be able to reach what is mounted for them.
     await chmod(directory, 0o711);
-    const instance = new TestInstance(directory, await startTestValkey());
+    const instance = held.use(new TestInstance(directory, await startTestValkey()));
     for (const room of ['run', 'reaper', 'tokens']) await mkdir(join(directory, room), { mode: 0o700 });
     await writeFile(instance.paths.instance, JSON.stringify({ version: 1, instanceId: INSTANCE }));
     await writeFile(instance.paths.token, `${TOKEN}\n`, { mode: 0o600 });
@@ -68,6 +70,7 @@ export class TestInstance implements AsyncDisposable {
     );
     await instance.writePolicy(options);
     await instance.startReaper();
+    held.move();
     return instance;
   }
 

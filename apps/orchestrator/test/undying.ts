@@ -13,7 +13,8 @@ export async function keepFromDying({ processes }: KillHandle): Promise<AsyncDis
   const parent = spawn('nsenter', ['--target', init, '--pid', 'sh', '-c', 'echo in; exec cat'], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
-  await once(parent.stdout, 'data');
+  const gone = once(parent, 'exit').then(() => Promise.reject(new Error('nothing got into its PID namespace')));
+  await Promise.race([once(parent.stdout, 'data'), gone]);
   parent.kill('SIGSTOP');
   await until('its parent stands still', () => readProcess(parent.pid ?? 0)?.state === 'T');
   return {

@@ -6,6 +6,7 @@ import { leftoversContract } from './contract/leftovers.contract.js';
 import { limitsContract } from './contract/limits.contract.js';
 import { ContractRoom } from './contract/room.js';
 import { startContract } from './contract/start.contract.js';
+import type { GroupKind } from './contract/support.js';
 import { usageContract } from './contract/usage.contract.js';
 import type { SandboxDriver } from './port.js';
 
@@ -16,6 +17,8 @@ export interface ContractTerms {
   options?: () => object;
   /** Whether a sandbox goes on when its owner dies after GO, and can be adopted. */
   outlivesOwner: boolean;
+  /** Control groups, one of which holds each of its sandboxes where root can make such; default none. */
+  groups?: readonly GroupKind[];
   /** Whether the driver must enforce memory, pids and cpus here. */
   limits: boolean;
   /** false leaves the bound of the disk out, which is slow to prove: where it has nothing that another run has not. */
@@ -27,6 +30,7 @@ export function sandboxContract({
   driver,
   options = () => ({}),
   outlivesOwner,
+  groups = [],
   limits,
   disk = true,
 }: ContractTerms): void {
@@ -36,7 +40,7 @@ export function sandboxContract({
 
   startContract(room);
   confinementContract(room);
-  killContract(room);
+  killContract(room, groups);
   leftoversContract(room);
   if (disk) diskContract(room);
   adoptionContract(room, outlivesOwner, options);

@@ -30,7 +30,8 @@ describe('an orchestrator that is killed', () => {
     proves('ORC-117', async () => {
       const remote = room.bareCloneOf(source);
       const [began, goOn] = [join(room.parent, 'began'), join(room.parent, 'go-on')];
-      const hook = `#!/bin/sh\necho $$ > ${began}.new; mv ${began}.new ${began}\nwhile [ ! -e ${goOn} ]; do sleep 0.1; done\n`;
+      // Should it survive, it ends with the room.
+      const hook = `#!/bin/sh\necho $$ > ${began}.new; mv ${began}.new ${began}\nwhile [ -e ${began} ] && [ ! -e ${goOn} ]; do sleep 0.1; done\n`;
       writeFileSync(join(remote, 'hooks', 'pre-receive'), hook, { mode: 0o755 });
       const commit = git(remote, 'rev-parse', 'main');
       const args = ['--import', LOADER, PUSHING, join(room.parent, 'store'), remote, 'capstan/one', commit];

@@ -3,7 +3,7 @@ import { atWork, isClean, orphansContract, TEST_AGENT } from '../../test/contrac
 import { TestExecution } from '../../test/test-execution.js';
 import { BUBBLEWRAP } from '../../test/test-sandbox.js';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 describe('in bubblewrap', () => {
   orphansContract(BUBBLEWRAP);

@@ -6,6 +6,8 @@ import { until } from '../../../../test/support/until.js';
 import { pathsOf } from '../config/settings.js';
 import { sandboxesOf } from './sandboxes.js';
 
+jest.setTimeout(60_000);
+
 describe('the sandboxes of an instance', () => {
   it('log, with the agent’s id, what keeps an agent from being bounded', async () => {
     const logger = createLogger('test', { level: 'silent' });

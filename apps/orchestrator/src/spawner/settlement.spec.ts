@@ -4,33 +4,32 @@ import { join } from 'node:path';
 import { AuditLog } from '@capstan/evidence';
 import { closeValkey, connectValkey, createLogger } from '@capstan/platform';
 import type { AgentId } from '@capstan/protocol';
-import type { Redis } from 'ioredis';
 import { proves } from '../../../../test/support/proves.js';
-import { startTestValkey, type TestValkey } from '../../../../test/support/test-valkey.js';
+import { startTestValkey } from '../../../../test/support/test-valkey.js';
 import { until } from '../../../../test/support/until.js';
 import { ValkeyRelay } from '../../../../test/support/valkey-relay.js';
 import { planFor } from '../../test/plans.js';
 import { AgentStore } from '../valkey/agent.store.js';
 import { Settlement } from './settlement.js';
 
+jest.setTimeout(60_000);
+
 describe('how an agent ended', () => {
   const stopped = new AbortController();
-  let room: string;
-  let valkey: TestValkey;
+  const held = new AsyncDisposableStack();
   let relay: ValkeyRelay;
-  let client: Redis;
   let store: AgentStore;
   let audit: AuditLog;
   let settlement: Settlement;
   let errors: string[];
 
   beforeAll(async () => {
-    room = await mkdtemp(join(tmpdir(), 'capstan-settled-'));
-    valkey = await startTestValkey();
-    relay = await ValkeyRelay.start(valkey.url);
-    client = await connectValkey(relay.url);
+    const room = held.adopt(await mkdtemp(join(tmpdir(), 'capstan-settled-')), (path) => rm(path, { recursive: true }));
+    const { url } = held.use(await startTestValkey());
+    relay = held.use(await ValkeyRelay.start(url));
+    const client = held.adopt(await connectValkey(relay.url), closeValkey);
     store = new AgentStore(client);
-    audit = await AuditLog.open(join(room, 'audit.log'));
+    audit = held.use(await AuditLog.open(join(room, 'audit.log')));
   });
   beforeEach(() => {
     errors = [];
@@ -42,11 +41,7 @@ describe('how an agent ended', () => {
   });
   afterAll(async () => {
     stopped.abort();
-    await audit[Symbol.asyncDispose]();
-    await closeValkey(client);
-    await relay[Symbol.asyncDispose]();
-    await valkey.stop();
-    await rm(room, { recursive: true });
+    await held.disposeAsync();
   });
 
   async function running(): Promise<{ agentId: AgentId; fence: number }> {

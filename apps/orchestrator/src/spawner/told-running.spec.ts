@@ -5,21 +5,21 @@ import { until } from '../../../../test/support/until.js';
 import { ValkeyRelay } from '../../../../test/support/valkey-relay.js';
 import { TestExecution } from '../../test/test-execution.js';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 describe('an agent of which Valkey is to be told that it runs', () => {
+  const held = new AsyncDisposableStack();
   let execution: TestExecution;
   let relay: ValkeyRelay;
 
   beforeAll(async () => {
-    execution = await TestExecution.start(join(__dirname, '..', '..', 'test', 'test-agent.mjs'));
-    relay = await ValkeyRelay.start(execution.instance.valkey.url);
+    // It outlives the orchestrator, which ends over it.
+    const wire = held.use(new AsyncDisposableStack());
+    execution = held.use(await TestExecution.start(join(__dirname, '..', '..', 'test', 'test-agent.mjs')));
+    relay = wire.use(await ValkeyRelay.start(execution.instance.valkey.url));
     await execution.restart(true, undefined, { valkeyUrl: relay.url });
   });
-  afterAll(async () => {
-    await execution[Symbol.asyncDispose]();
-    await relay[Symbol.asyncDispose]();
-  });
+  afterAll(() => held.disposeAsync());
 
   const isRunning = (args: readonly string[]): boolean => args.includes('running');
   const pushed = (branch = ''): string => git(execution.remote, 'rev-parse', branch);

@@ -2,36 +2,34 @@ import { closeValkey, connectValkey } from '@capstan/platform';
 import type { AgentStateName } from '@capstan/protocol';
 import type { Redis } from 'ioredis';
 import { proves } from '../../../../test/support/proves.js';
-import { startTestValkey, type TestValkey } from '../../../../test/support/test-valkey.js';
+import { startTestValkey } from '../../../../test/support/test-valkey.js';
 import { ValkeyRelay } from '../../../../test/support/valkey-relay.js';
 import { planFor } from '../../test/plans.js';
 import type { SpawnPlan } from '../spawner/spawn-plan.js';
 import { AgentStore, type Claim } from './agent.store.js';
 import { KEYS } from './keys.js';
 
+jest.setTimeout(60_000);
+
 /** Once an agent was killed because the reply to `running` was lost: the client sends again what it has no reply to. */
 describe('a step of an agent whose reply is lost', () => {
-  let valkey: TestValkey;
+  const held = new AsyncDisposableStack();
   let relay: ValkeyRelay;
   let client: Redis;
   let store: AgentStore;
   let plan: SpawnPlan;
 
   beforeAll(async () => {
-    valkey = await startTestValkey();
-    relay = await ValkeyRelay.start(valkey.url);
-    client = await connectValkey(relay.url);
+    const { url } = held.use(await startTestValkey());
+    relay = held.use(await ValkeyRelay.start(url));
+    client = held.adopt(await connectValkey(relay.url), closeValkey);
     store = new AgentStore(client);
   });
   beforeEach(async () => {
     await client.flushall();
     plan = planFor();
   });
-  afterAll(async () => {
-    await closeValkey(client);
-    await relay[Symbol.asyncDispose]();
-    await valkey.stop();
-  });
+  afterAll(() => held.disposeAsync());
 
   /** The same as otherwise, and the step was taken once. */
   async function lost<T>(step: () => Promise<T>): Promise<T> {

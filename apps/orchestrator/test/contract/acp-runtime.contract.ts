@@ -17,15 +17,17 @@ const KEY = 'sk-ant-test-0123456789-never-inside';
 /** What every sandbox owes to agents that speak the protocol. */
 export function acpRuntimeContract(sandbox: TestSandbox): void {
   describe('an agent that speaks the Agent Client Protocol', () => {
+    const held = new AsyncDisposableStack();
     const directory = mkdtempSync(join(tmpdir(), 'capstan-acp-'));
+    held.defer(() => rmSync(directory, { recursive: true, force: true }));
     let upstream: Upstream;
     let execution: TestExecution;
 
     beforeAll(async () => {
       const agent = await bundle('apps/agent/src/main.ts', join(directory, 'agent.mjs'));
-      upstream = await Upstream.start(answerClaudeAgent);
+      upstream = held.use(await Upstream.start(answerClaudeAgent));
       const provider = { name: 'anthropic' as const, apiKey: KEY, url: upstream.url };
-      execution = await TestExecution.start(agent, undefined, provider, sandbox.docker());
+      execution = held.use(await TestExecution.start(agent, undefined, provider, sandbox.docker()));
       const [claude, own] = [join(directory, 'claude'), join(directory, 'own')];
       for (const room of [claude, own]) mkdirSync(room, { mode: 0o700 });
       await provideClaudeAgent(claude);
@@ -44,24 +46,11 @@ export function acpRuntimeContract(sandbox: TestSandbox): void {
         },
       });
     });
-    afterAll(async () => {
-      await execution[Symbol.asyncDispose]();
-      await upstream[Symbol.asyncDispose]();
-      rmSync(directory, { recursive: true, force: true });
-    });
+    afterAll(() => held.disposeAsync());
 
     const bare = (): string => {
       const { repositories } = execution.settings.paths;
       return join(repositories, readdirSync(repositories).find((name) => name.endsWith('.git')) ?? '');
-    };
-
-    const nothingIsLeft = async (): Promise<void> => {
-      await until(
-        'their directories are gone',
-        () => readdirSync(execution.settings.paths.agents).length === 0,
-        120_000,
-      );
-      await sandbox.nothingIsLeft();
     };
 
     it(
@@ -112,7 +101,7 @@ export function acpRuntimeContract(sandbox: TestSandbox): void {
         await execution.orchestrator.api.killswitch.kill(id, 'test');
         await execution.agentIn(id, 'killed');
         expect(livingIn(place)).toEqual([]);
-        await nothingIsLeft();
+        await execution.isClean(sandbox);
       }),
     );
 
@@ -153,7 +142,7 @@ export function acpRuntimeContract(sandbox: TestSandbox): void {
       }),
     );
 
-    it('leaves nothing', nothingIsLeft);
+    it('leaves nothing', () => execution.isClean(sandbox));
 
     it.each([
       ['ends before its turn does', 'writing', 'Give up', 'ended with 7 before its turn did'],

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { bundle } from '../../../../test/support/bundle.js';
@@ -27,13 +27,15 @@ const LEAK_ONCE = `cat >TOLD.md; if grep -q "sent back" TOLD.md; then sed -i 2d 
 /** What every sandbox owes to programs of the owner's. */
 export function commandRuntimeContract(sandbox: TestSandbox): void {
   describe('an agent that is a program of the owner’s', () => {
+    const held = new AsyncDisposableStack();
     const directory = mkdtempSync(join(tmpdir(), 'capstan-command-'));
+    held.defer(() => rmSync(directory, { recursive: true, force: true }));
     let agentFile: string;
     let execution: TestExecution;
 
     beforeAll(async () => {
       agentFile = await bundle('apps/agent/src/main.ts', join(directory, 'agent.mjs'));
-      execution = await TestExecution.start(agentFile, PLAYBOOKS, undefined, sandbox.docker());
+      execution = held.use(await TestExecution.start(agentFile, PLAYBOOKS, undefined, sandbox.docker()));
       const scripts = join(directory, 'scripts');
       mkdirSync(scripts, { mode: 0o700 });
       writeFileSync(join(scripts, 'told.sh'), 'cat >TOLD.md; env | sort >ENV.txt; echo "Told: $1"', { mode: 0o600 });
@@ -47,10 +49,7 @@ export function commandRuntimeContract(sandbox: TestSandbox): void {
         unreadable: { ...shell('true'), directory: join(directory, 'nowhere') },
       });
     });
-    afterAll(async () => {
-      await execution[Symbol.asyncDispose]();
-      rmSync(directory, { recursive: true, force: true });
-    });
+    afterAll(() => held.disposeAsync());
 
     const shell = (script: string, ...rest: string[]) => ({
       kind: 'command',
@@ -63,10 +62,6 @@ export function commandRuntimeContract(sandbox: TestSandbox): void {
         programs,
         sandboxes: sandboxesOf(sandbox.docker()),
       });
-    const nothingIsLeft = async (): Promise<void> => {
-      await until('its directory is gone', () => readdirSync(execution.settings.paths.agents).length === 0, 120_000);
-      await sandbox.nothingIsLeft();
-    };
     /** Where its processes are; to be asked before it has ended. */
     const placed = (id: string): Promise<AgentPlace> =>
       until('it is registered', () => placeOf({ dir: execution.instance.directory }, id), 120_000);
@@ -89,7 +84,7 @@ export function commandRuntimeContract(sandbox: TestSandbox): void {
         expect(agent.usage.requests).toBeGreaterThanOrEqual(2);
         expect(agent.usage.inputTokens).toBeGreaterThan(1000);
         expect(livingIn(place)).toEqual([]);
-        await nothingIsLeft();
+        await execution.isClean(sandbox);
       }),
     );
 
@@ -104,7 +99,7 @@ export function commandRuntimeContract(sandbox: TestSandbox): void {
         await execution.orchestrator.api.killswitch.kill(id, 'test');
         await execution.agentIn(id, 'killed');
         expect(livingIn(place)).toEqual([]);
-        await nothingIsLeft();
+        await execution.isClean(sandbox);
       }),
     );
 
@@ -182,7 +177,7 @@ export function commandRuntimeContract(sandbox: TestSandbox): void {
           sentence: expect.stringContaining('config.ts line 2 (anthropic-key)') as string,
         });
         expect((await execution.textOf(id)).match(/^at work$/gm)).toHaveLength(2);
-        await nothingIsLeft();
+        await execution.isClean(sandbox);
       }),
     );
 

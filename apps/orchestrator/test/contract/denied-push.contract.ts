@@ -1,9 +1,8 @@
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { proves } from '../../../../test/support/proves.js';
 import { git, TestRepository } from '../../../../test/support/repository.js';
-import { until } from '../../../../test/support/until.js';
 import { HttpsServer, ownersFile, SshServer } from '../git-servers.js';
 import { HardRoom } from '../hard-room.js';
 import { sandboxesOf } from '../test-execution.js';
@@ -22,19 +21,16 @@ interface Guarded {
 /** What every sandbox owes to agents whose owner may not do all that they need. @param ways in which a push is denied */
 export function deniedPushContract(sandbox: TestSandbox, ways: readonly ('https' | 'ssh')[]): void {
   describe('an agent whose credentials may not do all', () => {
+    const held = new AsyncDisposableStack();
     let room: HardRoom;
-    let source: TestRepository;
     let remote: string;
 
     beforeAll(async () => {
-      room = await HardRoom.start(sandbox);
-      source = new TestRepository();
+      const source = held.use(new TestRepository());
+      room = held.use(await HardRoom.start(sandbox));
       remote = room.remoteOf(source);
     });
-    afterAll(async () => {
-      await room[Symbol.asyncDispose]();
-      source[Symbol.dispose]();
-    });
+    afterAll(() => held.disposeAsync());
 
     async function byHttps(forbidden: RegExp): Promise<Guarded> {
       const server = await HttpsServer.start(directoryOf('https'), dirname(remote), `capstan:${PASSWORD}`, forbidden);
@@ -76,8 +72,7 @@ export function deniedPushContract(sandbox: TestSandbox, ways: readonly ('https'
         const text = await execution.textOf(id);
         expect(text).toContain(sentence);
         expect(text).not.toContain('hawser');
-        await until('nothing is left', () => readdirSync(execution.settings.paths.agents).length === 0, 120_000);
-        await sandbox.nothingIsLeft();
+        await execution.isClean(sandbox);
       })(),
     );
 

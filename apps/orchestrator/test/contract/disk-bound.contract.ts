@@ -2,7 +2,6 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { proves } from '../../../../test/support/proves.js';
 import { git } from '../../../../test/support/repository.js';
-import { until } from '../../../../test/support/until.js';
 import { TestExecution } from '../test-execution.js';
 import type { TestSandbox } from '../test-sandbox.js';
 
@@ -27,8 +26,7 @@ export function diskBoundContract(sandbox: TestSandbox): void {
         expect(error).toMatchObject({ code: 'agent-disk' });
         expect(error?.sentence).toMatch(/^The agent filled more of the disk than it may: [\d.]+ MiB in \d+ entries/);
         const { paths } = execution.settings;
-        await until('its room is free', async () => (await readdir(paths.agents)).length === 0 || undefined, 120_000);
-        await sandbox.nothingIsLeft();
+        await execution.isClean(sandbox);
         expect(await execution.textOf(id)).toContain(`Unfinished work was saved to refs/capstan/salvage/${id}`);
         const [kept = ''] = (await readdir(paths.repositories)).filter((name) => name.endsWith('.salvage'));
         expect(git(join(paths.repositories, kept), 'show', `refs/capstan/salvage/${id}:half.md`)).toBe('half of it');

@@ -53,17 +53,15 @@ export function hardRepositoriesContract(sandbox: TestSandbox): void {
   // A file system of its own needs root.
   (process.getuid?.() === 0 ? describe : describe.skip)('an agent whose instance has no room on its disk', () => {
     const error = { code: 'disk-full', sentence: "The instance's disk is full." };
+    const held = new AsyncDisposableStack();
     let room: HardRoom;
     let disk: SmallDisk;
 
     beforeAll(async () => {
-      room = await HardRoom.start(sandbox);
-      disk = SmallDisk.mount(2, room.execution.settings.paths.repositories);
+      room = held.use(await HardRoom.start(sandbox));
+      disk = held.use(SmallDisk.mount(2, room.execution.settings.paths.repositories));
     });
-    afterAll(async () => {
-      disk[Symbol.dispose]();
-      await room[Symbol.asyncDispose]();
-    });
+    afterAll(() => held.disposeAsync());
 
     it(
       'ends as disk-full where there is none for its work, which is saved as soon as there is some',
@@ -107,8 +105,7 @@ export function hardRepositoriesContract(sandbox: TestSandbox): void {
           disk.free();
           expect((await execution.agentIn(patient, 'completed')).harvest?.files).toEqual(['done.md']);
           expect(tornBelow(disk.path)).toEqual([]);
-          await until('nothing is left', () => readdirSync(execution.settings.paths.agents).length === 0, 120_000);
-          await sandbox.nothingIsLeft();
+          await execution.isClean(sandbox);
         })(),
     );
   });

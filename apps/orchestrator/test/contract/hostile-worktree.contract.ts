@@ -54,10 +54,10 @@ export function hostileWorktreeContract(start: () => SandboxDriver): void {
       agent = await room.agentOn(remote);
     });
     afterEach(() => {
+      using _room = room;
+      using _source = source;
       expect(room.isMarked).toBe(false);
       expect(existsSync(quarantine()) ? readdirSync(quarantine()) : []).toEqual([]);
-      room[Symbol.dispose]();
-      source[Symbol.dispose]();
     });
 
     const quarantine = (): string => quarantinesOf(agent.repository.dir);

@@ -48,7 +48,7 @@ export function orphansContract(sandbox: TestSandbox): void {
 export async function atWork(execution: TestExecution): Promise<{ id: AgentId; handle: KillHandle }> {
   const id = await execution.spawn('stubborn');
   await execution.agentIn(id, 'running');
-  await until('it works', async () => (await execution.textOf(id)).includes('working'));
+  await until('it works', async () => (await execution.textOf(id)).includes('working'), 120_000);
   const handle = await registeredHandle(execution, id);
   expect(isGone(handle)).toBe(false);
   return { id, handle };
@@ -74,13 +74,10 @@ export async function loseRegister(execution: TestExecution, { driver, cgroup }:
 
 /** Waits until nothing of any agent is left to be cleaned up, and until that was told of this one. */
 export async function isClean(execution: TestExecution, id: AgentId): Promise<void> {
-  const { store, settings, orchestrator } = execution;
+  const { store, settings } = execution;
   const left = async (): Promise<string[]> => [...(await store.untidy()), ...(await readdir(settings.paths.agents))];
   await until('it is clean', async () => (await left()).length === 0, 120_000);
-  const stop = new AbortController();
-  for await (const event of orchestrator.api.events.read('0', stop.signal)) {
-    if (event.kind === 'cleaned' && event.json.includes(id)) stop.abort();
-  }
+  await execution.toldOf(id, 'cleaned');
 }
 
 /** What the agent of `atWork` had done, where it was salvaged. */

@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { proves } from '../../../../test/support/proves.js';
 import { until } from '../../../../test/support/until.js';
@@ -17,16 +17,6 @@ export function stallsContract(sandbox: TestSandbox): void {
     beforeAll(async () => (execution = await TestExecution.start(AGENT, undefined, undefined, sandbox.docker())));
     afterAll(() => execution[Symbol.asyncDispose]());
 
-    const isClean = (): Promise<unknown> =>
-      until(
-        'it is clean',
-        async () => {
-          const left = [...(await execution.store.untidy()), ...(await readdir(execution.settings.paths.agents))];
-          return left.length === 0 || undefined;
-        },
-        120_000,
-      );
-
     it(
       'says what an agent uses and that it has stalled, and does what the owner wants of it',
       proves('ORC-L5', async () => {
@@ -36,28 +26,20 @@ export function stallsContract(sandbox: TestSandbox): void {
         await until('it spins', async () => (await execution.textOf(id)).includes('working') || undefined, 120_000);
         // Not before: whoever takes long to begin would stall, and go on.
         await writeFile(paths.policy, JSON.stringify({ ...policy, onStall: { afterMs: 3000, action: 'notify' } }));
-        const stalls = new AbortController();
-        const notices: StallNotice[] = [];
-        for await (const event of execution.orchestrator.api.events.read('0', stalls.signal)) {
-          if (event.kind !== 'stall') continue;
-          const notice = JSON.parse(event.json) as StallNotice;
-          if (notice.agentId !== id) continue;
-          notices.push(notice);
-          stalls.abort();
-        }
-        expect(notices).toEqual([
-          expect.objectContaining({
-            stalled: true,
-            action: 'notify',
-            reason: expect.stringMatching(/^No line .* s/) as string,
-          }),
-        ]);
+        const told = (await execution.toldOf(id, 'stall')).at(-1);
+        const notice = JSON.parse(told?.json ?? '') as StallNotice;
+        expect(notice).toMatchObject({
+          agentId: id,
+          stalled: true,
+          action: 'notify',
+          reason: expect.stringMatching(/^No line .* s/) as string,
+        });
         const { vitals } = execution.orchestrator.api;
         const seen = await until('it was seen to use its processor', () => {
           const view = vitals.of(id);
           return view !== undefined && view.cpuMs > 500 && view.cpuMilli > 50 ? view : undefined;
         });
-        expect(seen).toMatchObject({ stalled: notices[0]?.reason });
+        expect(seen).toMatchObject({ stalled: notice.reason });
         expect(seen.memoryBytes).toBeGreaterThan(HELD_BYTES);
         expect(seen.memoryBytes).toBeLessThan(execution.settings.agentLimits.memoryBytes ?? 0);
         expect(seen.processes).toBeGreaterThan(1);
@@ -73,8 +55,7 @@ export function stallsContract(sandbox: TestSandbox): void {
         });
         expect(await execution.textOf(other)).toMatch(/Stalled: No line/);
         await writeFile(paths.policy, JSON.stringify(policy));
-        await isClean();
-        await sandbox.nothingIsLeft();
+        await execution.isClean(sandbox);
       }),
     );
   });

@@ -3,12 +3,22 @@ import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { findHierarchy } from '../cgroup/hierarchy.js';
 import type { KillHandle } from '../kill/handle.js';
 
 const LOADER = resolve(__dirname, '../../../../apps/spoke/test/from-source.mjs');
 const SIGNAL = resolve(__dirname, '../../../../test/support/signal-handle.ts');
 /** Runs the rest of its arguments where the directory $0 may only be read. */
 const READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"';
+
+export type GroupKind = 'v2' | 'v1';
+
+/** Only root makes control groups for certain, and not every host has those of both versions. */
+export function kindsOfGroups(): GroupKind[] {
+  if (process.getuid?.() !== 0) return [];
+  const { v2, freezer } = findHierarchy();
+  return (['v2', 'v1'] as const).filter((kind) => (kind === 'v2' ? v2 : freezer) !== undefined);
+}
 
 /** Signals once, from a process that may only read the control group; for root, where there is one. */
 export async function signalReadOnly(handle: KillHandle): Promise<void> {

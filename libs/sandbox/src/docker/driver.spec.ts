@@ -21,5 +21,5 @@ afterAll(async () => {
 
 describe('docker', () => {
   const options = (): object => ({ socketPath: docker.socketPath, programs: PROGRAMS });
-  sandboxContract({ driver: () => driver, options, outlivesOwner: true, limits: true });
+  sandboxContract({ driver: () => driver, options, outlivesOwner: true, groups: ['v2', 'v1'], limits: true });
 });

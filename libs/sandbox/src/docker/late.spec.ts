@@ -10,7 +10,7 @@ import { Daemon } from './daemon.js';
 import { DockerDriver } from './driver.js';
 import { provideLocalImage } from './local-image.js';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 /** In front of Docker: it hears everything at once, and what it says of containers that it makes waits for `release`. */
 async function slowToTell(socketPath: string, path: string): Promise<AsyncDisposable & { release: () => void }> {
@@ -54,7 +54,7 @@ describe('a container that Docker makes when nobody waits for it any more', () =
       const ids = { uid: process.getuid?.() || 234_569, gid: process.getgid?.() || 234_569 };
       const spec = { agentId: 'agent-one', argv: ['/bin/true'], env: {}, cwd: '/', mounts: [], limits: {}, ...ids };
       await expect(driver.prepare({ ...spec, network: 'none' })).rejects.toMatchObject({ code: 'sandbox-failed' });
-      expect(await docker.containers()).toHaveLength(1);
+      await until('Docker has made it', async () => (await docker.containers()).length === 1);
       slow.release();
       await until('it is removed', async () => (await docker.containers()).length === 0);
       expect(readdirSync(join(room, 'gates'))).toEqual([]);

@@ -5,8 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from '../../../../test/support/until.js';
 import { makeGroups, removeControlGroups } from '../cgroup/agent-groups.js';
-import { findHierarchy } from '../cgroup/hierarchy.js';
-import { signalReadOnly } from '../contract/support.js';
+import { kindsOfGroups, signalReadOnly, type GroupKind } from '../contract/support.js';
 import { groupMembers, killGroup } from './control-group.js';
 import { bootId } from './process.js';
 
@@ -14,17 +13,15 @@ jest.setTimeout(60_000);
 
 const UID = 234_570;
 
-/** Only root makes control groups for certain, and not every host has those of both versions. */
-const { v2, freezer } = findHierarchy();
-const kinds = (['v2', 'v1'] as const).filter((kind) => (kind === 'v2' ? v2 : freezer) !== undefined);
-const withGroups = process.getuid?.() === 0 && kinds.length > 0 ? describe.each(kinds) : describe.skip.each(['none']);
+const kinds = kindsOfGroups();
+const withGroups = kinds.length > 0 ? describe.each(kinds) : describe.skip.each(['none']);
 
 withGroups('a control group of %s that may only be read', (kind) => {
   let group: string;
   let agent: ChildProcess;
 
   beforeEach(async () => {
-    group = makeGroups({ agentId: `read-${randomUUID()}`, owner: 'control-group' }, {}, kind as 'v1' | 'v2').main;
+    group = makeGroups({ agentId: `read-${randomUUID()}`, owner: 'control-group' }, {}, kind as GroupKind).main;
     expect(group).not.toBe('');
     agent = spawn('/bin/sh', ['-c', 'trap "" TERM; read -r line; sleep 1000 & sleep 1000 & wait'], {
       stdio: ['pipe', 'ignore', 'ignore'],
