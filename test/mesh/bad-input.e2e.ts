@@ -3,7 +3,7 @@ import { agentIn, commandIn, spawnAgent } from '../support/agents.js';
 import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 
-jest.setTimeout(90_000);
+jest.setTimeout(300_000);
 
 /** The problem document that a request is answered with. */
 async function problemOf(request: Promise<unknown>): Promise<HubProblem> {

@@ -7,7 +7,7 @@ import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 import { salvaged } from '../support/salvage.js';
 
-jest.setTimeout(240_000);
+jest.setTimeout(300_000);
 
 type Response = Parameters<Parameters<typeof Upstream.start>[0]>[0];
 

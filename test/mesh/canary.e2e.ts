@@ -3,7 +3,7 @@ import { describeCanary } from './canary/describe.js';
 import { foundIn, tracesOf } from './canary/traces.js';
 import { bubblewrap } from './execution/driver.js';
 
-jest.setTimeout(300_000);
+jest.setTimeout(600_000);
 
 const PREFIX = 'sk-ant-api03-';
 const KEY = `${PREFIX}${randomBytes(60).toString('base64url')}`;

@@ -4,7 +4,7 @@ import { proves } from '../support/proves.js';
 import { git, TestRepository } from '../support/repository.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 describe('delivery of a command', () => {
   const repository = new TestRepository();

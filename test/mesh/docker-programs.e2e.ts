@@ -11,7 +11,7 @@ import { git, TestRepository } from '../support/repository.js';
 import { TestDocker } from '../support/test-docker.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(300_000);
+jest.setTimeout(600_000);
 
 /** Waits; the rest of it is read from its files once it may go on. */
 const WAIT = `cat >TOLD.md

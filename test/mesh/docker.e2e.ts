@@ -9,7 +9,7 @@ import { isSalvaged } from '../support/salvage.js';
 import { TestDocker } from '../support/test-docker.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(300_000);
+jest.setTimeout(600_000);
 
 function isSleeping(pid: number): boolean {
   return existsSync(`/proc/${String(pid)}`) && readFileSync(`/proc/${String(pid)}/cmdline`, 'utf8').startsWith('sleep');

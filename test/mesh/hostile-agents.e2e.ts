@@ -1,7 +1,7 @@
 import { bubblewrap } from './execution/driver.js';
 import { describeHostile, describeHostileInTrouble } from './killswitch/hostile.js';
 
-jest.setTimeout(240_000);
+jest.setTimeout(600_000);
 
 describe('in bubblewrap', () => {
   describeHostile(bubblewrap);

@@ -5,7 +5,7 @@ import { InstanceApi } from '../support/instance-api.js';
 import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 
-jest.setTimeout(90_000);
+jest.setTimeout(300_000);
 
 describe("the socket of an instance's orchestrator", () => {
   const repository = new TestRepository();

@@ -1,19 +1,16 @@
-import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { HubProblem, Mesh } from '@capstan/localmesh';
 import { agentIn, commandIn, spawnAgent } from '../support/agents.js';
+import { capstanJson } from '../support/cli.js';
 import { livingIn, placeOf } from '../support/host-processes.js';
 import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
-const run = promisify(execFile);
-const CLI = join(process.cwd(), 'dist/apps/cli/src/main.js');
 const INSTANCES = ['harbor', 'quay', 'wharf'];
 
 interface CliLine {
@@ -49,16 +46,8 @@ describe('a kill of the whole mesh', () => {
   });
 
   /** Runs `capstan … --json` and returns its exit code and its one object. */
-  async function capstan<T = Record<string, unknown>>(...args: string[]): Promise<{ code: number; answer: T }> {
-    const env = { ...process.env, CAPSTAN_CONTEXT: mesh.contextFile };
-    try {
-      const { stdout } = await run(process.execPath, [CLI, ...args, '--json'], { env });
-      return { code: 0, answer: JSON.parse(stdout) as T };
-    } catch (error) {
-      const { code, stdout } = error as { code: number; stdout: string };
-      return { code, answer: JSON.parse(stdout) as T };
-    }
-  }
+  const capstan = <T = Record<string, unknown>>(...args: string[]) =>
+    capstanJson<T>(args, { CAPSTAN_CONTEXT: mesh.contextFile });
 
   const running = async (instance: string): Promise<string> => {
     const { agentId } = await spawnAgent(mesh, instance, { playbook: 'long-run' });

@@ -6,7 +6,7 @@ import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 describe('a kill whose hub is killed while PostgreSQL is away', () => {
   const repository = new TestRepository();
@@ -29,7 +29,8 @@ describe('a kill whose hub is killed while PostgreSQL is away', () => {
   /** The server takes no connection any more, and the open ones are gone. @returns what lets it go on */
   function stopPostgres(): () => void {
     const data = join(mesh.stateDir, 'postgres', 'data');
-    const postmaster = processesIn(data).find((pid) => parentOf(pid) === process.pid) ?? 0;
+    const postmaster = processesIn(data).find((pid) => parentOf(pid) === process.pid);
+    if (postmaster === undefined) throw new Error('PostgreSQL does not run');
     process.kill(postmaster, 'SIGSTOP');
     for (const child of childrenOf(postmaster)) process.kill(child, 'SIGKILL');
     return () => {

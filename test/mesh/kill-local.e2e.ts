@@ -1,7 +1,7 @@
 import { bubblewrap } from './execution/driver.js';
 import { describeLocal } from './killswitch/local.js';
 
-jest.setTimeout(240_000);
+jest.setTimeout(600_000);
 
 describe('in bubblewrap', () => {
   describeLocal(bubblewrap);

@@ -1,7 +1,7 @@
 import { bubblewrap } from './execution/driver.js';
 import { describePressure } from './killswitch/pressure.js';
 
-jest.setTimeout(240_000);
+jest.setTimeout(600_000);
 
 describe('in bubblewrap', () => {
   describePressure(bubblewrap);

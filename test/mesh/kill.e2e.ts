@@ -8,7 +8,7 @@ import { proves } from '../support/proves.js';
 import { git, TestRepository } from '../support/repository.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(90_000);
+jest.setTimeout(300_000);
 
 interface KillEvidence {
   outcome: string;

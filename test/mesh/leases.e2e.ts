@@ -6,7 +6,7 @@ import { TestRepository } from '../support/repository.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(240_000);
+jest.setTimeout(300_000);
 
 const KILL_AFTER_MS = 10_000;
 /** The reaper's next look and the kill, with room for a machine that is busy. */

@@ -5,7 +5,7 @@ import { completed, receiptOf, spawnAgent } from '../support/agents.js';
 import { proves } from '../support/proves.js';
 import { git, TestRepository } from '../support/repository.js';
 
-jest.setTimeout(90_000);
+jest.setTimeout(300_000);
 
 describe('an agent from order to commit', () => {
   const repository = new TestRepository({

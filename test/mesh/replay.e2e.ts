@@ -21,7 +21,7 @@ import { git, TestRepository } from '../support/repository.js';
 import { SecondHub } from '../support/second-hub.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 const envelopeOf = (base64: string): Envelope => decodeEnvelope(fromBase64(base64));
 const digestOf = (base64: string): string => toHex(envelopeDigest(envelopeOf(base64)));

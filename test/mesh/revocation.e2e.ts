@@ -9,7 +9,7 @@ import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 const run = promisify(execFile);
 const CLI = join(process.cwd(), 'dist/apps/cli/src/main.js');

@@ -1,20 +1,18 @@
-import { execFile } from 'node:child_process';
 import { globSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { Mesh } from '@capstan/localmesh';
 import { agentIn, spawnAgent } from '../support/agents.js';
+import { capstanJson } from '../support/cli.js';
 import { Upstream } from '../support/model-upstream.js';
 import { streamOf } from '../support/model-stream.js';
 import { proves } from '../support/proves.js';
 import { git, TestRepository } from '../support/repository.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
-const run = promisify(execFile);
-const CLI = join(process.cwd(), 'dist/apps/cli/src/main.js');
+const PATIENCE_MS = 120_000;
 
 /** Of every kind that git can hold; the last file says that all of it is there. */
 const WORK = `
@@ -53,25 +51,16 @@ describe('unfinished work of agents that were killed', () => {
     globSync(join(instanceDir(), 'agents', '*', `agent-${agentId}-*`, name));
 
   /** `capstan agents salvage … --json`: its exit code and its one object. */
-  async function salvage(...args: string[]): Promise<{ code: number; answer: Record<string, unknown> }> {
-    const argv = [CLI, 'agents', 'salvage', ...args, '--local', instanceDir(), '--json'];
-    return run(process.execPath, argv).then(
-      ({ stdout }) => ({ code: 0, answer: JSON.parse(stdout) as Record<string, unknown> }),
-      (error: unknown) => {
-        const { code, stdout } = error as { code: number; stdout: string };
-        return { code, answer: JSON.parse(stdout) as Record<string, unknown> };
-      },
-    );
-  }
+  const salvage = (...args: string[]) => capstanJson(['agents', 'salvage', ...args, '--local', instanceDir()]);
   const kept = async (): Promise<{ agentId: string; taskId: string; commit: string; base: string }[]> =>
     (await salvage()).answer['kept'] as Awaited<ReturnType<typeof kept>>;
 
   async function killedAtWork(): Promise<string> {
     const { agentId } = await spawnAgent(mesh, 'quay');
-    await until('it has done its half', () => filesOf(agentId, 'noise.id').length > 0);
+    await until('it has done its half', () => filesOf(agentId, 'noise.id').length > 0, PATIENCE_MS);
     expect(await mesh.client.kill(agentId)).toMatchObject({ outcome: 'killed', confirmed: true });
     await agentIn(mesh, agentId, 'killed');
-    await until('its work tree is removed', () => filesOf(agentId, '').length === 0);
+    await until('its work tree is removed', () => filesOf(agentId, '').length === 0, PATIENCE_MS);
     return agentId;
   }
 

@@ -26,7 +26,7 @@ import { Upstream } from '../support/model-upstream.js';
 import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 
-jest.setTimeout(90_000);
+jest.setTimeout(300_000);
 
 const CANARY = 'canary-9d41c7e0-sealed-for-one-agent';
 const OPERATOR = 'op-ada';

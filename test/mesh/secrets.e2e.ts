@@ -8,7 +8,7 @@ import { Upstream } from '../support/model-upstream.js';
 import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 
-jest.setTimeout(90_000);
+jest.setTimeout(300_000);
 
 const KEY = 'sk-ant-canary-7c1f0e9b4d2a8653-never-inside';
 /** The kernel's own and the host's programs. */

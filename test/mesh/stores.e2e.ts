@@ -2,13 +2,13 @@ import { join } from 'node:path';
 import { Mesh } from '@capstan/localmesh';
 import { newId } from '@capstan/protocol';
 import { agentIn, completed, spawnAgent } from '../support/agents.js';
-import { childrenOf, livingIn, parentOf, placeOf, processesIn } from '../support/host-processes.js';
+import { childrenOf, livingIn, parentOf, pidIn, placeOf, processesIn } from '../support/host-processes.js';
 import { InstanceApi } from '../support/instance-api.js';
 import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 import { until } from '../support/until.js';
 
-jest.setTimeout(180_000);
+jest.setTimeout(300_000);
 
 /** A kill that needs no store. */
 const KILL_MS = 5_000;
@@ -73,7 +73,8 @@ describe('a store that dies under load', () => {
       const pressure = load();
       await until('commands flow', async () => (await mesh.client.agents()).length > 2);
 
-      const [postmaster = 0] = processesIn(join(mesh.stateDir, 'postgres', 'data')).filter(isPostmaster);
+      const postmaster = processesIn(join(mesh.stateDir, 'postgres', 'data')).find(isPostmaster);
+      if (postmaster === undefined) throw new Error('PostgreSQL does not run');
       const stopped = [postmaster, ...childrenOf(postmaster)];
       for (const pid of stopped) process.kill(pid, 'SIGSTOP');
       try {
@@ -98,7 +99,7 @@ describe('a store that dies under load', () => {
       const pressure = load();
       await until('commands flow', async () => (await mesh.client.agents()).length > 2);
 
-      const [valkey = 0] = processesIn(join(quay().dir, 'valkey'));
+      const valkey = pidIn(join(quay().dir, 'valkey'));
       const api = new InstanceApi(quay());
       const isReady = async () => (await api.call('GET', '/health/ready', undefined, '')).status === 200;
       expect(await isReady()).toBe(true);

@@ -7,7 +7,7 @@ import { completed, spawnAgent } from '../support/agents.js';
 import { proves } from '../support/proves.js';
 import { TestRepository } from '../support/repository.js';
 
-jest.setTimeout(90_000);
+jest.setTimeout(300_000);
 
 describe('a mesh whose hub ends TLS with a certificate of its own making', () => {
   const repository = new TestRepository({ 'README.md': '# Harbour\n' });

@@ -1,6 +1,9 @@
 import type { CommandAccepted, CommandView, HubAgentView, Mesh, ReceiptView, SpawnBody } from '@capstan/localmesh';
 import { until } from './until.js';
 
+/** An agent in Docker is made, harvested in two more containers, and pushed; others may be at it too. */
+const PATIENCE_MS = 120_000;
+
 export type SpawnOverrides = Partial<Omit<SpawnBody, 'options' | 'context'>> & {
   playbook?: string;
   repository?: string;
@@ -25,10 +28,11 @@ export function agentIn(
   agentId: string,
   ...states: HubAgentView['state'][]
 ): Promise<HubAgentView & { receipts: ReceiptView[] }> {
-  return until(`agent ${agentId} is ${states.join(' or ')}`, async () => {
+  const isReached = async (): Promise<Awaited<ReturnType<typeof agentIn>> | undefined> => {
     const agent = await mesh.client.agent(agentId).catch(() => undefined);
     return agent !== undefined && states.includes(agent.state) ? agent : undefined;
-  });
+  };
+  return until(`agent ${agentId} is ${states.join(' or ')}`, isReached, PATIENCE_MS);
 }
 
 /** Waits until the agent has completed. @throws Error with its own reason where it ended otherwise */
@@ -42,10 +46,11 @@ export async function completed(mesh: Mesh, agentId: string): ReturnType<typeof 
 
 /** Waits until the hub has verified a receipt of `kind` for the agent. */
 export function receiptOf(mesh: Mesh, agentId: string, kind: string): Promise<ReceiptView> {
-  return until(`agent ${agentId} has a receipt "${kind}"`, async () => {
+  const isThere = async (): Promise<ReceiptView | undefined> => {
     const agent = await mesh.client.agent(agentId).catch(() => undefined);
     return agent?.receipts.find((receipt) => receipt.kind === kind);
-  });
+  };
+  return until(`agent ${agentId} has a receipt "${kind}"`, isThere, PATIENCE_MS);
 }
 
 /** Waits until the command is in one of `states`. */

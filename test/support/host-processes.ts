@@ -6,7 +6,7 @@ import { hasProcess, type ProcessIdentity, readProcess } from '@capstan/sandbox'
 
 /** Where all of an agent's processes are, as its reaper registered it. */
 export interface AgentPlace {
-  /** Its launcher, and the init of its PID namespace. */
+  /** Its launcher where it has one, and the init of its PID namespace. */
   processes: ProcessIdentity[];
   /** Inode of that namespace. */
   pidNamespace: bigint;
@@ -30,7 +30,7 @@ export async function placeOf(instance: Pick<MeshInstance, 'dir'>, agentId: stri
  * control group and its PID namespace. (A namespace whose init is gone is empty, and its number may be another's by now.)
  */
 export function livingIn({ processes, pidNamespace, cgroup }: AgentPlace): number[] {
-  const [, init] = processes;
+  const init = processes.at(-1);
   const isNamespaceOpen = init !== undefined && hasProcess(init);
   const group = basename(cgroup);
   return pids().filter((pid) => {
@@ -40,6 +40,13 @@ export function livingIn({ processes, pidNamespace, cgroup }: AgentPlace): numbe
     if (isNamespaceOpen && view.pidNamespace === pidNamespace) return true;
     return group !== '' && groupsOf(pid).includes(group);
   });
+}
+
+/** What runs of the agent: one look where it has a control group, so nothing that is short-lived slips through. */
+export function membersOf(place: AgentPlace): number[] {
+  if (place.cgroup === '') return livingIn(place);
+  const members = attempt(() => readFileSync(join(place.cgroup, 'cgroup.procs'), 'utf8')) ?? '';
+  return members.split('\n').filter(Boolean).map(Number);
 }
 
 /** Every process of an agent that runs. */
@@ -54,6 +61,13 @@ export async function processesOf(instance: MeshInstance, agentId: string): Prom
 /** The processes that work in `directory`. */
 export function processesIn(directory: string): number[] {
   return pids().filter((pid) => attempt(() => readlinkSync(`/proc/${String(pid)}/cwd`)) === directory);
+}
+
+/** The one process that works in `directory`, or the first of them. @throws Error where there is none */
+export function pidIn(directory: string): number {
+  const [pid] = processesIn(directory);
+  if (pid === undefined) throw new Error(`no process works in ${directory}`);
+  return pid;
 }
 
 /** The arguments with which a process was started. */

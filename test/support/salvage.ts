@@ -4,14 +4,18 @@ import type { MeshInstance } from '@capstan/localmesh';
 import { git } from './repository.js';
 import { until } from './until.js';
 
+/** What is kept is read in a sandbox of its own first. */
+const PATIENCE_MS = 120_000;
+
 /** Waits until the unfinished work of an agent is kept in its instance. @returns content of a file of it */
 export function salvaged(instance: MeshInstance, agentId: string, path: string): Promise<string> {
-  return until(`the work of ${agentId} is kept`, () => {
+  const isKept = (): string | undefined => {
     for (const repository of repositoriesOf(instance)) {
       if (refsOf(repository, agentId) !== '') return git(repository, 'show', `refs/capstan/salvage/${agentId}:${path}`);
     }
     return undefined;
-  });
+  };
+  return until(`the work of ${agentId} is kept`, isKept, PATIENCE_MS);
 }
 
 /** Whether anything of the agent's work is kept in its instance. */

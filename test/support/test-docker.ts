@@ -1,11 +1,13 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hasProcess, readProcess, type ProcessIdentity } from '@capstan/sandbox';
 import { until } from './until.ts';
+
+const PATIENCE_MS = 60_000;
 
 /**
  * A real Docker of one test: its own daemon, socket, data and containerd in a directory of its own, gone at the end. Without
@@ -68,14 +70,26 @@ export class TestDocker implements AsyncDisposable {
     return ((await this.get('/containers/json?all=true')) as { Id: string }[]).map(({ Id }) => Id);
   }
 
+  /** Removes every container, whatever runs in it. */
+  async removeContainers(): Promise<void> {
+    for (const id of await this.containers()) {
+      const path = `/containers/${id}?force=true&v=true`;
+      const asked = request({ socketPath: this.socketPath, method: 'DELETE', path }).end();
+      const [answer] = (await once(asked, 'response')) as [NodeJS.ReadableStream];
+      answer.resume();
+      await once(answer, 'end');
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.thaw();
     await this.end('SIGTERM');
-    await until('nothing of it runs', () => {
+    const isGone = (): boolean => {
       const left = processesOf(this.directory);
       left.forEach(({ pid }) => process.kill(pid, 'SIGKILL'));
       return left.length === 0;
-    });
+    };
+    await until('nothing of it runs', isGone, PATIENCE_MS);
     for (const point of mountsBelow(this.directory)) spawnSync('umount', ['--lazy', point]);
     rmSync(this.directory, { recursive: true, force: true });
   }
@@ -110,22 +124,37 @@ export class TestDocker implements AsyncDisposable {
     if (daemon?.exitCode !== null || daemon.signalCode !== null) return;
     const ended = once(daemon, 'exit');
     daemon.kill(signal);
-    await ended;
+    // One that does not come to an end of its own.
+    const late = setTimeout(() => daemon.kill('SIGKILL'), PATIENCE_MS);
+    await ended.finally(() => clearTimeout(late));
   }
 }
 
-/** Its containerd, and the shims of containers that outlived a crash. */
+/** Its containerd, the shims of containers that outlived a crash, and what runs in these. */
 function processesOf(directory: string): ProcessIdentity[] {
+  const containers = containersIn(directory);
+  const isOurs = (pid: number): boolean => {
+    if (readOf(pid, 'cmdline').includes(`${directory}/`)) return true;
+    const groups = readOf(pid, 'cgroup');
+    return containers.some((id) => groups.includes(id));
+  };
   return allPids()
-    .filter((pid) => commandOf(pid).includes(`${directory}/`))
+    .filter(isOurs)
     .map(readProcess)
     .filter((view) => view !== null)
     .filter(hasProcess);
 }
 
-function commandOf(pid: number): string {
+/** Ids, each of which is part of the name of its container's control group. */
+function containersIn(directory: string): string[] {
+  const root = join(directory, 'data', 'containers');
+  return existsSync(root) ? readdirSync(root) : [];
+}
+
+/** Empty where the process is gone. */
+function readOf(pid: number, file: 'cmdline' | 'cgroup'): string {
   try {
-    return readFileSync(`/proc/${String(pid)}/cmdline`, 'utf8');
+    return readFileSync(`/proc/${String(pid)}/${file}`, 'utf8');
   } catch {
     return '';
   }

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { Mesh } from '@capstan/localmesh';
 import { fromBase64 } from '@capstan/protocol';
 import { receiptOf, spawnAgent } from '../../support/agents.js';
 import { environmentOf } from '../../support/host-processes.js';
@@ -7,9 +6,10 @@ import { InstanceApi } from '../../support/instance-api.js';
 import { streamOf } from '../../support/model-stream.js';
 import { Upstream, type UpstreamRequest } from '../../support/model-upstream.js';
 import { proves } from '../../support/proves.js';
-import { git, TestRepository } from '../../support/repository.js';
+import { git } from '../../support/repository.js';
 import { until } from '../../support/until.js';
 import type { StartDriver, TestDriver } from '../execution/driver.js';
+import { quayOn } from '../execution/quay-on.js';
 import { objectsOf, rowsOf, writtenIn } from './gather.js';
 import { foundIn, tracesOf } from './traces.js';
 import { WAYS, type Way } from './ways.js';
@@ -24,28 +24,19 @@ const PATIENCE_MS = 200_000;
 /** What an agent finds that looks for a secret wherever it can, and what of it gets out: the same on every sandbox. */
 export function describeCanary(startDriver: StartDriver): void {
   describe('a secret of the instance', () => {
-    const stack = new AsyncDisposableStack();
-    let driver: TestDriver;
     let upstream: Upstream;
-    let mesh: Mesh;
-    let database = '';
     /** What the agent was told of each way, as the model saw it. */
     const observed = new Map<string, string>();
 
     beforeAll(async () => {
-      const repository = stack.use(new TestRepository());
-      driver = stack.use(await startDriver());
       const answer: Parameters<typeof Upstream.start>[0] = (response, request) => {
         if (request.body['tools'] === undefined) echo(response, request);
         else streamOf(response, [nextCall(request)], { input: 10, output: 10 });
       };
-      upstream = stack.use(await Upstream.start(answer));
-      const model = { provider: 'anthropic' as const, apiKey: KEY, url: upstream.url };
-      mesh = await Mesh.start({ instances: ['quay'], repository: repository.path, model, ...driver.mesh });
-      stack.use(mesh);
-      database = /CAPSTAN_DATABASE_URL=([^\0]+)/.exec(environmentOf(mesh.hub.process.pid ?? 0))?.[1] ?? '';
+      upstream = await Upstream.start(answer);
     });
-    afterAll(() => stack.disposeAsync());
+    const room = quayOn(startDriver, () => ({ model: { provider: 'anthropic', apiKey: KEY, url: upstream.url } }));
+    afterAll(() => upstream[Symbol.asyncDispose]());
 
     /** A model that says more than it should. */
     function echo(
@@ -77,7 +68,8 @@ export function describeCanary(startDriver: StartDriver): void {
     }
 
     function commandOf({ name, script }: Way): string {
-      const { dir, orchestrator } = mesh.instance('quay');
+      const { mesh } = room;
+      const { dir, orchestrator } = room.quay();
       const told = {
         DECOY,
         HOST_DIR: dir,
@@ -85,7 +77,7 @@ export function describeCanary(startDriver: StartDriver): void {
         HOST_PID: String(orchestrator.pid ?? 0),
         HOST_UPSTREAM: new URL(upstream.url).port,
         HOST_HUB: new URL(mesh.hub.url).port,
-        HOST_DOCKER: dockerOf(driver),
+        HOST_DOCKER: dockerOf(room.sandbox),
       };
       const exports = Object.entries(told).map(([key, value]) => `export ${key}='${value}'`);
       return [
@@ -98,6 +90,7 @@ export function describeCanary(startDriver: StartDriver): void {
     it(
       'is not to be had in a sandbox, and leaves it in no form, in whatever way an agent tries',
       proves('SEC-01', async () => {
+        const { mesh } = room;
         const { agentId } = await spawnAgent(mesh, 'quay');
         const agent = await until(
           'it has looked everywhere',
@@ -113,7 +106,7 @@ export function describeCanary(startDriver: StartDriver): void {
         expect(wrong.map(({ name }) => `${name}: ${plain(observed.get(name)).slice(0, 1500)}`)).toEqual([]);
         expect(WAYS.length).toBeGreaterThanOrEqual(30);
 
-        await driver.leftNothing();
+        await room.leftNothing();
         const left = await everythingThatLeft(agentId, mesh.repository?.path ?? '');
         const traces = tracesOf(KEY, PREFIX);
         expect(Object.keys(left).filter((place) => foundIn(left[place] ?? '', traces).length > 0)).toEqual([]);
@@ -130,13 +123,15 @@ export function describeCanary(startDriver: StartDriver): void {
     );
 
     async function everythingThatLeft(agentId: string, remote: string): Promise<Record<string, string>> {
+      const { mesh } = room;
       const { lines } = await mesh.client.logs(agentId, { limit: 5000 });
       await receiptOf(mesh, agentId, 'finished');
       const { receipts } = await mesh.client.agent(agentId);
-      const api = new InstanceApi(mesh.instance('quay'));
+      const api = new InstanceApi(room.quay());
       const isOver = (data: Record<string, unknown>): boolean => data['agentId'] === agentId && 'cleanedAt' in data;
       const events = await api.events('/agents/events?after=0', (all) => all.some(({ data }) => isOver(data)));
       const branch = git(remote, 'for-each-ref', '--format=%(refname)', 'refs/heads/capstan').trim();
+      const database = /CAPSTAN_DATABASE_URL=([^\0]+)/.exec(environmentOf(mesh.hub.process.pid ?? 0))?.[1] ?? '';
       const parcel = (name: string): string => git(remote, 'show', `${branch}:parcel-${name}.txt`);
       return {
         branch: objectsOf(remote),
@@ -159,6 +154,6 @@ export function describeCanary(startDriver: StartDriver): void {
 const plain = (json = ''): string => json.replaceAll('\\n', '\n').replaceAll('\\"', '"');
 const latin1 = (base64: string): string => Buffer.from(fromBase64(base64)).toString('latin1');
 
-function dockerOf({ mesh: { sandbox } }: TestDriver): string {
+function dockerOf(sandbox: TestDriver['mesh']['sandbox']): string {
   return (sandbox?.driver === 'docker' ? sandbox.socketPath : undefined) ?? '/run/docker.sock';
 }

@@ -43,7 +43,7 @@ export async function failsWith(mesh: Mesh, order: SpawnOverrides, code: FaultCo
     () => readdirSync(join(mesh.instance('quay').dir, 'agents')).length === 0,
     PATIENCE_MS,
   );
-  const branches = git(mesh.repository?.path ?? '', 'for-each-ref', '--format=%(refname)', 'refs/heads/capstan');
-  expect(branches).toBe('');
+  const branch = `refs/heads/capstan/${agent.taskId}`;
+  expect(git(mesh.repository?.path ?? '', 'for-each-ref', '--format=%(refname)', branch)).toBe('');
   return agentId;
 }

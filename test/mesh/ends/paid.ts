@@ -1,35 +1,26 @@
-import { Mesh } from '@capstan/localmesh';
 import { agentIn, spawnAgent } from '../../support/agents.js';
 import { streamOf } from '../../support/model-stream.js';
 import { Upstream, type UpstreamRequest } from '../../support/model-upstream.js';
 import { proves } from '../../support/proves.js';
-import { git, TestRepository } from '../../support/repository.js';
 import { salvaged } from '../../support/salvage.js';
-import type { StartDriver, TestDriver } from '../execution/driver.js';
+import type { StartDriver } from '../execution/driver.js';
+import { quayOn } from '../execution/quay-on.js';
 import { failsWith } from './fails-with.js';
 
 /** How agents end whose model costs too much, or is away: the same on every sandbox. */
 export function describePaid(startDriver: StartDriver): void {
   describe('an agent whose model is paid for', () => {
-    const repository = new TestRepository();
     let upstream: Upstream;
-    let driver: TestDriver;
-    let mesh: Mesh;
     /** What the model does next; each test sets its own. */
     let answer: (response: Parameters<Parameters<typeof Upstream.start>[0]>[0], request: UpstreamRequest) => void;
 
     beforeAll(async () => {
       upstream = await Upstream.start((response, request) => answer(response, request));
-      const model = { provider: 'anthropic' as const, apiKey: 'sk-ant-test-0123456789', url: upstream.url };
-      driver = await startDriver();
-      mesh = await Mesh.start({ instances: ['quay'], repository: repository.path, ...driver.mesh, model });
     });
-    afterAll(async () => {
-      await mesh.stop();
-      await driver[Symbol.asyncDispose]();
-      await upstream[Symbol.asyncDispose]();
-      repository[Symbol.dispose]();
-    });
+    const room = quayOn(startDriver, () => ({
+      model: { provider: 'anthropic', apiKey: 'sk-ant-test-0123456789', url: upstream.url },
+    }));
+    afterAll(() => upstream[Symbol.asyncDispose]());
 
     const edit = (path: string) => ({
       type: 'tool_use',
@@ -50,10 +41,10 @@ export function describePaid(startDriver: StartDriver): void {
         const before = upstream.requests.length;
         // The default model's reply of 5,900 tokens costs 0.059 of 0.06 dollars: no further request fits.
         answer = (response) => streamOf(response, [edit('BUDGET.md')], { input: 10, output: 5_900 });
-        const agentId = await failsWith(mesh, { options: { budgetMicroUsd: 60_000 } }, 'agent-budget');
-        expect(await salvaged(mesh.instance('quay'), agentId, 'BUDGET.md')).toBe('Begun.');
+        const agentId = await failsWith(room.mesh, { options: { budgetMicroUsd: 60_000 } }, 'agent-budget');
+        expect(await salvaged(room.quay(), agentId, 'BUDGET.md')).toBe('Begun.');
         expect(upstream.requests.length - before).toBe(1);
-        const { usage } = await mesh.client.agent(agentId);
+        const { usage } = await room.mesh.client.agent(agentId);
         expect(usage).toMatchObject({ requests: 1, inputTokens: 10, outputTokens: 5_900, costMicroUsd: 59_020 });
       }),
     );
@@ -68,8 +59,8 @@ export function describePaid(startDriver: StartDriver): void {
           if (isFirst(request)) streamOf(response, [edit('BEGUN.md')], { input: 10, output: 10 });
           else refuse(response, status, type);
         };
-        const agentId = await failsWith(mesh, {}, 'model-unavailable');
-        expect(await salvaged(mesh.instance('quay'), agentId, 'BEGUN.md')).toBe('Begun.');
+        const agentId = await failsWith(room.mesh, {}, 'model-unavailable');
+        expect(await salvaged(room.quay(), agentId, 'BEGUN.md')).toBe('Begun.');
       })(),
     );
 
@@ -84,18 +75,12 @@ export function describePaid(startDriver: StartDriver): void {
             output: 10,
           });
       };
-      const { agentId } = await spawnAgent(mesh, 'quay');
-      expect(await agentIn(mesh, agentId, 'failed', 'completed')).toMatchObject({
+      const { agentId } = await spawnAgent(room.mesh, 'quay');
+      expect(await agentIn(room.mesh, agentId, 'failed', 'completed')).toMatchObject({
         state: 'completed',
         error: null,
         harvest: { files: ['WHOLE.md'] },
       });
-      git(
-        mesh.repository?.path ?? '',
-        'update-ref',
-        '-d',
-        `refs/heads/capstan/${(await mesh.client.agent(agentId)).taskId}`,
-      );
     });
 
     it('has no model where every reply breaks off', async () => {
@@ -103,8 +88,8 @@ export function describePaid(startDriver: StartDriver): void {
         if (isFirst(request)) streamOf(response, [edit('BEGUN.md')], { input: 10, output: 10 });
         else breakOff(response);
       };
-      const agentId = await failsWith(mesh, {}, 'model-unavailable');
-      expect(await salvaged(mesh.instance('quay'), agentId, 'BEGUN.md')).toBe('Begun.');
+      const agentId = await failsWith(room.mesh, {}, 'model-unavailable');
+      expect(await salvaged(room.quay(), agentId, 'BEGUN.md')).toBe('Begun.');
     });
 
     /** The connection is lost after the first words. */

@@ -27,7 +27,8 @@ export function dockerOfFile(programs: readonly string[] = []): StartDriver {
       leftNothing: async () => {
         await until('no container is left', async () => (await docker.containers()).length === 0, 120_000);
       },
-      [Symbol.asyncDispose]: () => Promise.resolve(),
+      // What one mesh left is not the next one's fault.
+      [Symbol.asyncDispose]: () => docker.removeContainers(),
     };
   };
 }

@@ -1,16 +1,16 @@
 import { appendFileSync, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { Mesh } from '@capstan/localmesh';
 import type { OrchestratorClient } from '@capstan/platform';
 import { newId } from '@capstan/protocol';
 import { agentIn, completed, receiptOf, spawnAgent } from '../../support/agents.js';
-import { type AgentPlace, livingIn, placeOf } from '../../support/host-processes.js';
+import { livingIn } from '../../support/host-processes.js';
 import { InstanceApi } from '../../support/instance-api.js';
 import { clientOf, EventLog } from '../../support/instance-client.js';
 import { proves } from '../../support/proves.js';
-import { git, TestRepository } from '../../support/repository.js';
+import { git } from '../../support/repository.js';
 import { until } from '../../support/until.js';
-import type { StartDriver, TestDriver } from './driver.js';
+import type { StartDriver } from './driver.js';
+import { quayOn, type Running } from './quay-on.js';
 
 const PASSES = 20;
 /** ORC-126: a kill takes at most so long, from the order to the answer that proves the death. */
@@ -23,35 +23,25 @@ const AUTHOR = { name: 'Quay agents', email: 'agents@quay.example' };
 /** What an agent goes through, and how it is killed: the same on every sandbox. */
 export function describeLife(startDriver: StartDriver): void {
   describe('the execution plane', () => {
-    const repository = new TestRepository();
-    let driver: TestDriver;
-    let mesh: Mesh;
+    const room = quayOn(startDriver);
     let client: OrchestratorClient;
 
-    beforeAll(async () => {
-      driver = await startDriver();
-      mesh = await Mesh.start({ instances: ['quay'], repository: repository.path, ...driver.mesh });
-      appendFileSync(join(quay().dir, 'policy.yaml'), `\nauthor: ${JSON.stringify(AUTHOR)}\n`);
-      client = clientOf(quay());
+    beforeAll(() => {
+      appendFileSync(join(room.quay().dir, 'policy.yaml'), `\nauthor: ${JSON.stringify(AUTHOR)}\n`);
+      client = clientOf(room.quay());
     });
-    afterAll(async () => {
-      client.close();
-      await mesh.stop();
-      await driver[Symbol.asyncDispose]();
-      repository[Symbol.dispose]();
-    });
+    afterAll(() => client.close());
 
-    const quay = () => mesh.instance('quay');
-    const remote = (): string => mesh.repository?.path ?? '';
-    const agentDirectories = (): string[] => readdirSync(join(quay().dir, 'agents'));
+    const remote = (): string => room.mesh.repository?.path ?? '';
+    const agentDirectories = (): string[] => readdirSync(join(room.quay().dir, 'agents'));
 
     it(
       `takes an agent from its order to its pushed branch, ${String(PASSES)} times in a row, and every step is told`,
       proves(['ORC-125', 'ORC-107', 'ORC-109', 'ORC-110'], async () => {
         await using log = new EventLog(client);
         for (let pass = 1; pass <= PASSES; pass += 1) {
-          const { agentId } = await spawnAgent(mesh, 'quay');
-          const agent = await completed(mesh, agentId);
+          const { agentId } = await spawnAgent(room.mesh, 'quay');
+          const agent = await completed(room.mesh, agentId);
           await log.cleaned(agentId);
           expect(log.statesOf(agentId)).toEqual(['queued', 'spawning', 'running', 'completed']);
           const changes = log.of(agentId);
@@ -69,30 +59,24 @@ export function describeLife(startDriver: StartDriver): void {
             `Capstan-Task: ${agent.taskId}`,
             'Capstan-Instance: quay',
           ]);
-          const task = await new InstanceApi(quay()).call('GET', `/tasks/${agent.taskId}`);
+          const task = await new InstanceApi(room.quay()).call('GET', `/tasks/${agent.taskId}`);
           expect(task.body).toEqual({ taskId: agent.taskId, agentId, state: 'completed' });
-          expect(await receiptOf(mesh, agentId, 'finished')).toMatchObject({ verified: true });
+          expect(await receiptOf(room.mesh, agentId, 'finished')).toMatchObject({ verified: true });
           expect(agentDirectories()).toEqual([]);
         }
-        await driver.leftNothing();
+        await room.leftNothing();
       }),
     );
 
     describe('a kill', () => {
-      async function running(): Promise<{ agentId: string; place: AgentPlace }> {
-        const { agentId } = await spawnAgent(mesh, 'quay', { playbook: 'long-run' });
-        await agentIn(mesh, agentId, 'running');
-        return { agentId, place: await until('it is registered', () => placeOf(quay(), agentId)) };
-      }
-
       /** No process, no control group, no files, no worktree in git, the state, and the reaper's word for it. */
-      async function isGone({ agentId, place }: { agentId: string; place: AgentPlace }, log: EventLog): Promise<void> {
+      async function isGone({ agentId, place }: Running, log: EventLog): Promise<void> {
         expect(livingIn(place)).toEqual([]);
-        await agentIn(mesh, agentId, 'killed');
+        await agentIn(room.mesh, agentId, 'killed');
         await log.cleaned(agentId);
         expect(log.statesOf(agentId).at(-1)).toBe('killed');
         if (place.cgroup !== '') expect(existsSync(place.cgroup)).toBe(false);
-        const repositories = join(quay().dir, 'repositories');
+        const repositories = join(room.quay().dir, 'repositories');
         for (const bare of readdirSync(repositories).filter((name) => name.endsWith('.git')))
           expect(git(join(repositories, bare), 'worktree', 'list')).not.toContain(agentId);
       }
@@ -101,9 +85,9 @@ export function describeLife(startDriver: StartDriver): void {
         'of one agent is proven within five seconds, and nothing of it is left',
         proves(['ORC-126', 'ORC-117', 'ORC-118'], async () => {
           await using log = new EventLog(client);
-          const [victim, other] = [await running(), await running()];
+          const [victim, other] = [await room.running(), await room.running()];
           const orderedAt = performance.now();
-          const answer = await mesh.client.kill(victim.agentId);
+          const answer = await room.mesh.client.kill(victim.agentId);
           expect(performance.now() - orderedAt).toBeLessThan(KILL_MS);
           expect(answer).toMatchObject({ outcome: 'killed', confirmed: true, receipt: { verified: true } });
           await isGone(victim, log);
@@ -111,7 +95,7 @@ export function describeLife(startDriver: StartDriver): void {
           expect(await client.kill(other.agentId)).toMatchObject({ outcome: 'killed' });
           await isGone(other, log);
           expect(agentDirectories()).toEqual([]);
-          await driver.leftNothing();
+          await room.leftNothing();
         }),
       );
 
@@ -120,11 +104,9 @@ export function describeLife(startDriver: StartDriver): void {
         proves('ORC-117', async () => {
           await using log = new EventLog(client);
           const taskId = newId();
-          const { agentId } = await spawnAgent(mesh, 'quay', { taskId, playbook: 'long-run' });
-          await agentIn(mesh, agentId, 'running');
-          const other = await running();
-          const place = await until('it is registered', () => placeOf(quay(), agentId));
-          await new InstanceApi(quay()).call('POST', '/queue/pause', {});
+          const { agentId, place } = await room.running({ taskId });
+          const other = await room.running();
+          await new InstanceApi(room.quay()).call('POST', '/queue/pause', {});
           const waiting = await client.spawn({
             taskId,
             agentType: 'worker',
@@ -137,7 +119,7 @@ export function describeLife(startDriver: StartDriver): void {
             for (const { agentId: id, outcome } of agents) killed.set(id, killed.get(id) ?? outcome);
             return complete;
           });
-          await new InstanceApi(quay()).call('POST', '/queue/resume', {});
+          await new InstanceApi(room.quay()).call('POST', '/queue/resume', {});
           expect([...killed].sort()).toEqual(
             [
               [agentId, 'killed'],
@@ -156,7 +138,7 @@ export function describeLife(startDriver: StartDriver): void {
         'of all is proven within five seconds, and nothing starts until it is re-armed',
         proves(['ORC-126', 'ORC-117', 'ORC-118'], async () => {
           await using log = new EventLog(client);
-          const victims = [await running(), await running(), await running()];
+          const victims = [await room.running(), await room.running(), await room.running()];
           const orderedAt = performance.now();
           const killed = await client.killAll('stop');
           expect(performance.now() - orderedAt).toBeLessThan(KILL_MS);
@@ -165,10 +147,10 @@ export function describeLife(startDriver: StartDriver): void {
           );
           for (const victim of victims) await isGone(victim, log);
           expect(agentDirectories()).toEqual([]);
-          await driver.leftNothing();
-          await new InstanceApi(quay()).call('POST', '/agents/rearm', {});
-          const { agentId } = await spawnAgent(mesh, 'quay');
-          await completed(mesh, agentId);
+          await room.leftNothing();
+          await new InstanceApi(room.quay()).call('POST', '/agents/rearm', {});
+          const { agentId } = await spawnAgent(room.mesh, 'quay');
+          await completed(room.mesh, agentId);
         }),
       );
     });
