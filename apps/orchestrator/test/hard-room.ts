@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentId, AgentView } from '@capstan/protocol';
 import { git, type TestRepository } from '../../../test/support/repository.js';
@@ -60,7 +60,8 @@ export class HardRoom implements AsyncDisposable {
 /** Repositories below a directory that have a ref. */
 export function repositoriesWith(directory: string, ref: string): string[] {
   return readdirSync(directory)
-    .filter((name) => existsSync(join(directory, name, 'HEAD')))
+    // One that is being made has another name.
+    .filter((name) => /\.(?:git|salvage)$/.test(name))
     .map((name) => join(directory, name))
     .filter((repository) => git(repository, 'for-each-ref', ref) !== '');
 }
