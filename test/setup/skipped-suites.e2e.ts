@@ -38,7 +38,7 @@ describe('npm test on a machine that lacks a part', () => {
   beforeEach(() => {
     path = mkdtempSync(join(tmpdir(), 'capstan-parts-'));
     symlinkSync(process.execPath, join(path, 'node'));
-    for (const program of ['git', 'redis-server', 'bwrap', 'sshd', 'dockerd'])
+    for (const program of ['git', 'setpriv', 'redis-server', 'bwrap', 'sshd', 'dockerd'])
       writeFileSync(join(path, program), '', { mode: 0o755 });
   });
   afterEach(() => {

@@ -9,14 +9,14 @@ import { proves } from '../support/proves.js';
 const run = promisify(execFile);
 const MODULE = pathToFileURL(join(process.cwd(), 'scripts/setup/system-parts.mjs')).href;
 
-/** A machine with nothing on its PATH but an apt-get that notes how it was called and "installs" what it was told. */
+/** A machine with nothing but git and setpriv on its PATH, and an apt-get that notes how it was called and "installs" what it was told. */
 class BareMachine implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), 'capstan-setup-'));
 
   constructor(apt: string) {
     chmodSync(this.path, 0o777);
     writeFileSync(join(this.path, 'apt-get'), `#!/bin/sh\necho "$*" >> ${this.path}/calls\n${apt}\n`, { mode: 0o755 });
-    writeFileSync(join(this.path, 'git'), '', { mode: 0o755 });
+    for (const name of ['git', 'setpriv']) writeFileSync(join(this.path, name), '', { mode: 0o755 });
   }
 
   get calls(): string[] {
