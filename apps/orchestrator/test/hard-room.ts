@@ -59,9 +59,11 @@ export class HardRoom implements AsyncDisposable {
 
 /** Repositories below a directory that have a ref. */
 export function repositoriesWith(directory: string, ref: string): string[] {
-  return readdirSync(directory)
-    // One that is being made has another name.
-    .filter((name) => /\.(?:git|salvage)$/.test(name))
-    .map((name) => join(directory, name))
-    .filter((repository) => git(repository, 'for-each-ref', ref) !== '');
+  return (
+    readdirSync(directory)
+      // One that is being made has another name.
+      .filter((name) => /\.(?:git|salvage)$/.test(name))
+      .map((name) => join(directory, name))
+      .filter((repository) => git(repository, 'for-each-ref', ref) !== '')
+  );
 }
