@@ -21,8 +21,8 @@ interface Repository {
 }
 
 /**
- * Both in turn, in the same bare repository. None is removed before the end: ext4 steps over each inode that was freed within the last
- * minutes, and a tree made after one was removed takes up to seven times as long, whoever makes it.
+ * Both in turn, in the same bare repository. None is removed before the end: a tree made right after one was removed took
+ * fifteen times as long here, whoever made it; ext4, it seems, steps over inodes that were freed within the last minutes.
  */
 export async function measureWorktrees(rounds: number): Promise<Figure[]> {
   const built = join(import.meta.dirname, '../../../dist/apps/orchestrator/src/git/index.js');

@@ -8,7 +8,7 @@ const NO_ROOM = 64 * 1024;
 
 /** The fault of a full disk, where that is what is behind an error; a later try may find room. */
 export function diskFault(error: unknown): LocalFault | undefined {
-  for (let each: unknown = error; isError(each); each = each.cause) {
+  for (let each: unknown = error; Error.isError(each); each = each.cause) {
     if (each instanceof LocalFault && each.code === 'disk-full') return each;
     const text =
       each instanceof GitFault ? each.stderr : `${each.message} ${(each as NodeJS.ErrnoException).code ?? ''}`;
@@ -36,9 +36,4 @@ async function isFull(place: string): Promise<boolean> {
   if (stats === undefined) return false;
   // Some file systems count no inodes.
   return stats.bavail * stats.bsize < NO_ROOM || (stats.files > 0 && stats.ffree === 0);
-}
-
-/** Also where another realm has made it, as Node's own are for code in a context of its own. */
-function isError(value: unknown): value is Error {
-  return typeof value === 'object' && value !== null && 'message' in value && typeof value.message === 'string';
 }

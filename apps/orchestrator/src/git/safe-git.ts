@@ -54,7 +54,7 @@ const MOST_COMPLAINT = 16 * 1024;
 const MOST_MEMORY = '768m';
 
 /** The kernel ends git when we die: else it would push on, and hold locks, beside our next life. */
-const WITH_US = ['setpriv', '--pdeathsig', 'TERM', '--'];
+const WITH_US = ['--pdeathsig', 'TERM', '--'];
 /** The kernel tells git alone, and not what git has started. */
 const ALL_WITH_US = [
   ...WITH_US,
@@ -174,8 +174,8 @@ export async function gitText(args: readonly string[], options: GitOptions = {})
 
 function start(args: readonly string[], options: GitOptions): ChildProcessByStdio<Writable, Readable, Readable> {
   const settings = SETTINGS.flatMap((setting) => ['-c', setting]);
-  const [program = '', ...first] = options.talks === true ? ALL_WITH_US : WITH_US;
-  return spawn(program, [...first, 'git', '--no-pager', ...settings, ...args], {
+  const first = options.talks === true ? ALL_WITH_US : WITH_US;
+  return spawn('setpriv', [...first, 'git', '--no-pager', ...settings, ...args], {
     cwd: options.cwd ?? '/',
     env: environment(options),
     stdio: ['pipe', 'pipe', 'pipe'],

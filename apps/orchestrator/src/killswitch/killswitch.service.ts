@@ -11,9 +11,9 @@ import {
 } from '@capstan/protocol';
 import type { AgentQueue } from '../queue/agent.queue.js';
 import type { AgentRun, AgentRuns } from '../spawner/agent-run.js';
+import { pushLeft } from '../spawner/push-left.js';
 import type { Sessions } from '../spawner/session.js';
-import { pushUnknown } from '../spawner/settled-as.js';
-import type { Settled, Settlement } from '../spawner/settlement.js';
+import type { Settlement } from '../spawner/settlement.js';
 import type { AgentStore } from '../valkey/agent.store.js';
 import { epochOf, isMeant, isStopped, type Scope } from './kill-scope.js';
 import type { Reaping } from './reaping.js';
@@ -203,27 +203,9 @@ export class Killswitch {
       await run.settled;
       return store.find(agentId);
     }
-    const agent = await settlement.settle(agentId, { state: 'killed', ...(await this.brokenOff(agentId)) });
+    const agent = await settlement.settle(agentId, { state: 'killed', ...(await pushLeft(this.parts, agentId)) });
     await queue.remove(agentId).catch(() => undefined);
     return agent;
-  }
-
-  /** What a former orchestrator was pushing when it died. Without an answer the kill stands all the same. */
-  private async brokenOff(agentId: AgentId): Promise<Pick<Settled, 'patch' | 'detail'>> {
-    const { sessions, store, logger } = this.parts;
-    try {
-      const pushing = (await sessions.recall(agentId))?.pushing;
-      if (pushing === undefined) return {};
-      const { patch, detail } = pushUnknown(
-        'Its orchestrator was lost',
-        pushing,
-        (await store.find(agentId))?.warnings ?? [],
-      );
-      return { patch, detail };
-    } catch (error) {
-      logger.error({ err: error, agentId, msg: 'whether it was pushing cannot be read' });
-      return {};
-    }
   }
 
   /** Each epoch once; what goes wrong is done again when somebody asks the next time. */

@@ -7,9 +7,8 @@ import type { Adoption } from './adoption.service.js';
 import type { AgentRuns } from './agent-run.js';
 import type { Cleanup } from './cleanup.service.js';
 import type { Orphans } from './orphans.js';
+import { pushLeft } from './push-left.js';
 import type { Sessions } from './session.js';
-import type { Pushing } from './session-record.js';
-import { pushUnknown } from './settled-as.js';
 import type { Settlement } from './settlement.js';
 import { Turns } from './turns.js';
 
@@ -21,7 +20,6 @@ const FIRST_PAUSE_MS = 5_000;
 const LONGEST_PAUSE_MS = 600_000;
 /** So many agents are tidied at once. */
 const LANES = 2;
-const LOST = 'Its orchestrator was lost';
 
 export interface RecoveryParts {
   runs: AgentRuns;
@@ -112,25 +110,11 @@ export class Recovery {
     logger.warn({ agentId, state: agent.state, seen, msg: 'the agent lost its orchestrator' });
     const code = hasLapsed ? 'lease-expired' : 'orchestrator-lost';
     const error = { code, sentence: faultSentence(code) };
-    const pushing = await this.pushingOf(agentId);
-    const told = pushing === undefined ? undefined : pushUnknown(LOST, pushing, agent.warnings ?? []);
-    const detail = { ...told?.detail };
+    const told = await pushLeft(this.parts, agentId);
     await settlement.settle(
       agentId,
-      wasOrdered
-        ? { state: 'killed', patch: { ...told?.patch }, detail }
-        : { state: 'failed', patch: { ...told?.patch, error }, detail },
+      wasOrdered ? { state: 'killed', ...told } : { state: 'failed', ...told, patch: { ...told.patch, error } },
     );
-  }
-
-  /** What was going out when the orchestrator was lost; undefined also where that cannot be read any more. */
-  private async pushingOf(agentId: AgentId): Promise<Pushing | undefined> {
-    try {
-      return (await this.parts.sessions.recall(agentId))?.pushing;
-    } catch (error) {
-      this.parts.logger.error({ err: error, agentId, msg: 'whether it was pushing cannot be read' });
-      return undefined;
-    }
   }
 
   private async observe(agentId: AgentId): Promise<Pick<DeathReport, 'outcome' | 'cause'>> {
