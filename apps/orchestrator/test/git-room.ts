@@ -11,7 +11,7 @@ import {
   type PreparedSandbox,
   type SandboxDriver,
 } from '@capstan/sandbox';
-import { git, type TestRepository } from '../../../test/support/repository.js';
+import { git, TestRepository } from '../../../test/support/repository.js';
 import { RepositoryStore, type BareRepository, type HarvestOrder, type Worktree } from '../src/git/index.js';
 
 const IS_ROOT = process.getuid?.() === 0;
@@ -66,6 +66,23 @@ export class GitRoom implements Disposable {
   [Symbol.dispose](): void {
     rmSync(this.root, { recursive: true, force: true });
   }
+}
+
+/** What an attack on the host's git begins with: an agent on a clone of a small repository. */
+export interface AttackedRoom {
+  room: GitRoom;
+  source: TestRepository;
+  /** The clone, to which is pushed. */
+  remote: string;
+  agent: TestAgent;
+}
+
+/** Made anew on a driver; whoever calls disposes of room and source. */
+export async function attackedRoom(driver: SandboxDriver): Promise<AttackedRoom> {
+  const room = new GitRoom(driver);
+  const source = new TestRepository({ 'README.md': '# Quay\n', 'src/a.ts': 'export {};\n' });
+  const remote = room.bareCloneOf(source);
+  return { room, source, remote, agent: await room.agentOn(remote) };
 }
 
 /** A worktree, and a way to do as an agent does: in a sandbox. */

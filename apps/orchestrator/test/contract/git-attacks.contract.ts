@@ -1,31 +1,28 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SandboxDriver } from '@capstan/sandbox';
-import { git, TestRepository } from '../../../../test/support/repository.js';
+import { git } from '../../../../test/support/repository.js';
 import { proves } from '../../../../test/support/proves.js';
 import { commitHarvest, harvest, push, salvage } from '../../src/git/index.js';
 import { quarantinesOf } from '../../src/git/held-harvest.js';
 import { trialMerge } from '../../src/git/trial-merge.js';
 import { GIT_ATTACKS } from '../git-attacks.js';
-import { GitRoom, type TestAgent } from '../git-room.js';
+import { attackedRoom, type AttackedRoom } from '../git-room.js';
 
 /** What every sandbox owes to the git of its host. */
 export function gitAttacksContract(start: () => SandboxDriver): void {
   describe('a work tree that attacks git on the host', () => {
     let driver: SandboxDriver;
-    let room: GitRoom;
-    let source: TestRepository;
+    let room: AttackedRoom['room'];
+    let source: AttackedRoom['source'];
     let remote: string;
-    let agent: TestAgent;
+    let agent: AttackedRoom['agent'];
 
     beforeAll(() => {
       driver = start();
     });
     beforeEach(async () => {
-      room = new GitRoom(driver);
-      source = new TestRepository({ 'README.md': '# Quay\n', 'src/a.ts': 'export {};\n' });
-      remote = room.bareCloneOf(source);
-      agent = await room.agentOn(remote);
+      ({ room, source, remote, agent } = await attackedRoom(driver));
     });
     afterEach(() => {
       for (const each of [room, source]) each[Symbol.dispose]();

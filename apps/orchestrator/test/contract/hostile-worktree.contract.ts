@@ -2,11 +2,11 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, syml
 import { join } from 'node:path';
 import type { SandboxDriver } from '@capstan/sandbox';
 import { proves } from '../../../../test/support/proves.js';
-import { git, TestRepository } from '../../../../test/support/repository.js';
+import { git } from '../../../../test/support/repository.js';
 import { commitHarvest, harvest, HarvestInterrupted, push, salvage } from '../../src/git/index.js';
 import { quarantinesOf } from '../../src/git/held-harvest.js';
 import { salvageDirOf } from '../../src/git/salvage-repository.js';
-import { GitRoom, type TestAgent } from '../git-room.js';
+import { attackedRoom, type AttackedRoom } from '../git-room.js';
 
 /** Every way in which a repository's own configuration names a program. */
 const ARMED = (marker: string): string => `
@@ -39,19 +39,16 @@ const ATTRIBUTES = '* filter=evil diff=evil merge=evil\n';
 export function hostileWorktreeContract(start: () => SandboxDriver): void {
   describe('a work tree that is an attack on git', () => {
     let driver: SandboxDriver;
-    let room: GitRoom;
-    let source: TestRepository;
+    let room: AttackedRoom['room'];
+    let source: AttackedRoom['source'];
     let remote: string;
-    let agent: TestAgent;
+    let agent: AttackedRoom['agent'];
 
     beforeAll(() => {
       driver = start();
     });
     beforeEach(async () => {
-      room = new GitRoom(driver);
-      source = new TestRepository({ 'README.md': '# Quay\n', 'src/a.ts': 'export {};\n' });
-      remote = room.bareCloneOf(source);
-      agent = await room.agentOn(remote);
+      ({ room, source, remote, agent } = await attackedRoom(driver));
     });
     afterEach(() => {
       using _room = room;
